@@ -1,0 +1,131 @@
+"""The walk: gradients flow from the roots down the graph, one op at a time, newest first.
+
+An op can only use nodes that exist, so the order in which ops were made is a topological order, and its
+reverse visits every op after all of its consumers. The walk needs no recursion and no counters on nodes;
+gradients live in a dict of its own until the caller writes them anywhere.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from vugrad.graph.nodes import OpNode, TensorNode
+
+Array = Any
+Gradients = dict["TensorNode", Array]
+
+
+def below(nodes: Iterable[TensorNode], follow: Callable[[TensorNode], bool] | None = None) -> list[OpNode]:
+    """Every op under ``nodes``, newest first, reached through the nodes that ``follow`` accepts (all of them)."""
+    found: set[OpNode] = set()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        source = node.source
+        if source is None or source in found or (follow is not None and not follow(node)):
+            continue
+        found.add(source)
+        pending.extend(source.inputs)
+    return sorted(found, key=lambda source: source.age, reverse=True)
+
+
+def leading_to(targets: Iterable[TensorNode], ops: Iterable[OpNode]) -> set[TensorNode]:
+    """The nodes from which some target can be reached: ``targets`` and all that was computed from them."""
+    leading = set(targets)
+    for source in reversed(list(ops)):
+        if any(node in leading for node in source.inputs):
+            leading.update(source.outputs)
+    return leading
+
+
+def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create_graph: bool = False) -> Gradients:
+    """The gradient of every node under ``roots``, given the roots' own gradients.
+
+    With ``wanted``, only the paths that lead to those nodes are walked, and the walk ends there. With
+    ``create_graph``, forward and backward of each op run on nodes, so the gradients are themselves
+    differentiable: the forward runs again to give the backward a context that is part of the graph.
+    """
+    if wanted is None:
+        ops = below(roots, follow=lambda node: node.requires_grad)
+        needed = [[node.requires_grad for node in source.inputs] for source in ops]
+    else:
+        targets = set(wanted)
+        ops = below(roots, follow=lambda node: node.requires_grad and node not in targets)
+        leading = leading_to(targets, ops)
+        needed = [[node in leading for node in source.inputs] for source in ops]
+    gradients = dict(roots)
+    masked, _walk.masked = _walk.masked, False
+    # An op's derivative may be infinite where nothing flows (a log under np.where); that is no news to report.
+    try:
+        with np.errstate(all="ignore"):
+            for source, needs in zip(ops, needed, strict=True):
+                if source.cleared:
+                    raise RuntimeError(
+                        f"the graph below this node was cleared: {source.op.__name__} no longer has its inputs. "
+                        "Run the forward again before backward(), or call clear() only after it."
+                    )
+                upstream = source.upstream(gradients)
+                if upstream is None or True not in needs:
+                    continue
+                results = apply_backward(source, upstream, needs, create_graph)
+                _walk.masked = _walk.masked or source.op.masks
+                for node, gradient, need in zip(source.inputs, results, needs, strict=True):
+                    if need and gradient is not None:
+                        gradient = conform(gradient, node, source)
+                        held = gradients.get(node)
+                        # Never added in place: the op may have handed out an array that something else holds.
+                        gradients[node] = gradient if held is None else held + gradient
+    finally:
+        _walk.masked = masked
+    return gradients
+
+
+class _Walk(threading.local):
+    masked = False
+
+
+_walk = _Walk()
+
+
+def below_where() -> bool:
+    """Whether the walk has passed an ``np.where``, so that a zero may mean "nothing flows here"."""
+    return _walk.masked
+
+
+def apply_backward(source: OpNode, upstream: list[Array], needs: list[bool], create_graph: bool) -> tuple[Array, ...]:
+    """``Op.backward`` of one op: a gradient (or None) for each of its inputs."""
+    context = source.context
+    if create_graph:
+        context = {}
+        inputs = [node if node.requires_grad else node.value for node in source.inputs]
+        source.op.forward(context, *inputs, **source.constants)
+    context["needs_input_grad"] = needs
+    results: tuple[Array, ...] | Array = source.op.backward(context, *upstream)
+    if not isinstance(results, tuple):
+        results = (results,)
+    if len(results) != len(source.inputs):
+        raise ValueError(
+            f"{source.op.__name__}.backward returned {len(results)} gradient(s) for {len(source.inputs)} input(s): "
+            "return a tuple with one for each array that forward takes (None where there is none)"
+        )
+    return results
+
+
+def conform(gradient: Array, node: TensorNode, source: OpNode) -> Array:
+    """``gradient`` as an array of the node's shape and dtype; a wrong shape is an error that names the op."""
+    if not hasattr(gradient, "dtype"):
+        gradient = np.asarray(gradient)
+    value = node.value
+    if gradient.shape != value.shape:
+        position = next(i for i, other in enumerate(source.inputs) if other is node)
+        raise ValueError(
+            f"{source.op.__name__}.backward returned a gradient of shape {gradient.shape} for input {position} of "
+            f"shape {value.shape}. A gradient has its input's shape: sum over the axes along which the input was "
+            "repeated (vg.ops.sum_to does it)"
+        )
+    return gradient if gradient.dtype is value.dtype else gradient.astype(value.dtype, copy=False)

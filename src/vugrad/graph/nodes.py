@@ -1,0 +1,380 @@
+"""TensorNode and OpNode, the two kinds of node of the computation graph."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vugrad.graph.backward import Array, Gradients, below, walk
+from vugrad.suggest import near
+
+if TYPE_CHECKING:
+    from vugrad.graph.op import Op
+
+#: NumPy's functions on nodes: which of ours answers for which of NumPy's. ``ops/dispatch.py`` fills it.
+NUMPY: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+_ages = itertools.count()
+
+
+class TensorNode:
+    """An array in the graph: its value, the op it came from, and its gradient once ``backward`` has run.
+
+    Args:
+        value: the array itself (not a copy); a number or a nested list becomes one.
+        source: the :class:`OpNode` that produced it; ``None`` for a leaf.
+        name: for error messages and pictures.
+        requires_grad: whether gradients flow to it. An array that is not of floating point has none.
+
+    NumPy works on nodes and is differentiable: ``np.exp(x)``, ``2 * x``, ``x @ w``, ``x[1:, ::2]``,
+    ``x.sum(axis=0)``. Nodes are hashed by identity; comparisons give plain boolean arrays.
+
+    >>> import numpy as np, vugrad as vg
+    >>> a = vg.TensorNode(np.array([[1.0, 2.0], [3.0, 4.0]]), name="a")
+    >>> c = (a * a).sum()
+    >>> c.value
+    array(30.)
+    >>> c.backward()
+    >>> a.grad
+    array([[2., 4.],
+           [6., 8.]])
+
+    """
+
+    __slots__ = ("__weakref__", "_grad", "_owned", "name", "requires_grad", "source", "value")
+
+    def __init__(
+        self, value: Any, source: OpNode | None = None, name: str | None = None, requires_grad: bool = True
+    ) -> None:
+        # Whatever follows NumPy's protocols (an array of another library, a stand-in) is kept as it is.
+        if not isinstance(value, np.ndarray):
+            if isinstance(value, TensorNode):
+                raise TypeError("TensorNode(node): it is a node already; node.detach() makes a constant of it")
+            if not hasattr(type(value), "__array_function__"):
+                value = np.asarray(value)
+        self.value: Array = value
+        self.source = source
+        self.name = name
+        self.requires_grad: bool = requires_grad and value.dtype.kind in "fc"
+        self._grad: Array | None = None
+        self._owned = True
+
+    # --- gradients
+
+    @property
+    def grad(self) -> Array:
+        """The gradient, an array of the value's shape and dtype: zeros before any ``backward``.
+
+        After ``backward(create_graph=True)`` it is a node, so that it can be differentiated again. Raises
+        ``TypeError`` where there can be none: a gradient needs a floating-point value.
+        """
+        if self._grad is None:
+            if self.value.dtype.kind not in "fc":
+                raise TypeError(
+                    f"{self._label()} holds {self.value.dtype}, which has no gradient: "
+                    "write TensorNode(value.astype(float)) where you want one"
+                )
+            self._grad = np.zeros_like(self.value)
+        elif not self._owned:
+            # The array may be another node's gradient too (both inputs of a sum get the same one).
+            self._grad = self._grad.copy()
+        self._owned = True
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: Array) -> None:
+        if gradient.shape != self.value.shape:
+            raise ValueError(
+                f"a gradient of shape {gradient.shape} for {self._label()} of shape {self.value.shape}: they must be equal"
+            )
+        self._grad, self._owned = gradient.astype(self.value.dtype, copy=False), True
+
+    def backward(self, create_graph: bool = False) -> None:
+        """Add the derivative of this number with respect to every node under it to that node's ``.grad``.
+
+        Args:
+            create_graph: run the backward pass on nodes, so that the gradients can be differentiated again.
+
+        Raises ``ValueError`` unless the value has exactly one element, ``RuntimeError`` if the graph was
+        cleared or if there is none.
+
+        """
+        if self.value.size != 1:
+            raise ValueError(
+                f"backward() starts from one number, but {self._label()} has shape {self.value.shape}: reduce it first, "
+                "as in loss.sum().backward(), or use vg.jacobian for all its derivatives"
+            )
+        if not self.requires_grad:
+            raise RuntimeError(
+                f"{self._label()} has no gradients below it: it was made under vg.no_grad(), or from integers "
+                "or constants alone"
+            )
+        seed: Array = np.ones_like(self.value)
+        deposit(
+            walk(
+                {self: TensorNode(seed, requires_grad=False) if create_graph else seed},
+                create_graph=create_graph,
+            )
+        )
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of this node and of everything below it."""
+        self._grad = None
+        for source in below([self]):
+            for node in (*source.inputs, *source.outputs):
+                node._grad = None
+
+    def clear(self) -> None:
+        """Cut the graph below this node, so that what only the graph held can be freed."""
+        for source in below([self]):
+            source.cut()
+
+    def detach(self) -> TensorNode:
+        """A constant leaf that shares this node's array."""
+        return TensorNode(self.value, name=self.name, requires_grad=False)
+
+    # --- what an array says of itself
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The value's shape."""
+        return self.value.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The value's dtype."""
+        return self.value.dtype  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.value.ndim  # type: ignore[no-any-return]
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the extent of one axis (the course's method; NumPy's count is ``node.value.size``)."""
+        return self.value.shape if dim is None else self.value.shape[dim]
+
+    def item(self) -> Any:
+        """The value of a one-element node as a Python number."""
+        return self.value.item()
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[TensorNode]:
+        return (self[i] for i in range(len(self)))
+
+    def __float__(self) -> float:
+        return float(self.value.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if self.requires_grad:
+            raise TypeError(
+                f"{self._label()} would leave the graph here, and its gradient would be lost: write node.value for its "
+                "array, or use a NumPy function that works on nodes (see vg.ops.supported())"
+            )
+        return np.array(self.value, dtype=dtype, copy=copy)
+
+    def _label(self) -> str:
+        return repr(self.name) if self.name else "this node"
+
+    def __repr__(self) -> str:
+        name = f"{self.name}: " if self.name else ""
+        made = f", from {self.source.op.__name__}" if self.source is not None else ""
+        with np.printoptions(precision=4, threshold=20, edgeitems=2):
+            value = str(self.value).replace("\n", "\n  ")
+        return f"TensorNode({name}{self.shape} {self.dtype}{made})\n  {value}"
+
+    # --- NumPy on nodes: the tables of floor 1 answer
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        answer = NUMPY.get(ufunc)
+        if answer is not None and method == "__call__" and not options:
+            return answer(*inputs)
+        if "out" in options:
+            raise TypeError(f"np.{ufunc.__name__} cannot write a node into an array in place: write a = a + node")
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        raise unsupported(name + "".join(f", {option}=" for option in options))
+
+    def __array_function__(self, func: Any, types: Any, inputs: Any, options: Any) -> Any:
+        if func not in NUMPY:
+            raise unsupported(func.__name__)
+        return NUMPY[func](*inputs, **options)
+
+    # fmt: off
+    def __add__(self, other: Any) -> Any: return np.add(self, other)
+    def __radd__(self, other: Any) -> Any: return np.add(other, self)
+    def __sub__(self, other: Any) -> Any: return np.subtract(self, other)
+    def __rsub__(self, other: Any) -> Any: return np.subtract(other, self)
+    def __mul__(self, other: Any) -> Any: return np.multiply(self, other)
+    def __rmul__(self, other: Any) -> Any: return np.multiply(other, self)
+    def __truediv__(self, other: Any) -> Any: return np.divide(self, other)
+    def __rtruediv__(self, other: Any) -> Any: return np.divide(other, self)
+    def __pow__(self, other: Any) -> Any: return np.power(self, other)
+    def __rpow__(self, other: Any) -> Any: return np.power(other, self)
+    def __matmul__(self, other: Any) -> Any: return np.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Any: return np.matmul(other, self)
+    def __neg__(self) -> Any: return np.negative(self)
+    def __pos__(self) -> Any: return self
+    def __abs__(self) -> Any: return np.abs(self)
+    def __lt__(self, other: Any) -> Any: return np.less(self, other)
+    def __le__(self, other: Any) -> Any: return np.less_equal(self, other)
+    def __gt__(self, other: Any) -> Any: return np.greater(self, other)
+    def __ge__(self, other: Any) -> Any: return np.greater_equal(self, other)
+    def __eq__(self, other: object) -> Any: return np.equal(self, other)  # type: ignore[call-overload]
+    def __ne__(self, other: object) -> Any: return np.not_equal(self, other)  # type: ignore[call-overload]
+    __hash__ = object.__hash__
+
+    def __getitem__(self, index: Any) -> Any: return NUMPY[TensorNode.__getitem__](self, index)
+
+    @property
+    def T(self) -> Any:  # noqa: N802 (NumPy's name)
+        """The node with its axes reversed."""
+        return np.transpose(self)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """``np.sum`` of the node."""
+        return np.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """``np.mean`` of the node."""
+        return np.mean(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+        """``np.var`` of the node."""
+        return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """``np.max`` of the node."""
+        return np.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """``np.min`` of the node."""
+        return np.min(self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None) -> Any:
+        """``np.argmax`` of the node, a plain array."""
+        return np.argmax(self, axis=axis)
+
+    def reshape(self, *shape: Any) -> Any:
+        """``np.reshape`` of the node."""
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Any:
+        """``np.transpose`` of the node; no axes reverses them all."""
+        return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
+
+    def astype(self, dtype: Any) -> Any:
+        """The node with another dtype."""
+        return NUMPY[np.astype](self, dtype)
+
+    def matmul(self, other: Any) -> Any:
+        """``self @ other`` (the course's method)."""
+        return np.matmul(self, other)
+    # fmt: on
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a node in a graph cannot be written into, since its old value may be needed for a gradient: build the "
+            "new array with np.where, np.concatenate or np.pad, or change node.value in place before the forward pass"
+        )
+
+
+class OpNode:
+    """One application of an op: which, on what, and what its forward left in the context for its backward."""
+
+    __slots__ = ("_outputs", "_shapes", "age", "cleared", "constants", "context", "inputs", "op")
+
+    def __init__(
+        self, op: type[Op], context: dict[str, Any], inputs: tuple[TensorNode, ...], constants: dict[str, Any]
+    ) -> None:
+        self.op = op
+        self.context = context
+        self.inputs = inputs
+        self.constants = constants
+        self.age = next(_ages)
+        self.cleared = False
+        # Weak, since a node holds its source: a graph is freed the moment its last node is dropped.
+        self._outputs: tuple[weakref.ref[TensorNode], ...] = ()
+        self._shapes: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...] = ()
+
+    def produce(self, values: tuple[Array, ...]) -> tuple[TensorNode, ...]:
+        """Wrap the arrays that forward returned into this op's output nodes."""
+        requires_grad = True in [node.requires_grad for node in self.inputs]
+        if len(values) == 1:  # nearly always, and this is the hottest line there is
+            node = TensorNode(values[0], self, None, requires_grad)
+            self._outputs = (weakref.ref(node),)
+            return (node,)
+        outputs = tuple([TensorNode(value, self, None, requires_grad) for value in values])
+        self._outputs = tuple([weakref.ref(node) for node in outputs])
+        self._shapes = tuple([(node.shape, node.dtype) for node in outputs])
+        return outputs
+
+    @property
+    def outputs(self) -> list[TensorNode]:
+        """The nodes this op produced that are still in use."""
+        return [node for ref in self._outputs if (node := ref()) is not None]
+
+    def upstream(self, gradients: Gradients) -> list[Array] | None:
+        """One gradient for each output, zeros for one that nothing depends on; ``None`` if none has arrived."""
+        found = [gradients.get(ref()) for ref in self._outputs]  # type: ignore[call-overload]
+        if all(go is None for go in found):
+            return None
+        return [np.zeros(*self._shapes[i]) if go is None else go for i, go in enumerate(found)]
+
+    def backward(self) -> None:
+        """Carry the gradients that this op's outputs hold to every node below."""
+        roots = {node: node.grad for node in self.outputs}
+        deposit({node: gradient for node, gradient in walk(roots).items() if node not in roots})
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of this op's outputs and of everything below."""
+        for node in self.outputs:
+            node.zero_grad()
+
+    def clear(self) -> None:
+        """Cut the graph at this op and at every op below it."""
+        for source in below(self.inputs):
+            source.cut()
+        self.cut()
+
+    def cut(self) -> None:
+        """Let go of this op's inputs and context; a later backward through it is an error."""
+        self.inputs, self.context, self.cleared = (), {}, True
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(str(node.shape) for node in self.inputs)
+        return f"OpNode({self.op.__name__}: {shapes} -> {', '.join(str(node.shape) for node in self.outputs)})"
+
+
+def deposit(gradients: Gradients) -> None:
+    """Add each gradient to its node's ``.grad``, all of them or, if anything failed before, none."""
+    # What an op returned is new, or it is (a view of) the gradient it was given, which another node holds as well.
+    held = {id(gradient) for node, gradient in gradients.items() if node.source is not None}
+    for node, gradient in gradients.items():
+        if node._grad is not None:
+            node._grad, node._owned = node._grad + gradient, True
+            continue
+        node._grad, node._owned = gradient, False
+        if node.source is None and id(gradient) not in held:
+            held.add(id(gradient))
+            node._owned = getattr(gradient, "base", None) is None
+
+
+def unsupported(name: str) -> TypeError:
+    """The error for a NumPy function that has no derivative here, with the near ones that do."""
+    names = [getattr(function, "__name__", str(function)) for function in NUMPY]
+    close = near(name.split(",")[0], names)
+    hint = f" Near ones that do: {', '.join('np.' + other for other in close)}." if close else ""
+    return TypeError(
+        f"np.{name} does not work on nodes.{hint} vg.ops.supported() lists all that do; node.value is the plain array, "
+        "and vg.elementwise(f, derivative) or a subclass of vg.Op adds what is missing"
+    )
+

@@ -1,0 +1,122 @@
+"""Op: a forward and a backward on arrays, and how applying one builds the graph."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vugrad.graph.nodes import OpNode, TensorNode
+
+Context = dict[str, Any]
+
+
+class _Mode(threading.local):
+    grad = True
+
+
+_mode = _Mode()
+
+
+class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
+    """Compute without building a graph, as a context manager or a decorator; each thread has its own mode.
+
+    >>> import vugrad as vg
+    >>> x = vg.TensorNode([1.0, 2.0])
+    >>> with vg.no_grad():
+    ...     y = x * x
+    >>> y.source is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_mode.grad)
+        _mode.grad = False
+
+    def __exit__(self, *exception: object) -> None:
+        _mode.grad = self._before.pop()
+
+
+def grad_enabled() -> bool:
+    """Whether ops build a graph in this thread."""
+    return _mode.grad
+
+
+class Op:
+    """An operation on arrays and its derivative. Subclass it and write both directions as static methods.
+
+    ``forward(context, *inputs, **constants)`` takes arrays and returns an array (or a tuple of them); what the
+    derivative will need goes into the dict ``context``. ``backward(context, *go)`` takes the upstream gradient
+    of each output and returns the downstream gradient of each input, or ``None`` for an input that has none.
+    Both are pure array code: nothing is written into, and nothing branches on values.
+
+    >>> import numpy as np, vugrad as vg
+    >>> class Cube(vg.Op):
+    ...     "y = x³;  gx = go · 3x²."
+    ...     @staticmethod
+    ...     def forward(context, x):
+    ...         context["x"] = x
+    ...         return x**3
+    ...     @staticmethod
+    ...     def backward(context, go):
+    ...         return go * 3 * context["x"] ** 2
+    >>> x = vg.TensorNode(2.0)
+    >>> y = Cube.do_forward(x)
+    >>> y.backward()
+    >>> print(y.value, x.grad)
+    8.0 12.0
+    """
+
+    #: What to write instead, for the error when the arrays' shapes do not fit the op.
+    hint: ClassVar[str] = ""
+    #: Whether a zero in a gradient means that nothing flows there, as it does below np.where (see ops.chain).
+    masks: ClassVar[bool] = False
+
+    @staticmethod
+    def forward(context: Any, *inputs: Any, **constants: Any) -> Any:
+        """The op's value, from arrays."""
+        raise NotImplementedError("an Op needs a static method forward(context, *inputs, **constants)")
+
+    @staticmethod
+    def backward(context: Any, *go: Any) -> Any:
+        """The gradient of each input, from the gradient of each output."""
+        raise NotImplementedError("an Op needs a static method backward(context, *goutputs)")
+
+    @classmethod
+    def do_forward(cls, *inputs: Any, **constants: Any) -> Any:
+        """Apply the op to nodes (arrays and numbers become constants) and record it in the graph."""
+        nodes = tuple([x if isinstance(x, TensorNode) else constant(x, inputs) for x in inputs])
+        context: Context = {}
+        try:
+            result = cls.forward(context, *[node.value for node in nodes], **constants)
+        except (ValueError, IndexError) as error:
+            shapes = " and ".join(str(node.shape) for node in nodes)
+            raise ValueError(f"{cls.__name__} of shapes {shapes}: {error}. {cls.hint}".rstrip()) from error
+        values = result if isinstance(result, tuple) else (result,)
+        if _mode.grad:
+            outputs = OpNode(cls, context, nodes, constants).produce(values)
+        else:
+            outputs = tuple([TensorNode(value, requires_grad=False) for value in values])
+        return outputs if isinstance(result, tuple) else outputs[0]
+
+
+def constant(value: Any, others: tuple[Any, ...]) -> TensorNode:
+    """A node for an op's input that is an array or a number; a Python number takes the dtype of the ``others``."""
+    if isinstance(value, int | float | complex):
+        dtypes = [other.dtype for other in others if hasattr(other, "dtype")]
+        value = np.asarray(value, np.result_type(value, *dtypes) if dtypes else None)
+    return TensorNode(value, requires_grad=False)
+
+
+def needs_input_grad(context: Context, i: int) -> bool:
+    """Whether the gradient of input ``i`` is asked for; always so where ``backward`` is called by hand.
+
+    Worth asking only where a gradient is as costly as a matrix product.
+    """
+    needs = context.get("needs_input_grad")
+    return needs is None or bool(needs[i])

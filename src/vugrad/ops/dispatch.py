@@ -1,0 +1,365 @@
+"""NumPy on nodes: which op, or which few lines of other NumPy functions, answers for each NumPy function."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vugrad.graph import Op, TensorNode
+from vugrad.graph.nodes import NUMPY
+from vugrad.ops import convolve, elementwise, index, linear, primitives, reduce, shape
+
+Node = Any
+
+
+def supported() -> list[str]:
+    """The NumPy functions that work on nodes, by name.
+
+    >>> {"exp", "where", "einsum"} <= set(supported())
+    True
+    """
+    return sorted({function.__name__ for function in NUMPY} - {"__getitem__"})
+
+
+def value(x: Any) -> Any:
+    """The plain array of a node; anything else as it is."""
+    return x.value if isinstance(x, TensorNode) else x
+
+
+def answers(*functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register what follows as the answer for some NumPy functions."""
+
+    def register(ours: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            NUMPY[function] = ours
+        return ours
+
+    return register
+
+
+# --- one op for one function
+
+ELEMENTWISE: dict[Callable[..., Any], type[Op]] = {
+    np.add: elementwise.Add,
+    np.subtract: elementwise.Sub,
+    np.multiply: elementwise.Multiply,
+    np.divide: elementwise.Divide,
+    np.power: elementwise.Power,
+    np.negative: elementwise.Negative,
+    np.positive: elementwise.Id,
+    np.maximum: elementwise.Maximum,
+    np.minimum: elementwise.Minimum,
+    np.abs: elementwise.Abs,
+    np.fabs: elementwise.Abs,
+    np.exp: elementwise.Exp,
+    np.log: elementwise.Log,
+    np.sqrt: elementwise.Sqrt,
+    np.tanh: elementwise.Tanh,
+    np.sin: elementwise.Sin,
+    np.cos: elementwise.Cos,
+    np.tan: elementwise.Tan,
+    np.arcsin: elementwise.Arcsin,
+    np.arccos: elementwise.Arccos,
+    np.arctan: elementwise.Arctan,
+    np.sinh: elementwise.Sinh,
+    np.cosh: elementwise.Cosh,
+    np.square: elementwise.Square,
+    np.reciprocal: elementwise.Reciprocal,
+    np.expm1: elementwise.Expm1,
+    np.log1p: elementwise.Log1p,
+    np.log2: elementwise.Log2,
+    np.log10: elementwise.Log10,
+    np.matmul: linear.MatrixMultiply,
+    primitives.erf: elementwise.Erf,
+}
+NUMPY.update({function: op.do_forward for function, op in ELEMENTWISE.items()})
+
+#: Functions of one array whose op takes NumPy's other arguments by the same names, the first also by position.
+OF_ONE_ARRAY: dict[Callable[..., Any], tuple[type[Op], str]] = {
+    np.sum: (reduce.Sum, "axis"),
+    np.mean: (reduce.Mean, "axis"),
+    np.var: (reduce.Var, "axis"),
+    np.max: (reduce.Max, "axis"),
+    np.min: (reduce.Min, "axis"),
+    np.flip: (shape.Flip, "axis"),
+    np.reshape: (shape.Reshape, "shape"),
+    np.broadcast_to: (shape.BroadcastTo, "shape"),
+    np.transpose: (shape.Transpose, "axes"),
+    np.astype: (elementwise.Cast, "dtype"),
+}
+
+
+def of_one_array(op: type[Op], first: str) -> Callable[..., Any]:
+    """An op as the answer to ``function(x, first, **others)``."""
+
+    def answer(x: Node, *position: Any, **options: Any) -> Node:
+        if len(position) > 1:
+            raise TypeError(f"{op.__name__}: of NumPy's arguments pass all but the array and {first!r} by name")
+        return op.do_forward(x, **dict(zip([first], position, strict=False)), **options)
+
+    return answer
+
+
+NUMPY.update({function: of_one_array(*row) for function, row in OF_ONE_ARRAY.items()})
+
+
+@answers(primitives.unfold)
+def unfold(x: Node, kernel: Any, stride: Any = (1, 1)) -> Node:
+    return convolve.Unfold.do_forward(x, kernel=kernel, stride=stride)
+
+
+@answers(primitives.fold)
+def fold(windows: Node, size: Any, stride: Any = (1, 1)) -> Node:
+    return convolve.Fold.do_forward(windows, size=size, stride=stride)
+
+
+@answers(TensorNode.__getitem__)
+def getitem(x: Node, at: Any) -> Node:
+    at = tuple(value(part) for part in at) if isinstance(at, tuple) else value(at)
+    return index.Slice.do_forward(x, index=at)
+
+
+@answers(primitives.scatter)
+def scatter(values: Node, at: Any, shape: tuple[int, ...]) -> Node:
+    return index.Scatter.do_forward(values, index=at, shape=shape)
+
+
+@answers(primitives.contract)
+def contract(subscripts: str, x: Node, y: Node) -> Node:
+    return linear.Einsum.do_forward(x, y, subscripts=subscripts)
+
+
+@answers(np.where)
+def where(condition: Any, x: Node, y: Node) -> Node:
+    return elementwise.Where.do_forward(value(condition), x, y)
+
+
+@answers(np.clip)
+def clip(x: Node, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Node:
+    low, high = (min if a_min is None else a_min), (max if a_max is None else a_max)
+    x = x if low is None else np.maximum(x, low)
+    return x if high is None else np.minimum(x, high)
+
+
+@answers(np.einsum)
+def einsum(subscripts: str, *xs: Node, optimize: Any = True) -> Node:
+    return linear.Einsum.do_forward(*xs, subscripts=subscripts)
+
+
+@answers(np.take)
+def take(x: Node, indices: Any, axis: int | None = None) -> Node:
+    x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
+    return index.Take.do_forward(x, np.asarray(value(indices)), axis=axis)
+
+
+@answers(np.take_along_axis)
+def take_along_axis(x: Node, indices: Any, axis: int = -1) -> Node:
+    return index.TakeAlongAxis.do_forward(x, value(indices), axis=axis)
+
+
+@answers(np.concatenate)
+def concatenate(xs: Any, axis: int | None = 0) -> Node:
+    xs, axis = ([np.ravel(x) for x in xs], 0) if axis is None else (xs, axis)
+    return shape.Concatenate.do_forward(*xs, axis=axis)
+
+
+@answers(np.stack)
+def stack(xs: Any, axis: int = 0) -> Node:
+    return shape.Stack.do_forward(*xs, axis=axis)
+
+
+@answers(np.pad)
+def pad(x: Node, pad_width: Any, mode: str = "constant", *, constant_values: float = 0) -> Node:
+    if mode != "constant":
+        raise ValueError(
+            f"np.pad on nodes pads with a constant, not with mode={mode!r}: join the parts by np.concatenate"
+        )
+    return shape.Pad.do_forward(x, pad_width=pad_width, constant_values=constant_values)
+
+
+# --- shapes, written with the ops above
+
+
+@answers(np.ravel)
+def ravel(x: Node) -> Node:
+    return np.reshape(x, -1)
+
+
+@answers(np.squeeze)
+def squeeze(x: Node, axis: Any = None) -> Node:
+    return np.reshape(x, np.squeeze(value(x), axis=axis).shape)
+
+
+@answers(np.expand_dims)
+def expand_dims(x: Node, axis: Any) -> Node:
+    return np.reshape(x, np.expand_dims(value(x), axis).shape)
+
+
+@answers(np.swapaxes)
+def swapaxes(x: Node, axis1: int, axis2: int) -> Node:
+    axes = list(range(x.ndim))
+    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    return np.transpose(x, axes)
+
+
+@answers(np.moveaxis)
+def moveaxis(x: Node, source: Any, destination: Any) -> Node:
+    places = np.moveaxis(np.empty((1,) * x.ndim), source, destination)  # NumPy's own checks of the arguments
+    sources = [a % x.ndim for a in np.atleast_1d(source).tolist()]
+    order = [a for a in range(places.ndim) if a not in sources]
+    for target, a in sorted(zip([d % x.ndim for d in np.atleast_1d(destination).tolist()], sources, strict=True)):
+        order.insert(target, a)
+    return np.transpose(x, order)
+
+
+@answers(np.vstack)
+def vstack(xs: Any) -> Node:
+    return np.concatenate([x if len(x.shape) > 1 else np.reshape(x, (1, -1)) for x in xs], axis=0)
+
+
+@answers(np.hstack)
+def hstack(xs: Any) -> Node:
+    return np.concatenate(xs, axis=0 if len(xs[0].shape) == 1 else 1)
+
+
+@answers(np.split)
+def split(x: Node, indices_or_sections: Any, axis: int = 0) -> list[Node]:
+    parts = np.split(np.arange(x.shape[axis]), indices_or_sections)
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(int(p[0]), int(p[-1]) + 1) if len(p) else slice(0, 0))] for p in parts]
+
+
+@answers(np.repeat)
+def repeat(x: Node, repeats: int, axis: int | None = None) -> Node:
+    x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
+    return shape.Expand.do_forward(x, dim=axis, repeats=repeats)
+
+
+@answers(np.tile)
+def tile(x: Node, reps: Any) -> Node:
+    positions = np.tile(np.arange(value(x).size).reshape(x.shape), reps)
+    return np.take(np.ravel(x), positions, axis=0)
+
+
+# --- mathematics, written with the ops above
+
+
+@answers(np.std)
+def std(x: Node, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Node:
+    return np.sqrt(np.var(x, axis=axis, ddof=ddof, keepdims=keepdims))
+
+
+@answers(np.prod)
+def prod(x: Node, axis: Any = None, *, keepdims: bool = False) -> Node:
+    axes = reduce.reduced_axes(x.ndim, axis)
+    kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    factors = np.reshape(
+        np.moveaxis(x, axes, range(len(axes))), (-1, *(n for i, n in enumerate(kept) if i not in axes))
+    )
+    product = functools.reduce(np.multiply, factors, np.ones(factors.shape[1:], x.dtype))
+    return np.reshape(product, kept) if keepdims else product
+
+
+@answers(np.cumsum)
+def cumsum(x: Node, axis: int | None = None) -> Node:
+    x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
+    upper = np.triu(np.ones((x.shape[axis],) * 2, x.dtype))
+    return np.moveaxis(np.moveaxis(x, axis, -1) @ upper, -1, axis)
+
+
+@answers(np.dot)
+def dot(x: Node, y: Node) -> Node:
+    if 0 in (np.ndim(value(x)), np.ndim(value(y))):
+        return x * y
+    return np.tensordot(x, y, axes=(-1, -1 if np.ndim(value(y)) == 1 else -2))
+
+
+@answers(np.inner)
+def inner(x: Node, y: Node) -> Node:
+    return np.tensordot(x, y, axes=(-1, -1))
+
+
+@answers(np.vdot)
+def vdot(x: Node, y: Node) -> Node:
+    return np.sum(np.ravel(x) * np.ravel(y))
+
+
+@answers(np.outer)
+def outer(x: Node, y: Node) -> Node:
+    return np.reshape(x, (-1, 1)) * np.reshape(y, (1, -1))
+
+
+@answers(np.tensordot)
+def tensordot(x: Node, y: Node, axes: Any = 2) -> Node:
+    a, b = len(x.shape), len(y.shape)
+    first, second = (range(a - axes, a), range(axes)) if isinstance(axes, int) else map(np.atleast_1d, axes)
+    left, right = list(linear.LETTERS[:a]), list(linear.LETTERS[a : a + b])
+    for i, j in zip(first, second, strict=True):
+        right[j] = left[i]
+    output = [letter for letter in left + right if not (letter in left and letter in right)]
+    return linear.Einsum.do_forward(x, y, subscripts=f"{''.join(left)},{''.join(right)}->{''.join(output)}")
+
+
+@answers(np.trace)
+def trace(x: Node) -> Node:
+    return np.einsum("ii...->...", x)
+
+
+@answers(np.linalg.norm)
+def norm(x: Node, ord: float | None = None, axis: Any = None, keepdims: bool = False) -> Node:
+    if ord in (None, 2, "fro") and (ord != 2 or axis is not None or x.ndim == 1):
+        return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
+    if ord == 1 and (isinstance(axis, int) or x.ndim == 1):
+        return np.sum(np.abs(x), axis=axis, keepdims=keepdims)
+    raise ValueError(
+        f"np.linalg.norm on nodes knows the 1- and 2-norms of vectors and the Frobenius norm, not ord={ord}"
+    )
+
+
+@answers(np.logaddexp)
+def logaddexp(x: Node, y: Node) -> Node:
+    largest = np.maximum(value(x), value(y))
+    return largest + np.log(np.exp(x - largest) + np.exp(y - largest))
+
+
+@answers(np.hypot)
+def hypot(x: Node, y: Node) -> Node:
+    return np.sqrt(x * x + y * y)
+
+
+@answers(np.exp2)
+def exp2(x: Node) -> Node:
+    return np.exp(x * math.log(2))
+
+
+@answers(np.average)
+def average(x: Node, axis: Any = None, weights: Any = None) -> Node:
+    if weights is None:
+        return np.mean(x, axis=axis)
+    return np.sum(x * weights, axis=axis) / np.sum(weights, axis=axis)
+
+
+# --- what has no derivative: plain arrays out
+
+
+def on_values(function: Callable[..., Any]) -> Callable[..., Any]:
+    def answer(*args: Any, **options: Any) -> Any:
+        return function(*map(value, args), **{name: value(option) for name, option in options.items()})
+
+    return answer
+
+
+WITHOUT_DERIVATIVE = (
+    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
+    *(np.logical_and, np.logical_or, np.logical_not, np.isnan, np.isinf, np.isfinite, np.sign),
+    *(np.floor, np.ceil, np.rint, np.round, np.trunc),
+    *(np.argmax, np.argmin, np.argsort, np.nonzero, np.any, np.all, np.count_nonzero),
+    *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like, np.empty_like),
+    *(np.array_equal, np.allclose, np.isclose, np.result_type, np.array2string, np.array_repr, np.array_str),
+)
+for _function in WITHOUT_DERIVATIVE:
+    NUMPY[_function] = on_values(_function)

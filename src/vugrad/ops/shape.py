@@ -1,0 +1,167 @@
+"""Movement: the same numbers in another arrangement, repeated or put side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vugrad.graph import Op
+from vugrad.graph.backward import Array
+from vugrad.graph.op import Context
+
+
+def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
+    """Sum ``x`` over the axes along which an array of ``shape`` was broadcast: the adjoint of broadcasting.
+
+    >>> import numpy as np
+    >>> sum_to(np.ones((2, 3)), (3,)).tolist(), sum_to(np.ones((2, 3)), (2, 1)).tolist()
+    ([2.0, 2.0, 2.0], [[3.0], [3.0]])
+    """
+    if x.shape == shape:
+        return x
+    added = x.ndim - len(shape)
+    repeated = (i + added for i, n in enumerate(shape) if n == 1 != x.shape[i + added])
+    return np.reshape(np.sum(x, axis=(*range(added), *repeated)), shape)
+
+
+class Reshape(Op):
+    """y = x in another shape;  gx = go in x's shape."""
+
+    hint = "The number of elements must stay the same; -1 stands for the extent that follows from the others"
+
+    @staticmethod
+    def forward(context: Context, x: Array, shape: tuple[int, ...]) -> Array:
+        context["xshape"] = x.shape
+        return np.reshape(x, shape)
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        return np.reshape(go, context["xshape"])
+
+
+class Transpose(Op):
+    """y = x with its axes in another order;  gx = go in the order before."""
+
+    @staticmethod
+    def forward(context: Context, x: Array, axes: tuple[int, ...] | None = None) -> Array:
+        context["axes"] = tuple(a % x.ndim for a in axes) if axes else tuple(range(x.ndim))[::-1]
+        return np.transpose(x, context["axes"])
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        return np.transpose(go, np.argsort(context["axes"]))
+
+
+class BroadcastTo(Op):
+    """y = x repeated along new axes and those of extent 1;  gx = the sum of go over them."""
+
+    @staticmethod
+    def forward(context: Context, x: Array, shape: tuple[int, ...]) -> Array:
+        context["xshape"] = x.shape
+        return np.broadcast_to(x, shape)
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        return sum_to(go, context["xshape"])
+
+
+class Expand(Op):
+    """y = each slice of x along ``dim``, repeated;  gx = the sum of go over the repeats."""
+
+    @staticmethod
+    def forward(context: Context, x: Array, dim: int, repeats: int) -> Array:
+        context.update(xshape=x.shape, dim=dim % x.ndim, repeats=repeats)
+        return np.repeat(x, repeats, axis=dim)
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        shape, dim = context["xshape"], context["dim"]
+        apart = (*shape[: dim + 1], context["repeats"], *shape[dim + 1 :])
+        return np.sum(np.reshape(go, apart), axis=dim + 1)
+
+
+class Squeeze(Op):
+    """y = x without the axis ``dim``, of extent 1;  gx = go with it."""
+
+    @staticmethod
+    def forward(context: Context, x: Array, dim: int = 0) -> Array:
+        context["xshape"] = x.shape
+        return np.squeeze(x, axis=dim)
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        return np.reshape(go, context["xshape"])
+
+
+class Unsqueeze(Op):
+    """y = x with an axis of extent 1 at ``dim``;  gx = go without it."""
+
+    @staticmethod
+    def forward(context: Context, x: Array, dim: int = 0) -> Array:
+        context["xshape"] = x.shape
+        return np.expand_dims(x, axis=dim)
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        return np.reshape(go, context["xshape"])
+
+
+class Concatenate(Op):
+    """y = the inputs end to end along an axis;  each gradient is its stretch of go."""
+
+    hint = "All but the axis joined along must have equal extents; np.stack puts arrays along a new axis"
+
+    @staticmethod
+    def forward(context: Context, *xs: Array, axis: int = 0) -> Array:
+        context.update(extents=[x.shape[axis] for x in xs], axis=axis % xs[0].ndim)
+        return np.concatenate(xs, axis=axis)
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        axis, ends = context["axis"], np.cumsum(context["extents"]).tolist()
+        stretches = zip([0, *ends], ends, strict=False)
+        return tuple(go[(slice(None),) * axis + (slice(start, end),)] for start, end in stretches)
+
+
+class Stack(Op):
+    """y = the inputs along a new axis;  each gradient is its slice of go."""
+
+    hint = "All arrays must have the same shape; np.concatenate joins along an axis that exists"
+
+    @staticmethod
+    def forward(context: Context, *xs: Array, axis: int = 0) -> Array:
+        context.update(n=len(xs), axis=axis % (xs[0].ndim + 1))
+        return np.stack(xs, axis=axis)
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        before = (slice(None),) * context["axis"]
+        return tuple(go[(*before, i)] for i in range(context["n"]))
+
+
+class Pad(Op):
+    """y = x with a constant around it;  gx = the middle of go."""
+
+    @staticmethod
+    def forward(context: Context, x: Array, pad_width: Any, constant_values: float = 0) -> Array:
+        widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
+        context["middle"] = tuple(slice(left, left + n) for (left, _), n in zip(widths, x.shape, strict=True))
+        return np.pad(x, widths, constant_values=constant_values)
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        return go[context["middle"]]
+
+
+class Flip(Op):
+    """y = x in reverse along the axes (all by default);  gx = go in reverse."""
+
+    @staticmethod
+    def forward(context: Context, x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+        context["axis"] = axis
+        return np.flip(x, axis)
+
+    @staticmethod
+    def backward(context: Context, go: Array) -> Any:
+        return np.flip(go, context["axis"])
