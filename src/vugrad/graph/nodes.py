@@ -89,7 +89,7 @@ class TensorNode:
     def grad(self, gradient: Array) -> None:
         if gradient.shape != self.value.shape:
             raise ValueError(
-                f"a gradient of shape {gradient.shape} for {self._label()} of shape {self.value.shape}: they must be equal"
+                f"a gradient has its value's shape, got {gradient.shape} for {self._label()} of {self.value.shape}"
             )
         self._grad, self._owned = gradient.astype(self.value.dtype, copy=False), True
 
@@ -105,8 +105,8 @@ class TensorNode:
         """
         if self.value.size != 1:
             raise ValueError(
-                f"backward() starts from one number, but {self._label()} has shape {self.value.shape}: reduce it first, "
-                "as in loss.sum().backward(), or use vg.jacobian for all its derivatives"
+                f"backward() starts from one number, but {self._label()} has shape {self.value.shape}: reduce it, as "
+                "in loss.sum().backward(), or use vg.jacobian for all its derivatives"
             )
         if not self.requires_grad:
             raise RuntimeError(
@@ -324,7 +324,7 @@ class OpNode:
 
     def upstream(self, gradients: Gradients) -> list[Array] | None:
         """One gradient for each output, zeros for one that nothing depends on; ``None`` if none has arrived."""
-        found = [gradients.get(ref()) for ref in self._outputs]  # type: ignore[call-overload]
+        found = [gradients.get(ref()) for ref in self._outputs]  # type: ignore[arg-type]
         if all(go is None for go in found):
             return None
         return [np.zeros(*self._shapes[i]) if go is None else go for i, go in enumerate(found)]
@@ -377,4 +377,3 @@ def unsupported(name: str) -> TypeError:
         f"np.{name} does not work on nodes.{hint} vg.ops.supported() lists all that do; node.value is the plain array, "
         "and vg.elementwise(f, derivative) or a subclass of vg.Op adds what is missing"
     )
-

@@ -1,6 +1,5 @@
 """Floor 1: every derivative we own, one family a file, and NumPy on nodes."""
 
-from vugrad.graph import Op
 from vugrad.ops.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus
 from vugrad.ops.convolve import AvgPool2d, Conv2d, Fold, MaxPool2d, Unfold
 from vugrad.ops.dispatch import supported
@@ -41,7 +40,7 @@ from vugrad.ops.elementwise import (
 from vugrad.ops.index import Scatter, Select, Slice, Take, TakeAlongAxis
 from vugrad.ops.linear import BatchMM, Einsum, MatrixMultiply
 from vugrad.ops.normalize import BatchNorm, CrossEntropy, Dropout, LayerNorm, LogSoftmax, Normalize, Softmax
-from vugrad.ops.primitives import erf, fold, random_bits, scatter, unfold
+from vugrad.ops.primitives import chain, contract, erf, fold, random_bits, scatter, unfold
 from vugrad.ops.reduce import LogSumExp, Max, Mean, Min, RowMax, RowSum, Sum, Var
 from vugrad.ops.shape import (
     BroadcastTo,
@@ -56,3 +55,110 @@ from vugrad.ops.shape import (
     Unsqueeze,
     sum_to,
 )
+
+# The ops that NumPy has no function for, as functions.
+relu = ReLU.do_forward
+leaky_relu = LeakyReLU.do_forward
+elu = ELU.do_forward
+gelu = GELU.do_forward
+silu = SiLU.do_forward
+softplus = Softplus.do_forward
+log_softmax = LogSoftmax.do_forward
+logsumexp = LogSumExp.do_forward
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "Abs",
+    "Add",
+    "Arccos",
+    "Arcsin",
+    "Arctan",
+    "AvgPool2d",
+    "BatchMM",
+    "BatchNorm",
+    "BroadcastTo",
+    "Cast",
+    "Concatenate",
+    "Conv2d",
+    "Cos",
+    "Cosh",
+    "CrossEntropy",
+    "Divide",
+    "Dropout",
+    "Einsum",
+    "Erf",
+    "Exp",
+    "Expand",
+    "Expm1",
+    "Flip",
+    "Fold",
+    "Id",
+    "LayerNorm",
+    "LeakyReLU",
+    "Log",
+    "Log1p",
+    "Log2",
+    "Log10",
+    "LogSoftmax",
+    "LogSumExp",
+    "MatrixMultiply",
+    "Max",
+    "MaxPool2d",
+    "Maximum",
+    "Mean",
+    "Min",
+    "Minimum",
+    "Multiply",
+    "Negative",
+    "Normalize",
+    "Pad",
+    "Power",
+    "ReLU",
+    "Reciprocal",
+    "Reshape",
+    "RowMax",
+    "RowSum",
+    "Scatter",
+    "Select",
+    "SiLU",
+    "Sigmoid",
+    "Sin",
+    "Sinh",
+    "Slice",
+    "Softmax",
+    "Softplus",
+    "Sqrt",
+    "Square",
+    "Squeeze",
+    "Stack",
+    "Sub",
+    "Sum",
+    "Take",
+    "TakeAlongAxis",
+    "Tan",
+    "Tanh",
+    "Transpose",
+    "Unfold",
+    "Unsqueeze",
+    "Var",
+    "Where",
+    "chain",
+    "contract",
+    "elementwise",
+    "elu",
+    "erf",
+    "fold",
+    "gelu",
+    "leaky_relu",
+    "log_softmax",
+    "logsumexp",
+    "random_bits",
+    "relu",
+    "scatter",
+    "silu",
+    "softplus",
+    "sum_to",
+    "supported",
+    "unfold",
+]

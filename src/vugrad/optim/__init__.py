@@ -1,7 +1,7 @@
 """Optimizers, learning-rate schedules and gradient clipping, by PyTorch's names and update rules."""
 
-from vugrad.optim.clip import clip_grad_norm_
 from vugrad.optim.base import Optimizer
+from vugrad.optim.clip import clip_grad_norm_
 from vugrad.optim.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from vugrad.optim.schedules import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, SequentialLR, StepLR
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Optimizer:
     >>> SignDescent([x], lr=0.5).step()
     >>> x.value
     array([ 2.5, -3.5])
+
     """
 
     def __init__(self, params: Iterable[TensorNode], lr: float, weight_decay: float = 0) -> None:
@@ -76,9 +77,7 @@ class Optimizer:
             if p.requires_grad:
                 for name in self.buffers():
                     held = state.get(name)
-                    state[name] = (
-                        np.zeros_like(p.value) if held is None else held.astype(p.value.dtype, copy=False)
-                    )
+                    state[name] = np.zeros_like(p.value) if held is None else held.astype(p.value.dtype, copy=False)
 
     def zero_grad(self) -> None:
         """Forget the parameters' gradients."""
@@ -111,28 +110,29 @@ class Optimizer:
 
         Raises ``ValueError`` with everything that does not fit, and then nothing was loaded.
         """
-        if set(state_dict) != set(self.state_dict()):
+        if set(state_dict) != {"lr", "initial_lr", "step", "state"}:
             raise ValueError(f"not the state_dict of an optimizer: its keys are {', '.join(state_dict) or 'none'}")
         lr, initial_lr, steps, arrays = (state_dict[key] for key in ("lr", "initial_lr", "step", "state"))
         lr = number("lr", lr)
         initial_lr = None if initial_lr is None else number("initial_lr", initial_lr)
-        if not all(isinstance(n, Integral) and n >= 0 for n in steps):
+        if not all(isinstance(n, int) and n >= 0 for n in steps):
             raise ValueError(f"step must hold a count of updates for each parameter, not {steps}")
         problems = []
         if len(steps) != len(self.params):
             problems.append(f"it is of {len(steps)} parameters, and there are {len(self.params)} here")
-        state: list[State] = [{"step": int(n)} for n in steps]
-        wanted = []
+        state: list[State] = [{"step": n} for n in steps]
+        used = set()
         for i, (p, entry) in enumerate(zip(self.params, state, strict=False)):
             for name in self.buffers() if entry["step"] else ():
-                wanted.append(f"{i}.{name}")
-                if wanted[-1] not in arrays:
-                    problems.append(f"{wanted[-1]} is missing")
-                    continue
-                entry[name] = np.array(arrays[wanted[-1]], dtype=p.value.dtype)
-                if entry[name].shape != p.value.shape:
-                    problems.append(f"{wanted[-1]} has shape {entry[name].shape}, its parameter {p.value.shape}")
-        problems += [f"{key} is nothing that {type(self).__name__} keeps" for key in arrays if key not in wanted]
+                key = f"{i}.{name}"
+                used.add(key)
+                if key not in arrays:
+                    problems.append(f"{key} is missing")
+                elif arrays[key].shape != p.value.shape:
+                    problems.append(f"{key} has shape {arrays[key].shape}, its parameter {p.value.shape}")
+                else:
+                    entry[name] = np.array(arrays[key], dtype=p.value.dtype)
+        problems += [f"{key} is nothing that {type(self).__name__} keeps" for key in arrays if key not in used]
         if problems:
             raise ValueError("the state does not fit, and none of it was loaded:\n  " + "\n  ".join(problems))
         self.lr, self.initial_lr, self.state = lr, initial_lr, state
@@ -147,6 +147,6 @@ def number(name: str, value: Any, below: float = math.inf) -> float:
     """
     if not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    if not 0 <= value < below:
+    if not 0 <= (result := float(value)) < below:
         raise ValueError(f"{name}={value} is out of range: it must be in [0, {below:g})")
-    return float(value)
+    return result

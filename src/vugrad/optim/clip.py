@@ -14,7 +14,7 @@ from vugrad.optim.base import number
 from vugrad.optim.parameters import checked_parameters, gradient
 
 
-def clip_grad_norm_(parameters: Iterable[TensorNode], max_norm: float, norm_type: float = 2.0) -> Any:
+def clip_grad_norm_(parameters: Iterable[TensorNode], max_norm: float, norm_type: float = 2.0) -> float:
     """Scale all gradients by one factor, so that their norm is at most ``max_norm`` (Pascanu et al. 2013).
 
     ``g ← g · min(1, max_norm / (‖g‖ + 1e-6))``, where ``‖g‖ = (Σ |gᵢ|^norm_type)^(1/norm_type)`` over every entry
@@ -36,18 +36,21 @@ def clip_grad_norm_(parameters: Iterable[TensorNode], max_norm: float, norm_type
     5.0
     >>> x.grad.round(3)
     array([0.6, 0.8])
+
     """
-    limit, exponent = number("max_norm", max_norm), norm_type
-    if not exponent > 0:
-        raise ValueError(f"norm_type={norm_type} is out of range: it must be above 0, or infinite for the largest entry")
+    max_norm = number("max_norm", max_norm)
+    if not norm_type > 0:
+        raise ValueError(f"norm_type={norm_type} is out of range: it must be above 0; math.inf is the largest entry")
     trained = [p for p in checked_parameters(parameters) if p.requires_grad]
     sizes = [np.abs(gradient(p)) for p in trained]
-    if exponent == math.inf:
+    norm: Any
+    if norm_type == math.inf:
         norm = functools.reduce(np.maximum, [np.max(size) for size in sizes], np.float64(0))
     else:
-        norm = sum([np.sum(size**exponent).astype(np.float64) for size in sizes], np.float64(0)) ** (1 / exponent)
-    # No branch on the norm: a compiler can record this too.
-    factor = np.minimum(1.0, limit / (norm + 1e-6))
+        powers = [np.sum(size**norm_type).astype(np.float64) for size in sizes]
+        norm = sum(powers, np.float64(0)) ** (1 / norm_type)
+    # No branch on the norm, so that a compiler can record this too.
+    factor = np.minimum(1.0, max_norm / (norm + 1e-6))
     for p in trained:
         p.grad = gradient(p) * factor.astype(p.value.dtype)
-    return norm
+    return norm  # type: ignore[no-any-return]

@@ -1,0 +1,122 @@
+"""Layers over images of shape (batch, channels, rows, columns)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vugrad import initializers
+from vugrad.nn.module import Module, parameter
+from vugrad.ops import convolve
+
+Extent = int | tuple[int, int]
+
+
+def pair(extent: Extent) -> tuple[int, int]:
+    """(rows, columns) from one number for both, or from two."""
+    rows, columns = (extent, extent) if isinstance(extent, int) else extent
+    return rows, columns
+
+
+class Conv2d(Module):
+    """Cross-correlation of images with learned kernels, plus a bias for each output channel.
+
+    Args:
+        in_channels: channels of the images.
+        out_channels: channels of the result.
+        kernel_size: rows and columns of a kernel, one number for both or two.
+        stride: how far the window moves.
+        padding: rows and columns of zeros on every side.
+        groups: into how many independent parts the channels fall.
+        bias: whether there is one.
+        init: the initialiser of the kernels; Glorot's normal one by default.
+        rng: generator for the initial kernels.
+        dtype: of the parameters.
+
+    ``weight`` has shape (out_channels, in_channels / groups, rows, columns), ``bias`` (out_channels,).
+
+    >>> import numpy as np, vugrad as vg
+    >>> vg.nn.Conv2d(1, 6, 5)(np.zeros((2, 1, 28, 28), np.float32)).shape
+    (2, 6, 24, 24)
+
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Extent,
+        stride: Extent = 1,
+        padding: Extent = 0,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        init: initializers.Initializer = initializers.glorot_normal,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"Conv2d: {in_channels} channels in and {out_channels} out cannot form {groups} groups")
+        shape = (out_channels, in_channels // groups, *pair(kernel_size))
+        self.weight = parameter(init(shape, rng=rng, dtype=dtype), "weight")
+        self.bias = parameter(np.zeros(out_channels, dtype), "bias") if bias else None
+        self.stride, self.padding, self.groups = pair(stride), pair(padding), groups
+
+    def forward(self, x: Any) -> Any:
+        """(N, in_channels, H, W) to (N, out_channels, H′, W′)."""
+        y = convolve.Conv2d.do_forward(x, self.weight, stride=self.stride, padding=self.padding, groups=self.groups)
+        return y if self.bias is None else y + self.bias.reshape(-1, 1, 1)
+
+    def extra_repr(self) -> str:
+        """The layer's extents."""
+        out_channels, per_group, *kernel = self.weight.shape
+        return (
+            f"{per_group * self.groups}, {out_channels}, {tuple(kernel)}, stride={self.stride}, padding={self.padding}"
+        )
+
+
+class _Pool2d(Module):
+    """What the two poolings share: their arguments."""
+
+    def __init__(self, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0) -> None:
+        super().__init__()
+        self.kernel_size, self.padding = pair(kernel_size), pair(padding)
+        self.stride = pair(kernel_size if stride is None else stride)
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
+            raise ValueError(f"padding {self.padding} is more than half of kernel_size {self.kernel_size}")
+
+    def extra_repr(self) -> str:
+        """The layer's extents."""
+        return f"{self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(_Pool2d):
+    """The largest element of each window; its gradient goes to the first of equals.
+
+    Args:
+        kernel_size: rows and columns of the window.
+        stride: how far it moves; by its own size if not given.
+        padding: rows and columns around the image that never win.
+
+    """
+
+    def forward(self, x: Any) -> Any:
+        """(N, C, H, W) to (N, C, H′, W′)."""
+        return convolve.MaxPool2d.do_forward(x, kernel=self.kernel_size, stride=self.stride, padding=self.padding)
+
+
+class AvgPool2d(_Pool2d):
+    """The mean of each window.
+
+    Args:
+        kernel_size: rows and columns of the window.
+        stride: how far it moves; by its own size if not given.
+        padding: rows and columns of zeros around the image, which count in the mean.
+
+    """
+
+    def forward(self, x: Any) -> Any:
+        """(N, C, H, W) to (N, C, H′, W′)."""
+        return convolve.AvgPool2d.do_forward(x, kernel=self.kernel_size, stride=self.stride, padding=self.padding)

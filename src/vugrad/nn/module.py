@@ -1,0 +1,175 @@
+"""Module: parameters and the function they belong to, found where they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from vugrad.graph import TensorNode
+
+
+class Module:
+    """A function with parameters. Subclass it, make its parts in ``__init__`` and compute in ``forward``.
+
+    A leaf :class:`TensorNode` in an attribute is a parameter, a NumPy array is a buffer (running statistics), a
+    Module is a part; lists, tuples and dicts of these are searched too, in order. Names are paths, as in
+    PyTorch: ``"layers.0.weight"``. Attributes whose name begins with an underscore are left alone.
+
+    >>> import vugrad as vg
+    >>> class Net(vg.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layers = [vg.nn.Linear(4, 3), vg.nn.Linear(3, 2)]
+    ...     def forward(self, x):
+    ...         for layer in self.layers:
+    ...             x = vg.relu(layer(x))
+    ...         return x
+    >>> [name for name, _ in Net().named_parameters()]
+    ['layers.0.weight', 'layers.0.bias', 'layers.1.weight', 'layers.1.bias']
+    """
+
+    training = True
+
+    def __init__(self) -> None:
+        self.training = True
+
+    def forward(self, *args: Any, **keywords: Any) -> Any:
+        """The module's value; every Module defines its own."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x)")
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.forward(*args, **keywords)
+
+    # --- what it is made of
+
+    def named_members(self) -> Iterator[tuple[str, Any]]:
+        """Every module, parameter and buffer with its path, this module first under the path ``""``."""
+        return _members("", self, set())
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """The module itself and every one in it, with their paths."""
+        return ((name, member) for name, member in self.named_members() if isinstance(member, Module))
+
+    def named_parameters(self) -> Iterator[tuple[str, TensorNode]]:
+        """Every parameter with its path; one that is shared comes once, under its first."""
+        return ((name, member) for name, member in self.named_members() if isinstance(member, TensorNode))
+
+    def named_buffers(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+        """Every buffer with its path."""
+        return ((name, member) for name, member in self.named_members() if isinstance(member, np.ndarray))
+
+    def parameters(self) -> list[TensorNode]:
+        """The parameters, in order. Course code overrides it to say which they are."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    # --- modes and gradients
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch dropout and batch statistics on (``mode=True``) or off, here and in every part."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """``train(False)``."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient of every parameter."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    # --- state
+
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of every parameter's and buffer's array, by path."""
+        return {
+            name: np.array(member.value if isinstance(member, TensorNode) else member)
+            for name, member in self.named_members()
+            if not isinstance(member, Module)
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Write the arrays of a ``state_dict`` into this module's own, in place.
+
+        Args:
+            state: arrays by path.
+            strict: whether every path must be there, and no other.
+
+        Raises ``ValueError`` that lists all that does not fit; nothing is loaded then.
+
+        """
+        own = {name: member for name, member in self.named_members() if not isinstance(member, Module)}
+        arrays = {name: member.value if isinstance(member, TensorNode) else member for name, member in own.items()}
+        faults = [
+            f"{name}: shape {np.shape(state[name])} in the state, {array.shape} in the module"
+            for name, array in arrays.items()
+            if name in state and np.shape(state[name]) != array.shape
+        ]
+        if strict:
+            faults += [f"{name}: missing from the state" for name in own if name not in state]
+            faults += [f"{name}: not in the module" for name in state if name not in own]
+        if faults:
+            raise ValueError(f"this state does not fit {type(self).__name__}:\n  " + "\n  ".join(faults))
+        for name, array in arrays.items():
+            if name in state:
+                array[...] = state[name]
+
+    # --- to look at
+
+    def summary(self, example: Any) -> str:
+        """A table of every layer's output shape and number of parameters.
+
+        Args:
+            example: the shape of one instance, such as ``(1, 28, 28)``, or a batch to run.
+
+        """
+        from vugrad.nn.summary import summary
+
+        return summary(self, example)
+
+    def __repr__(self) -> str:
+        lines, above = [], [""]
+        for path, module in self.named_modules():
+            while not f"{path}.".startswith(above[-1]):
+                above.pop()
+            name = path.removeprefix(above[-1])
+            label = f"{'  ' * (len(above) - 1)}({name}): " if path else ""
+            lines.append(f"{label}{type(module).__name__}({module.extra_repr()})")
+            above.append(f"{path}." if path else "")
+        return "\n".join(lines)
+
+    def extra_repr(self) -> str:
+        """What ``repr`` says between the parentheses."""
+        return ""
+
+
+def _members(path: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """``value`` and all it contains, each object once, however often or deeply it is referred to."""
+    if isinstance(value, Module | list | tuple | dict | np.ndarray) or _is_parameter(value):
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+    if isinstance(value, Module | np.ndarray) or _is_parameter(value):
+        yield path, value
+    if isinstance(value, Module):
+        inner = ((name, part) for name, part in vars(value).items() if not name.startswith("_"))
+    elif isinstance(value, dict):
+        inner = ((str(key), part) for key, part in value.items())
+    elif isinstance(value, list | tuple):
+        inner = ((str(i), part) for i, part in enumerate(value))
+    else:
+        return
+    for name, part in inner:
+        yield from _members(f"{path}.{name}" if path else name, part, seen)
+
+
+def _is_parameter(value: Any) -> bool:
+    return isinstance(value, TensorNode) and value.source is None
+
+
+def parameter(value: Any, name: str | None = None) -> TensorNode:
+    """A leaf node to be trained, its array owned and writable."""
+    return TensorNode(np.array(value), name=name)

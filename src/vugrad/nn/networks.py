@@ -1,0 +1,114 @@
+"""The networks of the report: a multi-layer perceptron and a small convolutional network."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vugrad import initializers
+from vugrad.nn.activations import ReLU
+from vugrad.nn.compose import Flatten, Residual, Sequential
+from vugrad.nn.conv import Conv2d, MaxPool2d
+from vugrad.nn.linear import Linear
+from vugrad.nn.module import Module
+from vugrad.nn.norm import BatchNorm1d, BatchNorm2d, Dropout
+
+
+class MLP(Sequential):
+    """A multi-layer perceptron: linear layers with an activation after each but the last.
+
+    Args:
+        sizes: the features of the input, of each hidden layer, and of the output.
+        activation: makes the module that follows a hidden layer.
+        batch_norm: whether batch normalisation stands before each activation.
+        residual: whether a hidden layer that keeps the number of features is added to its input.
+        dropout: share of elements dropped after each activation.
+        init, rng, dtype: as in :class:`Linear`.
+
+    Images are flattened.
+
+    >>> import vugrad as vg
+    >>> vg.nn.MLP([784, 100, 10], activation=vg.nn.Sigmoid)
+    MLP()
+      (0): Linear(784, 100)
+      (1): Sigmoid()
+      (2): Linear(100, 10)
+
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: Callable[[], Module] = ReLU,
+        *,
+        batch_norm: bool = False,
+        residual: bool = False,
+        dropout: float = 0.0,
+        init: initializers.Initializer = initializers.glorot_normal,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        if len(sizes) < 2:
+            raise ValueError(f"MLP: sizes names at least the features of input and output, got {list(sizes)}")
+        layers: list[Module] = []
+        for inputs, outputs in itertools.pairwise(sizes[:-1]):
+            block: list[Module] = [Linear(inputs, outputs, init=init, rng=rng, dtype=dtype)]
+            block += [BatchNorm1d(outputs, dtype=dtype)] if batch_norm else []
+            block += [activation()]
+            block += [Dropout(dropout, rng=rng)] if dropout else []
+            layers += [Residual(Sequential(*block))] if residual and inputs == outputs else block
+        super().__init__(*layers, Linear(sizes[-2], sizes[-1], init=init, rng=rng, dtype=dtype))
+
+    def forward(self, x: Any) -> Any:
+        """(N, …) to (N, sizes[-1])."""
+        return super().forward(x if len(x.shape) == 2 else Flatten()(x))
+
+
+class LeNet(Sequential):
+    """The report's convolutional network, after LeCun et al. (1998): 44,426 parameters on 28×28 images.
+
+    Conv2d(1, 6, 5), activation, 2×2 max-pooling, Conv2d(6, 16, 5), activation, 2×2 max-pooling, then the
+    256 features through linear layers of 120, 84 and 10.
+
+    Args:
+        num_classes: features of the output.
+        image_shape: (channels, rows, columns) of the input, at least 16×16.
+        hidden: features of the hidden linear layers.
+        activation, batch_norm, residual, dropout, init, rng, dtype: as in :class:`MLP`.
+
+    >>> import vugrad as vg
+    >>> sum(p.value.size for p in vg.nn.LeNet().parameters())
+    44426
+
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+        hidden: Sequence[int] = (120, 84),
+        activation: Callable[[], Module] = ReLU,
+        *,
+        batch_norm: bool = False,
+        residual: bool = False,
+        dropout: float = 0.0,
+        init: initializers.Initializer = initializers.glorot_normal,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        channels, rows, columns = image_shape
+        rows, columns = (((extent - 4) // 2 - 4) // 2 for extent in (rows, columns))
+        if min(rows, columns) < 1:
+            raise ValueError(f"LeNet: images of {image_shape[1]}x{image_shape[2]} are too small, use MLP for them")
+        layers: list[Module] = []
+        for inputs, outputs in ((channels, 6), (6, 16)):
+            layers += [Conv2d(inputs, outputs, 5, init=init, rng=rng, dtype=dtype)]
+            layers += [BatchNorm2d(outputs, dtype=dtype)] if batch_norm else []
+            layers += [activation(), MaxPool2d(2)]
+        sizes = [16 * rows * columns, *hidden, num_classes]
+        options = {"batch_norm": batch_norm, "residual": residual, "dropout": dropout}
+        head = MLP(sizes, activation, **options, init=init, rng=rng, dtype=dtype)  # type: ignore[arg-type]
+        super().__init__(*layers, Flatten(), head)

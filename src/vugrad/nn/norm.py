@@ -1,0 +1,126 @@
+"""Layers that keep activations in range: normalisation and dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vugrad import ops
+from vugrad import random as randomness
+from vugrad.nn.module import Module, parameter
+
+
+class _BatchNorm(Module):
+    """What the two have in common; ``ndims`` says how many axes each takes."""
+
+    ndims: tuple[int, ...] = ()
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, *, dtype: Any = np.float32) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = parameter(np.ones(num_features, dtype), "weight")
+        self.bias = parameter(np.zeros(num_features, dtype), "bias")
+        self.running_mean = np.zeros(num_features, dtype)
+        self.running_var = np.ones(num_features, dtype)
+
+    def forward(self, x: Any) -> Any:
+        """Any batch with its channels on axis 1, to the same shape."""
+        if len(x.shape) not in self.ndims:
+            raise ValueError(f"{type(self).__name__} takes arrays of {self.ndims} axes, got shape {x.shape}")
+        if not self.training:
+            channels = (-1,) + (1,) * (len(x.shape) - 2)
+            scale = self.weight / np.sqrt(self.running_var + self.eps)
+            shift = self.bias - self.running_mean * scale
+            return x * scale.reshape(channels) + shift.reshape(channels)
+        y, mean, variance = ops.BatchNorm.do_forward(x, self.weight, self.bias, eps=self.eps)
+        n = y.value.size // mean.value.size
+        unbiased = variance.value * (n / max(n - 1, 1))
+        self.running_mean = (1 - self.momentum) * self.running_mean + self.momentum * mean.value
+        self.running_var = (1 - self.momentum) * self.running_var + self.momentum * unbiased
+        return y
+
+    def extra_repr(self) -> str:
+        """The number of channels."""
+        return str(len(self.running_mean))
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of shapes (N, C) and (N, C, L).
+
+    Args:
+        num_features: the number of channels, C.
+        eps: added to the variance.
+        momentum: the share of each new batch in the running averages (the variance without bias, as in PyTorch).
+        dtype: of the parameters.
+
+    In train mode each channel is normalised by the mean and variance of the batch, in eval mode by their running
+    averages, then scaled by ``weight`` and shifted by ``bias``. Source: Ioffe & Szegedy, 2015.
+
+    """
+
+    ndims = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of images, (N, C, H, W); arguments and source as in :class:`BatchNorm1d`."""
+
+    ndims = (4,)
+
+
+class LayerNorm(Module):
+    """Normalise each instance over its last axes, then scale and shift each element.
+
+    Args:
+        normalized_shape: the extents of those axes; one number for one axis.
+        eps: added to the variance.
+        dtype: of the parameters.
+
+    Source: Ba et al., *Layer Normalization*, 2016.
+
+    """
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = parameter(np.ones(normalized_shape, dtype), "weight")
+        self.bias = parameter(np.zeros(normalized_shape, dtype), "bias")
+
+    def forward(self, x: Any) -> Any:
+        """(…, *normalized_shape) to the same shape."""
+        return ops.LayerNorm.do_forward(x, self.weight, self.bias, eps=self.eps)
+
+    def extra_repr(self) -> str:
+        """The extents it normalises over."""
+        return str(self.weight.shape)
+
+
+class Dropout(Module):
+    """In train mode set each element to zero with probability ``p`` and scale the rest by 1 / (1 − p).
+
+    Args:
+        p: the share of elements dropped, 0 ≤ p < 1.
+        rng: generator from which the layer draws its seed.
+
+    What is dropped follows from the buffer ``key``, a seed and a count of batches, alone: a model restored from
+    its ``state_dict`` continues with the same masks. Source: Srivastava et al., *Dropout*, 2014.
+
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"Dropout: p is the share of elements dropped, 0 <= p < 1, got {p}")
+        self.p = p
+        self.key = np.array([randomness.generator(rng).integers(2**32), 0], np.uint32)
+
+    def forward(self, x: Any) -> Any:
+        """Any shape to the same."""
+        if not self.training or self.p == 0:
+            return x
+        self.key = self.key + np.array([0, 1], np.uint32)
+        return ops.Dropout.do_forward(x, self.key, p=self.p)
+
+    def extra_repr(self) -> str:
+        """The share that is dropped."""
+        return f"p={self.p}"

@@ -1,0 +1,68 @@
+"""What a network is made of: its layers with their output shapes and parameter counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vugrad.graph import TensorNode, no_grad
+from vugrad.nn.module import Module
+
+
+def summary(model: Module, example: Any) -> str:
+    """The table that :meth:`Module.summary` gives.
+
+    >>> import vugrad as vg
+    >>> print(vg.nn.MLP([4, 3, 2]).summary((4,)))
+    layer         output   parameters
+    MLP           (N, 2)             23
+      0  Linear   (N, 3)             15
+      1  ReLU     (N, 3)              0
+      2  Linear   (N, 2)              8
+    23 parameters, 92 bytes
+    """
+    batch = example if isinstance(example, np.ndarray | TensorNode) else np.zeros((1, *example), np.float32)
+    shapes = _output_shapes(model, batch)
+    rows = [("layer", "output", "parameters")]
+    for path, module in model.named_modules():
+        depth = path.count(".") + 1 if path else 0
+        label = "  " * depth + (f"{path.rpartition('.')[2]}  " if path else "") + type(module).__name__
+        shape = shapes.get(id(module))
+        rows.append((label, "-" if shape is None else str(("N", *shape[1:])).replace("'", ""), f"{_count(module):,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [f"{row[0]:<{widths[0]}}   {row[1]:<{widths[1]}}   {row[2]:>{widths[2]}}" for row in rows]
+    size = sum(parameter.value.nbytes for parameter in model.parameters())
+    return "\n".join([*lines, f"{_count(model):,} parameters, {size:,} bytes"])
+
+
+def _count(module: Module) -> int:
+    return sum(parameter.value.size for parameter in module.parameters())
+
+
+def _output_shapes(model: Module, batch: Any) -> dict[int, tuple[int, ...]]:
+    """The shape of what each module last returned when the model ran on the batch, by the module's id."""
+    shapes: dict[int, tuple[int, ...]] = {}
+
+    def recorded(module: Module) -> Any:
+        forward = module.forward
+
+        def record(*args: Any, **keywords: Any) -> Any:
+            result = forward(*args, **keywords)
+            shapes[id(module)] = np.shape(result)
+            return result
+
+        return record
+
+    modules = [module for _, module in model.named_modules()]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.forward = recorded(module)  # type: ignore[method-assign]
+        with no_grad():
+            model.eval()(batch)
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            vars(module).pop("forward", None)
+            module.training = mode
+    return shapes
