@@ -13,6 +13,7 @@ import time
 import tracemalloc
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -345,6 +346,7 @@ def test_a_cache_that_cannot_be_written_loses_no_download(server, tmp_path, monk
 
 def test_an_interrupted_write_leaves_nothing_behind(server, monkeypatch):
     def interrupt(source, target):
+        assert Path(source).parent == Path(target).parent  # a rename is whole only within one file system
         raise KeyboardInterrupt
 
     monkeypatch.setattr("os.replace", interrupt)

@@ -63,12 +63,13 @@ def test_a_hundred_steps_are_pytorchs(case, dtype):
     assert {array.dtype for array in arrays + kept} == {np.dtype(dtype)}
 
 
+@each_dtype
 @each_optimizer
-def test_the_rules_can_be_recorded(case):
+def test_the_rules_can_be_recorded(case, dtype):
     """Stand-ins for value, gradient, state, rate and count: no writes, no ``out=``, no branch on what they hold."""
-    a, params, optimizer = problem(case)
+    a, params, optimizer = problem(case, dtype)
     advance(a, params, optimizer, steps=2)
-    _, others, recorded = problem(case)
+    _, others, recorded = problem(case, dtype)
     advance(a, others, recorded, steps=2)
     advance(a, params, optimizer)
 
@@ -81,6 +82,7 @@ def test_the_rules_can_be_recorded(case):
     recorded.step()
     for p, q, s, t in zip(params, others, optimizer.state, recorded.state, strict=True):
         np.testing.assert_array_equal(p.value, q.value.held)
+        assert q.value.dtype == dtype, "some scalar is no Python number, and promotes"
         assert s.keys() == t.keys()
         for name in s:
             np.testing.assert_array_equal(s[name], t[name].held)

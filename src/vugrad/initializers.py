@@ -120,7 +120,7 @@ def normal(shape: Shape, rng: Rng = None, dtype: npt.DTypeLike = np.float32, std
     (2, 2)
 
     """
-    return (std * generator(rng).standard_normal(shape)).astype(dtype)
+    return generator(rng).normal(0.0, std, shape).astype(dtype)
 
 
 def orthogonal(shape: Shape, rng: Rng = None, dtype: npt.DTypeLike = np.float32, gain: float = 1.0) -> Array:
@@ -142,10 +142,10 @@ def orthogonal(shape: Shape, rng: Rng = None, dtype: npt.DTypeLike = np.float32,
     True
 
     """
-    rows, columns = shape[0], fans(shape)[0]
+    columns, rows = fans(shape)[0], shape[0]
     q, r = np.linalg.qr(normal((max(rows, columns), min(rows, columns)), rng, np.float64))
     q = gain * q * np.sign(np.diag(r))
-    return (q if rows >= columns else q.T).reshape(shape).astype(dtype)
+    return (q if rows >= columns else q.T).reshape(shape).astype(dtype, order="C")
 
 
 def _uniform(shape: Shape, rng: Rng, dtype: npt.DTypeLike, std: float) -> Array:

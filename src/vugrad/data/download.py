@@ -40,8 +40,9 @@ def download(url: str, limit: int) -> io.BytesIO:
         ) from error
     answer = _Bounded(limit)
     # pooch corrects the total, but asks the bar for its truth value first, which is an error without one.
-    # disable=None shows the bar on a terminal only.
-    with tqdm(desc=url.rpartition("/")[2], total=limit, unit="B", unit_scale=True, disable=None) as bar:
+    # disable=None shows the bar on a terminal only; pooch ends with a speed of its own making, so it does not stay.
+    name = url.rpartition("/")[2]
+    with tqdm(desc=name, total=limit, unit="B", unit_scale=True, disable=None, leave=False) as bar:
         HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)(url, answer, None)
     answer.seek(0)
     return answer

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vugrad.data import idx
 from vugrad.data.archives import Archive, IdxFile
 from vugrad.data.dataset import Split
-from vugrad.data.download import download
+from vugrad.data.download import download, keep
 
 Source = tuple[str, Callable[[], bytes]]  # what an error message calls it, and what returns its content
 
@@ -62,7 +62,7 @@ def _read(file: IdxFile, archive: Archive) -> NDArray[np.uint8]:
     if content is None:
         content = first_right(_online(file, archive))
         if content is not None:
-            pass
+            keep(content, cache_folder(archive) / file.name)
     if content is None:
         raise FileNotFoundError(_what_to_do(file, archive, passed_over))
     return idx.parse(content)
@@ -80,6 +80,7 @@ def _check(content: bytes, file: IdxFile) -> None:
 
 def _on_disk(file: IdxFile, archive: Archive) -> Iterator[Source]:
     for folder in _folders(archive):
+        # os.path.exists is False, where Path.exists raises, in a folder that may not be read.
         paths = [path for path in (folder / file.name, folder / f"{file.name}.gz") if os.path.exists(path)]
         for path in paths:
             yield str(path), partial(_from_file, path, file)
@@ -87,7 +88,7 @@ def _on_disk(file: IdxFile, archive: Archive) -> Iterator[Source]:
             yield str(folder), _absent
     npz = _keras(archive)
     if npz.suffix == ".npz":
-        yield str(npz), partial(_from_npz, npz, file) if npz.exists() else _absent
+        yield str(npz), partial(_from_npz, npz, file) if os.path.exists(npz) else _absent
 
 
 def _folders(archive: Archive) -> Iterator[Path]:

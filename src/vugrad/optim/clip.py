@@ -26,8 +26,8 @@ def clip_grad_norm_(parameters: Iterable[TensorNode], max_norm: float, norm_type
         norm_type: the exponent, above 0.
 
     Returns the norm before clipping, a float. An infinite norm makes finite gradients zero and infinite ones NaN,
-    and a NaN makes all of them NaN, as in PyTorch: look at what is returned where that can happen. Raises what an
-    optimizer raises for wrong parameters, and ``ValueError`` for a number out of range.
+    and a NaN makes all of them NaN, as in PyTorch (NumPy warns): look at what is returned where that can happen.
+    Raises what an optimizer raises for wrong parameters, and ``ValueError`` for a number out of range.
 
     >>> import numpy as np, vugrad as vg
     >>> x = vg.TensorNode(np.array([3.0, 4.0]))

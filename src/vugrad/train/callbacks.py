@@ -1,0 +1,128 @@
+"""What can be added to training without changing its loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vugrad.data import Dataset
+from vugrad.nn import Module
+from vugrad.optim import LRScheduler, Optimizer
+from vugrad.suggest import choose
+from vugrad.train.checkpoint import check_writable, save_checkpoint
+from vugrad.train.history import Epoch, History
+
+
+@dataclass
+class Run:
+    """One training run as its callbacks see it.
+
+    ``epoch`` counts from 1; ``loss`` and ``accuracy`` are the running means of the epoch, ``seen`` the instances
+    they are over.
+    """
+
+    model: Module
+    data: Dataset
+    optimizer: Optimizer
+    schedule: LRScheduler | None
+    epochs: int
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    seen: int = 0
+    loss: float = 0.0
+    accuracy: float | None = None
+
+    def stop(self, reason: str) -> None:
+        """End the training after the batch or epoch at hand, and say why in the history."""
+        self.history.stopped = reason
+
+
+class Callback:
+    """Something to do at the turns of training; every method does nothing unless it is overridden."""
+
+    def on_train_begin(self, run: Run) -> None:
+        """Before the first epoch."""
+
+    def on_batch_end(self, run: Run) -> None:
+        """After every update."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After every epoch, with its figures at the end of ``run.history``."""
+
+    def on_train_end(self, run: Run) -> None:
+        """After the last epoch, an early stop or an interrupt."""
+
+
+#: What can be watched, and whether more of it is better.
+MONITORS: dict[str, tuple[Callable[[Epoch], float | None], bool]] = {
+    "validation_accuracy": (lambda epoch: epoch.validation_accuracy, True),
+    "validation_loss": (lambda epoch: epoch.validation_loss, False),
+    "loss": (lambda epoch: epoch.loss, False),
+}
+
+
+class EarlyStopping(Callback):
+    """Stop when a figure has not improved for a number of epochs, and go back to the best weights.
+
+    Args:
+        patience: how many epochs without a new best.
+        monitor: "validation_accuracy", "validation_loss" or "loss".
+        restore_best: whether the model ends with the weights of its best epoch.
+
+    """
+
+    def __init__(self, patience: int, monitor: str = "validation_accuracy", restore_best: bool = True) -> None:
+        if patience < 1:
+            raise ValueError(f"EarlyStopping: patience is a number of epochs, at least 1, got {patience}")
+        self.patience, self.monitor, self.restore_best = patience, monitor, restore_best
+        self._figure, self._more = choose("monitor", monitor, MONITORS)
+
+    def on_train_begin(self, run: Run) -> None:
+        """Forget earlier runs."""
+        if self.monitor.startswith("validation") and run.data.validation is None:
+            raise ValueError(f"EarlyStopping watches {self.monitor!r}, but the data has no validation split")
+        self._best, self._best_epoch = -float("inf"), 0
+        self._weights = run.model.state_dict()
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Compare with the best so far."""
+        figure = self._figure(run.history.epochs[-1])
+        if figure is None:
+            raise ValueError(f"EarlyStopping watches {self.monitor!r}, but the targets are not classes")
+        score = figure if self._more else -figure
+        if score > self._best:
+            self._best, self._best_epoch = score, run.epoch
+            self._weights = run.model.state_dict()
+        elif run.epoch - self._best_epoch >= self.patience:
+            run.stop(f"no better {self.monitor} than in epoch {self._best_epoch} for {self.patience} epochs")
+
+    def on_train_end(self, run: Run) -> None:
+        """Go back to the best weights."""
+        if self.restore_best:
+            run.model.load_state_dict(self._weights)
+
+
+class Checkpoint(Callback):
+    """Write model, optimizer, schedule and history to one file at the end of every epoch (extra ``lab``).
+
+    Args:
+        path: the file; its folder is made if need be, and tried before training begins.
+
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_train_begin(self, run: Run) -> None:
+        """Find out now whether the folder can be written to."""
+        check_writable(self.path.parent)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Write the file anew; the one before is there until the new one is whole."""
+        save_checkpoint(self.path, run.model, run.optimizer, run.schedule, run.history)
+
+    def on_train_end(self, run: Run) -> None:
+        """Tell an interrupted run where its last whole epoch is."""
+        if run.history.stopped and run.history.stopped.startswith("interrupted") and run.history.epochs:
+            run.history.stopped += f"; epoch {len(run.history)} is saved in {self.path}"

@@ -1,0 +1,121 @@
+"""Checkpoints: everything a run needs to go on, in one safetensors file (extra ``lab``)."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vugrad.nn import Module
+from vugrad.optim import LRScheduler, Optimizer
+from vugrad.train.history import History
+
+FORMAT = "vugrad 1"
+
+
+def save_checkpoint(
+    path: str | Path,
+    model: Module,
+    optimizer: Optimizer | None = None,
+    schedule: LRScheduler | None = None,
+    history: History | None = None,
+) -> None:
+    """Write the state of a run to a file, whole or not at all.
+
+    Args:
+        path: the file; one that is there stays until the new one is complete.
+        model: its ``state_dict``.
+        optimizer: its ``state_dict``, if given.
+        schedule: its ``state_dict``, if given.
+        history: the epochs so far, if given.
+
+    """
+    from safetensors.numpy import save
+
+    tensors = {f"model.{name}": array for name, array in model.state_dict().items()}
+    record: dict[str, Any] = {"history": history.as_dict() if history else None}
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        tensors |= {f"optimizer.{name}": array for name, array in state.pop("state").items()}
+        record["optimizer"] = state
+    if schedule is not None:
+        record["schedule"] = schedule.state_dict()
+    content = save(
+        {name: np.ascontiguousarray(array) for name, array in tensors.items()},
+        {"format": FORMAT, "record": json.dumps(record)},
+    )
+    write_whole(Path(path), content)
+
+
+def load_checkpoint(
+    path: str | Path,
+    model: Module,
+    optimizer: Optimizer | None = None,
+    schedule: LRScheduler | None = None,
+) -> History:
+    """Read a file that :func:`save_checkpoint` wrote into a model (and optimizer and schedule) of the same make.
+
+    Returns the history saved with it. Raises ``FileNotFoundError``, or ``ValueError`` for a file that is not a
+    whole checkpoint or is of another architecture; the model is unchanged then.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+        record = json.loads(metadata["record"])
+        history = History.from_dict(record["history"]) if record["history"] else History()
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a whole checkpoint of vugrad: {error}") from error
+    for name, given in (("optimizer", optimizer), ("schedule", schedule)):
+        if given is not None and name not in record:
+            raise ValueError(f"{path} was saved without the state of the {name}")
+    before = model.state_dict()
+    model.load_state_dict(_under("model.", tensors))
+    try:
+        if optimizer is not None:
+            optimizer.load_state_dict({**record["optimizer"], "state": _under("optimizer.", tensors)})
+        if schedule is not None:
+            schedule.load_state_dict(record["schedule"])
+    except ValueError:
+        model.load_state_dict(before)
+        raise
+    return history
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder, and raise ``OSError`` that says so if no file can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that at every moment the old or the new one is there, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,147 @@
+"""The loop that trains."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vugrad import random as randomness
+from vugrad.data import Dataset, Split, batches
+from vugrad.losses import Loss, cross_entropy
+from vugrad.nn import Module
+from vugrad.optim import Adam, LRScheduler, Optimizer, clip_grad_norm_
+from vugrad.suggest import choose
+from vugrad.train.callbacks import Callback, Run
+from vugrad.train.evaluate import evaluate, hits
+from vugrad.train.history import Epoch, History
+
+#: What the instances' losses are multiplied by, given how many there are, to make the number that is minimised.
+REDUCTIONS: dict[str, Callable[[int], int]] = {"mean": lambda n: 1, "sum": lambda n: n}
+
+
+def fit(
+    model: Module,
+    data: Dataset | tuple[Any, Any],
+    *,
+    loss: Loss = cross_entropy,
+    optimizer: Optimizer | None = None,
+    epochs: int = 10,
+    batch_size: int = 64,
+    schedule: LRScheduler | None = None,
+    callbacks: Sequence[Callback] = (),
+    seed: int | None = None,
+    shuffle: bool = True,
+    reduction: str = "mean",
+    max_norm: float | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a model by mini-batch gradient descent.
+
+    Args:
+        model: updated in place.
+        data: a :class:`vugrad.data.Dataset`, or a pair of arrays ``(x, y)``.
+        loss: a function ``(outputs, targets)`` that gives the mean over the batch.
+        optimizer: of the model's parameters; Adam with its defaults if not given.
+        epochs: how many times to pass the training split.
+        batch_size: instances in an update; the last batch of an epoch may be smaller.
+        schedule: stepped after every batch, so its arguments count batches.
+        callbacks: called at every turn, in order.
+        seed: of the order of the instances; by default the generator that ``vg.seed`` sets draws it.
+        shuffle: whether each epoch takes the instances in a new order.
+        reduction: whether an update follows the batch's mean loss or its "sum".
+        max_norm: clip the gradient's 2-norm to this before each update.
+        progress: show a live bar (where the extra ``lab`` is installed).
+
+    Ctrl-C ends the training like an early stop: the history says so, and the model is as it was then. So does a
+    loss that is not a number any more. Raises ``ValueError`` for data, targets or settings that do not fit.
+
+    >>> import numpy as np, vugrad as vg
+    >>> x = np.linspace(-1, 1, 64, dtype=np.float32).reshape(-1, 1)
+    >>> history = vg.train.fit(vg.nn.Linear(1, 1), (x, 3 * x + 1), loss=vg.losses.mse_loss, epochs=60, progress=False)
+    >>> history["loss"][-1] < history["loss"][0]
+    True
+
+    """
+    if epochs < 1:
+        raise ValueError(f"fit: epochs is how often to pass the data, at least 1, got {epochs}")
+    weight = choose("reduction", reduction, REDUCTIONS)
+    data = data if isinstance(data, Dataset) else Dataset(data)
+    optimizer = Adam(model.parameters()) if optimizer is None else optimizer
+    rng = randomness.generator(None if seed is None else np.random.default_rng(seed))
+    run = Run(model, data, optimizer, schedule, epochs)
+    # Callbacks come after the bar at each turn, so that what they print stands above it.
+    callbacks = [*([_progress_bar()] if progress and _has_rich() else []), *callbacks]
+
+    def update(x: Any, y: Any) -> None:
+        # A function of its own, so that this batch's graph is gone before the next one's grows.
+        outputs = model(x)
+        value = loss(outputs, y)
+        (value * weight(len(x))).backward()
+        if max_norm is not None:
+            clip_grad_norm_(optimizer.params, max_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        if schedule is not None:
+            schedule.step()
+        right = hits(outputs.value, y)
+        before, run.seen = run.seen, run.seen + len(x)
+        run.loss += (value.item() - run.loss) * len(x) / run.seen
+        if right is not None:
+            run.accuracy = ((run.accuracy or 0.0) * before + right) / run.seen
+        if not math.isfinite(value.item()):
+            run.stop(f"the loss became {value.item()} in epoch {run.epoch}, after {run.seen} instances")
+
+    def one_epoch(split: Split) -> None:
+        start = time.perf_counter()
+        run.seen, run.loss, run.accuracy = 0, 0.0, None
+        model.train()
+        for x, y in batches(split.x, split.y, batch_size, rng if shuffle else None):
+            update(x, y)
+            for callback in callbacks:
+                callback.on_batch_end(run)
+            if run.history.stopped:
+                return
+        seconds = time.perf_counter() - start
+        held_out = (None, None) if data.validation is None else evaluate(model, data.validation, loss)
+        figures = Epoch(
+            epoch=run.epoch,
+            loss=run.loss,
+            accuracy=run.accuracy,
+            validation_loss=held_out[0],
+            validation_accuracy=held_out[1],
+            lr=optimizer.lr,
+            seconds=seconds,
+            images_per_second=run.seen / seconds,
+        )
+        run.history.epochs.append(figures)
+        for callback in callbacks:
+            callback.on_epoch_end(run)
+
+    optimizer.zero_grad()
+    for callback in callbacks:
+        callback.on_train_begin(run)
+    try:
+        while run.epoch < epochs and not run.history.stopped:
+            run.epoch += 1
+            one_epoch(data.train)
+    except KeyboardInterrupt:
+        run.stop(f"interrupted in epoch {run.epoch}")
+    finally:
+        for callback in reversed(callbacks):
+            callback.on_train_end(run)
+    return run.history
+
+
+def _has_rich() -> bool:
+    return importlib.util.find_spec("rich") is not None
+
+
+def _progress_bar() -> Callback:
+    from vugrad.train.progress import ProgressBar  # only here, since rich is in an extra
+
+    return ProgressBar()

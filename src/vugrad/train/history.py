@@ -1,0 +1,65 @@
+"""What training left behind: a record of every epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The figures of one epoch.
+
+    ``loss`` and ``accuracy`` are means over the training instances as the epoch passed them, while the weights
+    changed; ``validation_loss`` and ``validation_accuracy`` are of the weights at its end. Without classes there
+    is no accuracy, without a validation split no validation, and those are ``None``.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    lr: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass
+class History:
+    """The record of a training run: its epochs in order, and why it ended early if it did.
+
+    >>> history = History()
+    >>> history.epochs.append(Epoch(1, 0.5, 0.9, 0.4, 0.92, 0.01, 2.0, 2000.0))
+    >>> history["validation_accuracy"]
+    [0.92]
+    """
+
+    epochs: list[Epoch] = field(default_factory=list)
+    stopped: str | None = None
+
+    def __getitem__(self, name: str) -> list[Any]:
+        """One figure of every epoch, by the name of its field in :class:`Epoch`."""
+        return [getattr(epoch, name) for epoch in self.epochs]
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return iter(self.epochs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> History:
+        """The history that :meth:`as_dict` wrote."""
+        return cls([Epoch(**epoch) for epoch in record["epochs"]], record["stopped"])
+
+    def __repr__(self) -> str:
+        ended = f", stopped: {self.stopped}" if self.stopped else ""
+        last = f", last {json.dumps(asdict(self.epochs[-1]))}" if self.epochs else ""
+        return f"<History of {len(self)} epochs{last}{ended}>"
