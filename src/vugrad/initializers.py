@@ -54,7 +54,6 @@ def glorot_normal(shape: Shape, rng: Rng = None, dtype: npt.DTypeLike = np.float
 
     >>> glorot_normal((3, 2), np.random.default_rng(0)).shape
     (3, 2)
-
     """
     return normal(shape, rng, dtype, std=math.sqrt(2 / sum(fans(shape))))
 
@@ -102,7 +101,6 @@ def zeros(shape: Shape, rng: Rng = None, dtype: npt.DTypeLike = np.float32) -> A
 
     >>> zeros((1, 3))
     array([[0., 0., 0.]], dtype=float32)
-
     """
     return np.zeros(shape, dtype)
 
@@ -118,7 +116,6 @@ def normal(shape: Shape, rng: Rng = None, dtype: npt.DTypeLike = np.float32, std
 
     >>> normal((2, 2), np.random.default_rng(0), std=0.01).shape
     (2, 2)
-
     """
     return generator(rng).normal(0.0, std, shape).astype(dtype)
 
@@ -140,7 +137,6 @@ def orthogonal(shape: Shape, rng: Rng = None, dtype: npt.DTypeLike = np.float32,
     >>> w = orthogonal((2, 3), np.random.default_rng(0), np.float64)
     >>> bool(np.allclose(w @ w.T, np.eye(2)))
     True
-
     """
     columns, rows = fans(shape)[0], shape[0]
     q, r = np.linalg.qr(normal((max(rows, columns), min(rows, columns)), rng, np.float64))

@@ -44,28 +44,34 @@ def cache_folder(archive: Archive) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vugrad" / archive.name
 
 
+def location(archive: Archive) -> str | None:
+    """Where on this machine the archive was found, whole and right; ``None`` if it has to be downloaded."""
+    places = [_first_right(_on_disk(file, archive), file, []) for file in archive.files]
+    return None if None in places else str(Path(places[0][0]).parent)  # type: ignore[index]
+
+
 def _read(file: IdxFile, archive: Archive) -> NDArray[np.uint8]:
     passed_over: list[str] = []
+    found = _first_right(_on_disk(file, archive), file, passed_over)
+    if found is None:
+        found = _first_right(_online(file, archive), file, passed_over)
+        if found is None:
+            raise FileNotFoundError(_what_to_do(file, archive, passed_over))
+        keep(found[1], cache_folder(archive) / file.name)
+    return idx.parse(found[1])
 
-    def first_right(sources: Iterator[Source]) -> bytes | None:
-        for place, get in sources:
-            try:
-                content = get()
-                _check(content, file)
-            except (OSError, EOFError, ValueError, zlib.error) as error:
-                passed_over.append(f"{place}: {error}")
-            else:
-                return content
-        return None
 
-    content = first_right(_on_disk(file, archive))
-    if content is None:
-        content = first_right(_online(file, archive))
-        if content is not None:
-            keep(content, cache_folder(archive) / file.name)
-    if content is None:
-        raise FileNotFoundError(_what_to_do(file, archive, passed_over))
-    return idx.parse(content)
+def _first_right(sources: Iterator[Source], file: IdxFile, passed_over: list[str]) -> tuple[str, bytes] | None:
+    """The first source that has the file right, and its content; why others have not goes to ``passed_over``."""
+    for place, get in sources:
+        try:
+            content = get()
+            _check(content, file)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            passed_over.append(f"{place}: {error}")
+        else:
+            return place, content
+    return None
 
 
 def _check(content: bytes, file: IdxFile) -> None:

@@ -36,7 +36,6 @@ class Optimizer:
     >>> SignDescent([x], lr=0.5).step()
     >>> x.value
     array([ 2.5, -3.5])
-
     """
 
     def __init__(self, params: Iterable[TensorNode], lr: float, weight_decay: float = 0) -> None:

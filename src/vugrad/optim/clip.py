@@ -36,7 +36,6 @@ def clip_grad_norm_(parameters: Iterable[TensorNode], max_norm: float, norm_type
     5.0
     >>> x.grad.round(3)
     array([0.6, 0.8])
-
     """
     max_norm = number("max_norm", max_norm)
     if not norm_type > 0:

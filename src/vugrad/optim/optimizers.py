@@ -35,7 +35,6 @@ class SGD(Optimizer):
     >>> vg.optim.SGD([x], lr=0.25).step()
     >>> x.value
     array([0.5, 1. ])
-
     """
 
     def __init__(
@@ -94,7 +93,6 @@ class Adam(Optimizer):
     >>> vg.optim.Adam([x], lr=0.5).step()
     >>> x.value
     array([  0.5, 199.5])
-
     """
 
     def __init__(
@@ -141,7 +139,6 @@ class AdamW(Adam):
     >>> vg.optim.AdamW([x], lr=0.1).step()  # without a gradient, only the shrinking is left
     >>> x.value
     array([99.9])
-
     """
 
     def __init__(
@@ -180,7 +177,6 @@ class RMSprop(Optimizer):
     >>> vg.optim.RMSprop([x], lr=0.05).step()
     >>> x.value.round(3)
     array([  0.5, 199.5])
-
     """
 
     def __init__(
@@ -231,7 +227,6 @@ class Adagrad(Optimizer):
     >>> vg.optim.Adagrad([x], lr=0.5).step()
     >>> x.value
     array([  0.5, 199.5])
-
     """
 
     def __init__(

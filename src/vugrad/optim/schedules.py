@@ -36,7 +36,6 @@ class LRScheduler:
     >>> schedule.step(); schedule.step()
     >>> round(optimizer.lr, 6)
     0.2
-
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -98,7 +97,6 @@ class StepLR(LRScheduler):
     >>> schedule = StepLR(vg.optim.SGD([vg.TensorNode([1.0])], lr=0.8), step_size=2, gamma=0.5)
     >>> [schedule.lr_at(t) for t in range(5)]
     [0.8, 0.8, 0.4, 0.4, 0.2]
-
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
@@ -126,7 +124,6 @@ class CosineAnnealingLR(LRScheduler):
     >>> schedule = CosineAnnealingLR(vg.optim.SGD([vg.TensorNode([1.0])], lr=0.8), T_max=4)
     >>> [round(schedule.lr_at(t), 3) for t in range(5)]
     [0.8, 0.683, 0.4, 0.117, 0.0]
-
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0) -> None:
@@ -155,7 +152,6 @@ class LinearLR(LRScheduler):
     >>> schedule = LinearLR(vg.optim.SGD([vg.TensorNode([1.0])], lr=0.8), start_factor=0.5, total_iters=2)
     >>> [round(schedule.lr_at(t), 3) for t in range(4)]
     [0.4, 0.6, 0.8, 0.8]
-
     """
 
     def __init__(
@@ -194,7 +190,6 @@ class OneCycleLR(LRScheduler):
     >>> schedule = OneCycleLR(optimizer, max_lr=1.0, total_steps=7, pct_start=3 / 7, anneal_strategy="linear")
     >>> [round(schedule.lr_at(t), 3) for t in range(7)]
     [0.04, 0.52, 1.0, 0.75, 0.5, 0.25, 0.0]
-
     """
 
     def __init__(
@@ -249,7 +244,6 @@ class SequentialLR(LRScheduler):
     >>> schedule = SequentialLR(optimizer, [warm_up, cosine], milestones=[3])
     >>> [round(schedule.lr_at(t), 3) for t in range(8)]
     [0.2, 0.4, 0.6, 0.8, 0.683, 0.4, 0.117, 0.0]
-
     """
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]) -> None:

@@ -1,0 +1,127 @@
+"""A training run as plain settings, and what each setting's name stands for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vugrad import losses, nn, ops, optim
+from vugrad.data import Dataset, load
+from vugrad.initializers import INITIALIZERS
+from vugrad.losses import Loss
+from vugrad.suggest import choose
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a run but the random numbers, by the names that the command line uses.
+
+    ``model`` and ``lr`` may be ``None``: the convolutional network where the images are large enough for it, and
+    the optimizer's own rate. ``hidden`` are the features of the hidden linear layers, by default 4 × the input's
+    for the multi-layer perceptron and (120, 84) for the convolutional network.
+
+    >>> recipe = Recipe(data="digits", hidden=(32,), optimizer="sgd", lr=0.1)
+    >>> data = recipe.build_data()
+    >>> recipe.build_model(data)
+    MLP()
+      (0): Linear(64, 32)
+      (1): ReLU()
+      (2): Linear(32, 10)
+    """
+
+    data: str = "mnist5k"
+    pixels: str = "unit"
+    final: bool = False
+    model: str | None = None
+    hidden: tuple[int, ...] | None = None
+    activation: str = "relu"
+    batch_norm: bool = False
+    residual: bool = False
+    dropout: float = 0.0
+    init: str = "glorot_normal"
+    loss: str = "cross_entropy"
+    reduction: str = "mean"
+    optimizer: str = "adam"
+    lr: float | None = None
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    clip_norm: float | None = None
+    batch_size: int = 32
+    epochs: int = 12
+    shuffle: bool = True
+
+    def build_data(self) -> Dataset:
+        """The dataset, under the recipe's conventions."""
+        return load(self.data, pixels=self.pixels, final=self.final)
+
+    def build_model(self, data: Dataset) -> nn.Module:
+        """A new network for the data, its weights drawn from the generator that ``vg.seed`` sets."""
+        shape = data.train.x.shape[1:]
+        name = self.model or ("cnn" if len(shape) == 3 and min(shape[1:]) >= 16 else "mlp")
+        options: dict[str, Any] = {
+            "activation": choose("activation", self.activation, nn.ACTIVATIONS),
+            "batch_norm": self.batch_norm,
+            "residual": self.residual,
+            "dropout": self.dropout,
+            "init": choose("initializer", self.init, INITIALIZERS),
+        }
+        return choose("model", name, MODELS)(shape, data.num_classes, self.hidden, options)
+
+    def build_optimizer(self, model: nn.Module) -> optim.Optimizer:
+        """The optimizer of the model's parameters."""
+        options: dict[str, Any] = {} if self.lr is None else {"lr": self.lr}
+        make = choose("optimizer", self.optimizer, OPTIMIZERS)
+        if self.momentum:
+            if self.optimizer not in ("sgd", "rmsprop"):
+                raise ValueError(f"{self.optimizer} has no momentum to set: use sgd or rmsprop, or leave it out")
+            options["momentum"] = self.momentum
+        if self.weight_decay:
+            options["weight_decay"] = self.weight_decay
+        return make(model.parameters(), **options)
+
+    def build_schedule(self, optimizer: optim.Optimizer, data: Dataset) -> optim.LRScheduler | None:
+        """The schedule over all of the run's batches; ``None`` for a constant rate."""
+        batches = -(-len(data.train.x) // self.batch_size) * self.epochs
+        return choose("schedule", self.schedule, SCHEDULES)(optimizer, batches)
+
+    def build_loss(self, data: Dataset) -> Loss:
+        """The loss of a batch of logits against classes, a mean over the batch."""
+        name, loss = self.loss, choose("loss", self.loss, losses.LOSSES)
+        if name == "nll":
+            return lambda outputs, classes: loss(ops.log_softmax(outputs), classes)
+        if name in ("cross_entropy", "hinge"):
+            return loss
+        return lambda outputs, classes: loss(outputs, losses.one_hot(classes, data.num_classes))
+
+
+def _mlp(shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] | None, options: dict[str, Any]) -> nn.Module:
+    features = functools.reduce(int.__mul__, shape)
+    return nn.MLP([features, *((4 * features,) if hidden is None else hidden), classes], **options)
+
+
+def _cnn(shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] | None, options: dict[str, Any]) -> nn.Module:
+    if len(shape) != 3:
+        raise ValueError(f"the model 'cnn' takes images, and each instance of this data has shape {shape}: use 'mlp'")
+    return nn.LeNet(classes, shape, (120, 84) if hidden is None else hidden, **options)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"cnn": _cnn, "mlp": _mlp}
+
+OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
+    "sgd": optim.SGD,
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+    "rmsprop": optim.RMSprop,
+    "adagrad": optim.Adagrad,
+}
+
+SCHEDULES: dict[str, Callable[[optim.Optimizer, int], optim.LRScheduler | None]] = {
+    "constant": lambda optimizer, batches: None,
+    "step": lambda optimizer, batches: optim.StepLR(optimizer, max(1, batches // 3)),
+    "cosine": lambda optimizer, batches: optim.CosineAnnealingLR(optimizer, batches),
+    "warmup": lambda optimizer, batches: optim.LinearLR(optimizer, total_iters=max(1, batches // 10)),
+    "onecycle": lambda optimizer, batches: optim.OneCycleLR(optimizer, optimizer.lr, batches),
+}
