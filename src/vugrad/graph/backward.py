@@ -7,6 +7,7 @@ gradients live in a dict of its own until the caller writes them anywhere.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def below(nodes: Iterable[TensorNode], follow: Callable[[TensorNode], bool] | No
             continue
         found.add(source)
         pending.extend(source.inputs)
-    return sorted(found, key=lambda source: source.age, reverse=True)
+    return sorted(found, key=operator.attrgetter("age"), reverse=True)
 
 
 def leading_to(targets: Iterable[TensorNode], ops: Iterable[OpNode]) -> set[TensorNode]:
@@ -73,7 +74,8 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
                 if upstream is None or True not in needs:
                     continue
                 results = apply_backward(source, upstream, needs, create_graph)
-                _walk.masked = _walk.masked or source.op.masks
+                if source.op.masks:
+                    _walk.masked = True
                 for node, gradient, need in zip(source.inputs, results, needs, strict=True):
                     if need and gradient is not None:
                         gradient = conform(gradient, node, source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 #: NumPy's functions on nodes: which of ours answers for which of NumPy's. ``ops/dispatch.py`` fills it.
 NUMPY: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+#: Of a node; in C, since for every op they run once an input.
+value_of = operator.attrgetter("value")
+requiring_grad = operator.attrgetter("requires_grad")
 
 _ages = itertools.count()
 
@@ -305,14 +310,14 @@ class OpNode:
         self._outputs: tuple[weakref.ref[TensorNode], ...] = ()
         self._shapes: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...] = ()
 
-    def produce(self, values: tuple[Array, ...]) -> tuple[TensorNode, ...]:
-        """Wrap the arrays that forward returned into this op's output nodes."""
-        requires_grad = True in [node.requires_grad for node in self.inputs]
-        if len(values) == 1:  # nearly always, and this is the hottest line there is
-            node = TensorNode(values[0], self, None, requires_grad)
+    def produce(self, result: Any) -> Any:
+        """Wrap what forward returned, an array or a tuple of them, into this op's output nodes."""
+        requires_grad = True in map(requiring_grad, self.inputs)
+        if not isinstance(result, tuple):
+            node = TensorNode(result, self, None, requires_grad)
             self._outputs = (weakref.ref(node),)
-            return (node,)
-        outputs = tuple([TensorNode(value, self, None, requires_grad) for value in values])
+            return node
+        outputs = tuple([TensorNode(value, self, None, requires_grad) for value in result])
         self._outputs = tuple([weakref.ref(node) for node in outputs])
         self._shapes = tuple([(node.shape, node.dtype) for node in outputs])
         return outputs
@@ -325,6 +330,8 @@ class OpNode:
     def upstream(self, gradients: Gradients) -> list[Array] | None:
         """One gradient for each output, zeros for one that nothing depends on; ``None`` if none has arrived."""
         found = [gradients.get(ref()) for ref in self._outputs]  # type: ignore[arg-type]
+        if len(found) == 1:
+            return None if found[0] is None else found
         if all(go is None for go in found):
             return None
         return [np.zeros(*self._shapes[i]) if go is None else go for i, go in enumerate(found)]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vugrad.graph.nodes import OpNode, TensorNode
+from vugrad.graph.nodes import OpNode, TensorNode, value_of
 
 Context = dict[str, Any]
 
@@ -93,16 +93,15 @@ class Op:
         nodes = tuple([x if isinstance(x, TensorNode) else constant(x, inputs) for x in inputs])
         context: Context = {}
         try:
-            result = cls.forward(context, *[node.value for node in nodes], **constants)
+            result = cls.forward(context, *map(value_of, nodes), **constants)
         except (ValueError, IndexError) as error:
             shapes = " and ".join(str(node.shape) for node in nodes)
             raise ValueError(f"{cls.__name__} of shapes {shapes}: {error}. {cls.hint}".rstrip()) from error
-        values = result if isinstance(result, tuple) else (result,)
         if _mode.grad:
-            outputs = OpNode(cls, context, nodes, constants).produce(values)
-        else:
-            outputs = tuple([TensorNode(value, requires_grad=False) for value in values])
-        return outputs if isinstance(result, tuple) else outputs[0]
+            return OpNode(cls, context, nodes, constants).produce(result)
+        if isinstance(result, tuple):
+            return tuple([TensorNode(value, requires_grad=False) for value in result])
+        return TensorNode(result, requires_grad=False)
 
 
 def constant(value: Any, others: tuple[Any, ...]) -> TensorNode:

@@ -338,7 +338,13 @@ ROWS: tuple[Row, ...] = (
         for op, (f, domains, smooth) in BINARY.items()
         for row in rows(op, each(f), *TWO, domains=domains, smooth=smooth)
     ),
-    *rows(ops.Where, each(lambda c, v, w: v if c else w), ((2, 3), (2, 3), (3,)), ((3,), (2, 1), ()), whole={0: FLAG}),
+    *rows(
+        ops.Where,
+        each(lambda c, v, w: v if c else w),
+        ((2, 3), (2, 3), (3,)),
+        ((3,), (2, 1), ()),
+        whole={0: ("bool", 2)},
+    ),
     *rows(ops.Cast, lambda x, dtype: x, *ONE, cases=[{"dtype": "float64"}]),
     # reductions
     *rows(ops.Sum, over(math.fsum), *CUBE, cases=AXES),
@@ -422,5 +428,7 @@ ROWS: tuple[Row, ...] = (
     *rows(ops.BatchNorm, batch_norm, ((4, 3), (3,), (3,)), ((2, 3, 2), (3,), (3,)), ((1, 2, 2, 3), (2,), (2,))),
     *rows(ops.LayerNorm, layer_norm, ((2, 4), (4,), (4,)), ((1, 4), (4,), (4,)), ((2, 2, 3), (2, 3), (2, 3))),
     *rows(ops.LayerNorm, layer_norm, ((2, 4), (4,), (4,)), cases=[{"eps": 0.1}]),
-    *rows(ops.Dropout, dropout, ((3, 4), (2,)), ((), (2,)), cases=[{"p": 0.25}, {"p": 0.0}], whole={1: KEY}),
+    *rows(
+        ops.Dropout, dropout, ((3, 4), (2,)), ((), (2,)), cases=[{"p": 0.25}, {"p": 0.0}], whole={1: ("uint32", 2**32)}
+    ),
 )
