@@ -37,7 +37,7 @@ def save_checkpoint(
     from safetensors.numpy import save
 
     tensors = {f"model.{name}": array for name, array in model.state_dict().items()}
-    record: dict[str, Any] = {"history": history.as_dict() if history else None}
+    record: dict[str, Any] = {"history": None if history is None else history.as_dict()}
     if optimizer is not None:
         state = optimizer.state_dict()
         tensors |= {f"optimizer.{name}": array for name, array in state.pop("state").items()}
@@ -73,7 +73,7 @@ def load_checkpoint(
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
         record = json.loads(metadata["record"])
-        history = History.from_dict(record["history"]) if record["history"] else History()
+        history = History() if record["history"] is None else History.from_dict(record["history"])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a whole checkpoint of vugrad: {error}") from error
     for name, given in (("optimizer", optimizer), ("schedule", schedule)):

@@ -53,6 +53,11 @@ class Recipe:
     epochs: int = 12
     shuffle: bool = True
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
     def build_data(self) -> Dataset:
         """The dataset, under the recipe's conventions."""
         return load(self.data, pixels=self.pixels, final=self.final)

@@ -1,0 +1,130 @@
+"""The command, as a person types it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from vugrad.cli import app
+
+COMMAND = [sys.executable, "-c", "from vugrad.cli import main; main()"]
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_train_writes_a_record_pictures_and_a_checkpoint(tmp_path):
+    small = ["--data", "digits", "--hidden", "32", "--epochs", "3", "--lr", "0.01"]
+    output = invoke("train", *small, "--out", "deep/out", "--json", "record.json")
+    assert "test accuracy" in output
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert [epoch["epoch"] for epoch in record["epochs"]] == [1, 2, 3]
+    assert record["settings"]["hidden"] == [32]
+    assert record["settings"]["seed"] == 0
+    assert f"test accuracy {record['test']['accuracy']:.2%}" in output
+    assert record["test"]["accuracy"] > 0.8
+    assert record["versions"]["numpy"] == np.__version__
+    assert (tmp_path / "deep/out/curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "deep/out/checkpoint.safetensors").stat().st_size > 1000
+    again = invoke("train", *small, "--out", "deep/out")
+    assert f"test accuracy {record['test']['accuracy']:.2%}" in again
+
+
+def test_synth_draws_the_boundary(tmp_path):
+    invoke("train", "--data", "synth", "--epochs", "1", "--batch-size", "2000", "--out", "s")
+    assert (tmp_path / "s/boundary.png").stat().st_size > 5000
+
+
+def test_every_flag_of_the_studies():
+    output = invoke(
+        *("train", "--data", "digits", "--pixels", "raw", "--final", "--no-shuffle", "--model", "mlp"),
+        *("--hidden", "16,16", "--activation", "sigmoid", "--batch-norm", "--residual", "--dropout", "0.1"),
+        *("--init", "normal", "--loss", "hinge", "--reduction", "sum", "--optimizer", "sgd", "--lr", "0.001"),
+        *("--momentum", "0.9", "--weight-decay", "0.0001", "--schedule", "onecycle", "--clip-norm", "5"),
+        *("--batch-size", "128", "--epochs", "2", "--seed", "3", "--out", "o"),
+    )
+    assert "1,547 train, 250 test" in output  # --final: nothing is held out for validation
+    assert "SGD, lr 0.001, batch 128, seed 3" in output
+
+
+def test_patience_stops_early():
+    arguments = ("--hidden", "4", "--lr", "1e-9", "--epochs", "30", "--patience", "2", "--batch-size", "500")
+    assert "no better validation_accuracy" in invoke("train", "--data", "digits", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "minst5k"], "did you mean 'mnist5k'"),
+        (["--pixels", "grey"], "no pixel scale 'grey'"),
+        (["--data", "digits", "--model", "cnn"], "too small"),
+        (["--data", "digits", "--optimizer", "adamm"], "did you mean 'adam'"),
+        (["--data", "digits", "--loss", "cross-entropy"], "did you mean 'cross_entropy'"),
+        (["--data", "digits", "--schedule", "cosin"], "did you mean 'cosine'"),
+        (["--data", "digits", "--hidden", "12,x"], "--hidden takes whole numbers"),
+        (["--data", "digits", "--lr", "-1"], "lr"),
+        (["--data", "digits", "--batch-size", "0"], "batch_size"),
+        (["--data", "digits", "--epochs", "0"], "epochs"),
+        (["--data", "digits", "--out", "file/out"], "cannot write to the folder"),
+        (["--data", "digits", "--json", "file/x/r.json"], "cannot write to the folder"),
+    ],
+)
+def test_bad_flags_are_one_clear_line_before_any_training(arguments, message, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = run("train", *arguments)
+    assert result.returncode == 2
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert "epoch" not in result.stdout
+
+
+def test_ctrl_c_saves_what_there_is(tmp_path):
+    arguments = ("train", "--data", "digits", "--hidden", "512,512", "--epochs", "2000", "--batch-size", "16")
+    process = subprocess.Popen(
+        [*COMMAND, *arguments, "--json", "r.json"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("epoch    2/"):
+            time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "interrupted in epoch" in rest
+    assert "is saved in" in rest
+    assert "Traceback" not in rest
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["stopped"].startswith("interrupted")
+    assert len(record["epochs"]) >= 2
+
+
+def test_info_names_versions_and_data():
+    output = invoke("info")
+    for word in ("numpy", "llvmlite", "cores", "mnist5k", "fashion"):
+        assert word in output
+
+
+def test_help_lists_the_commands():
+    output = invoke("--help")
+    assert "train" in output
+    assert "info" in output

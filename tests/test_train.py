@@ -1,0 +1,311 @@
+"""The loop that trains: what it computes, what it records, what it refuses, and how it ends."""
+
+import functools
+import signal
+
+import numpy as np
+import pytest
+
+import vugrad as vg
+from vugrad.train import Callback, Checkpoint, EarlyStopping, History, evaluate, fit, predict
+from vugrad.train.recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe
+
+quiet = functools.partial(fit, progress=False)
+
+
+def blobs(n=90, seed=0):
+    """Three well separated clusters in the plane."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    centres = np.array([[0, 3], [3, -2], [-3, -2]])
+    return (centres[y] + 0.5 * rng.standard_normal((n, 2))).astype(np.float32), y
+
+
+@pytest.fixture
+def data():
+    return vg.data.Dataset(blobs(90), validation=blobs(30, 1), test=blobs(30, 2))
+
+
+def linear(seed=0, classes=3):
+    return vg.nn.Linear(2, classes, rng=np.random.default_rng(seed))
+
+
+def test_it_learns_and_records_every_epoch(data):
+    net = linear()
+    history = quiet(net, data, optimizer=vg.optim.SGD(net.parameters(), lr=0.5), epochs=5, batch_size=16, seed=0)
+    assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5]
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["validation_accuracy"][-1] == evaluate(net, data.validation)[1] > 0.95
+    assert history["validation_loss"][-1] == evaluate(net, data.validation)[0]
+    assert history["lr"] == [0.5] * 5
+    assert history.stopped is None
+    assert all(epoch.seconds > 0 and epoch.images_per_second > 0 for epoch in history)
+    assert History.from_dict(history.as_dict()) == history
+
+
+def test_one_epoch_is_the_textbook_update(data):
+    """Two batches by hand, in order, and the recorded loss is the mean of what the batches saw."""
+    x, y = data.train
+    net = linear()
+    w, b = net.weight.value.copy(), net.bias.value.copy()
+    losses, hits = [], []
+    for part in (slice(0, 60), slice(60, 90)):
+        logits = x[part] @ w.T + b
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        n = len(p)
+        losses.append(-np.log(p[np.arange(n), y[part]]))
+        hits.append(logits.argmax(1) == y[part])
+        go = (p - np.eye(3)[y[part]]) / n
+        w, b = w - 0.1 * go.T @ x[part], b - 0.1 * go.sum(0)
+    history = quiet(net, data, optimizer=vg.optim.SGD(net.parameters(), lr=0.1), epochs=1, batch_size=60, shuffle=False)
+    np.testing.assert_allclose(net.weight.value, w, rtol=1e-5)
+    np.testing.assert_allclose(net.bias.value, b, rtol=1e-4, atol=1e-7)
+    assert history["loss"][0] == pytest.approx(np.concatenate(losses).mean(), rel=1e-5)
+    assert history["accuracy"][0] == pytest.approx(np.concatenate(hits).mean())
+
+
+def test_a_summed_loss_is_a_mean_with_a_rate_as_many_times_larger(data):
+    nets = [linear(), linear()]
+    rates = {"sum": 0.01, "mean": 0.01 * 30}
+    histories = [
+        quiet(
+            net, data, optimizer=vg.optim.SGD(net.parameters(), lr=lr), epochs=2, batch_size=30, seed=3, reduction=how
+        )
+        for net, (how, lr) in zip(nets, rates.items(), strict=True)
+    ]
+    np.testing.assert_allclose(nets[0].weight.value, nets[1].weight.value, rtol=1e-5)
+    assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-5)
+
+
+def test_the_seed_decides_the_order_and_nothing_else_does(data):
+    def trained(seed, shuffle=True):
+        net = linear()
+        quiet(net, data, optimizer=vg.optim.SGD(net.parameters(), lr=0.5), epochs=2, seed=seed, shuffle=shuffle)
+        return net.weight.value
+
+    assert (trained(1) == trained(1)).all()
+    assert (trained(1) != trained(2)).any()
+    assert (trained(1, shuffle=False) == trained(2, shuffle=False)).all()
+    vg.seed(5)
+    first = trained(None)
+    vg.seed(5)
+    assert (trained(None) == first).all()
+
+
+def test_the_schedule_steps_once_a_batch(data):
+    net = linear()
+    optimizer = vg.optim.SGD(net.parameters(), lr=1.0)
+    history = quiet(
+        net, data, optimizer=optimizer, schedule=vg.optim.StepLR(optimizer, 3, 0.5), epochs=2, batch_size=30
+    )
+    assert history["lr"] == [0.5, 0.25]
+
+
+def test_max_norm_bounds_the_update(data):
+    net = linear()
+    before = net.state_dict()
+    optimizer = vg.optim.SGD(net.parameters(), lr=1.0)
+    quiet(net, data, optimizer=optimizer, epochs=1, batch_size=90, max_norm=1e-3)
+    moved = np.sqrt(sum(((net.state_dict()[name] - before[name]) ** 2).sum() for name in before))
+    assert moved == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_dropout_is_on_in_training_and_off_in_evaluation(data):
+    modes = []
+
+    class Spy(vg.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = linear()
+
+        def forward(self, x):
+            modes.append(self.training)
+            return self.layer(x)
+
+    net = Spy()
+    quiet(net, data, epochs=1, batch_size=90)
+    assert modes == [True, False]
+    net.eval()
+    predict(net, data.train.x)
+    assert not net.training
+    net.train()
+    predict(net, data.train.x)
+    assert net.training
+    assert net.layer.training
+
+
+def test_regression_has_no_accuracy():
+    x = np.linspace(-1, 1, 40, dtype=np.float32).reshape(-1, 1)
+    net = vg.nn.Linear(1, 1)
+    optimizer = vg.optim.SGD(net.parameters(), lr=0.5)
+    history = quiet(net, (x, 2 * x - 1), loss=vg.losses.mse_loss, optimizer=optimizer, epochs=20)
+    assert history["accuracy"] == [None] * 20
+    assert history["validation_loss"] == [None] * 20
+    assert history["loss"][-1] < 1e-3
+
+
+def test_early_stopping_stops_and_goes_back_to_the_best(data):
+    figures = iter([0.5, 0.8, 0.7, 0.75, 0.6, 0.9])
+    weights = []
+
+    class Scripted(EarlyStopping):
+        def on_epoch_end(self, run):
+            weights.append(run.model.state_dict()["weight"])
+            self._figure = lambda epoch: next(figures)
+            super().on_epoch_end(run)
+
+    net = linear()
+    history = quiet(net, data, epochs=6, callbacks=[Scripted(patience=3)])
+    assert len(history) == 5
+    assert "no better validation_accuracy than in epoch 2 for 3 epochs" in history.stopped
+    assert (net.weight.value == weights[1]).all()
+
+
+def test_early_stopping_wants_something_to_watch():
+    with pytest.raises(ValueError, match="no validation split"):
+        quiet(linear(), blobs(), epochs=1, callbacks=[EarlyStopping(1)])
+    with pytest.raises(ValueError, match="did you mean 'validation_loss'"):
+        EarlyStopping(1, monitor="val_loss")
+    with pytest.raises(ValueError, match="at least 1"):
+        EarlyStopping(0)
+
+
+class Interrupt(Callback):
+    """Ctrl-C in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_batch_end(self, run):
+        if run.epoch == self.epoch and run.seen >= 40:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_keeps_the_epochs_and_the_checkpoint(data, tmp_path):
+    path = tmp_path / "deep" / "run.safetensors"
+    net = linear()
+    history = quiet(net, data, epochs=9, batch_size=20, callbacks=[Interrupt(3), Checkpoint(path)])
+    assert len(history) == 2
+    assert history.stopped == f"interrupted in epoch 3; epoch 2 is saved in {path}"
+    other = linear(seed=1)
+    assert vg.train.load_checkpoint(path, other).epochs == history.epochs
+    assert (other.weight.value != net.weight.value).any()  # the model itself went on into epoch 3
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run(data):
+    net = linear()
+    with np.errstate(all="ignore"):
+        history = quiet(net, data, optimizer=vg.optim.SGD(net.parameters(), lr=1e38), epochs=5, batch_size=30)
+    assert "the loss became" in history.stopped
+    assert len(history) < 5
+
+
+def test_the_graph_of_a_batch_is_gone_before_the_next(data):
+    alive = []
+
+    class Watch(vg.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = linear()
+
+        def forward(self, x):
+            import weakref
+
+            assert all(ref() is None for ref in alive)
+            outputs = self.layer(x)
+            alive.append(weakref.ref(outputs))
+            return outputs
+
+    quiet(Watch(), data, epochs=1, batch_size=10)
+    assert len(alive) > 5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 0}, "at least 1"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"reduction": "average"}, "no reduction 'average'"),
+        ({"data": (np.zeros((0, 2)), np.zeros(0, int))}, "train"),
+        ({"data": (np.zeros((3, 2)), np.zeros((3, 1), int))}, r"y\.ravel\(\)"),
+        ({"data": (np.full((3, 2), np.nan), np.zeros(3, int))}, "(?i)nan"),
+        ({"data": (np.zeros((3, 2)), np.array([0, 1, 7]))}, "target 7 at"),
+        ({"data": (np.zeros((3, 5)), np.array([0, 1, 2]))}, "BatchMM of shapes .* number of input features"),
+    ],
+)
+def test_settings_and_data_that_do_not_fit(wrong, message):
+    settings = {"data": blobs(), "epochs": 1} | wrong
+    with pytest.raises(ValueError, match=message):
+        quiet(linear(), settings.pop("data"), **settings)
+
+
+def test_integer_parameters_are_refused(data):
+    net = linear()
+    net.weight.value = net.weight.value.astype(int)
+    with pytest.raises(TypeError, match="int"):
+        quiet(net, data, epochs=1)
+
+
+# --- recipes
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_optimizer_under_every_schedule(name, schedule):
+    vg.seed(0)
+    recipe = Recipe(data="digits", hidden=(8,), optimizer=name, schedule=schedule, epochs=1, batch_size=256)
+    data = recipe.build_data()
+    net = recipe.build_model(data)
+    optimizer = recipe.build_optimizer(net)
+    rate = recipe.build_schedule(optimizer, data)
+    history = quiet(net, data, optimizer=optimizer, schedule=rate, epochs=1, batch_size=256)
+    assert np.isfinite(history["loss"][0])
+
+
+@pytest.mark.parametrize("loss", vg.losses.LOSSES)
+def test_every_loss_learns_the_digits(loss):
+    # Absolute differences from rows with a single 1 in ten are least where all outputs are 0, the median.
+    floor = 0.05 if loss == "l1" else 0.85
+    vg.seed(0)
+    recipe = Recipe(data="digits", hidden=(32,), loss=loss, lr=0.01, epochs=6)
+    data = recipe.build_data()
+    net = recipe.build_model(data)
+    optimizer = recipe.build_optimizer(net)
+    history = quiet(net, data, loss=recipe.build_loss(data), optimizer=optimizer, epochs=6, seed=0)
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    assert evaluate(net, data.test, recipe.build_loss(data))[1] > floor
+
+
+def test_the_networks_of_the_report():
+    mnist = vg.data.Dataset((np.zeros((10, 1, 28, 28), np.float32), np.arange(10)))
+    assert sum(p.value.size for p in Recipe().build_model(mnist).parameters()) == 44_426
+    mlp = Recipe(model="mlp", activation="sigmoid").build_model(mnist)
+    assert [layer.weight.shape for layer in (mlp[0], mlp[2])] == [(3136, 784), (10, 3136)]
+    deep = Recipe(model="mlp", hidden=(784,) * 3, residual=True, batch_norm=True).build_model(mnist)
+    assert sum(isinstance(m, vg.nn.Residual) for _, m in deep.named_modules()) == 3
+    assert set(MODELS) == {"cnn", "mlp"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "cn"}, "did you mean 'cnn'"),
+        ({"model": "cnn", "data": "synth"}, "use 'mlp'"),
+        ({"model": "cnn", "data": "digits"}, "too small"),
+        ({"activation": "rellu"}, "did you mean 'relu'"),
+        ({"init": "glorot"}, "did you mean 'glorot_"),
+        ({"dropout": 1.5}, "0 <= p < 1"),
+    ],
+)
+def test_a_recipe_that_cannot_be_built(settings, message):
+    recipe = Recipe(**{"data": "digits", **settings})
+    with pytest.raises(ValueError, match=message):
+        recipe.build_model(recipe.build_data())
+
+
+def test_momentum_is_for_those_that_have_it():
+    net = linear()
+    assert Recipe(optimizer="sgd", lr=0.1, momentum=0.9).build_optimizer(net).momentum == 0.9
+    with pytest.raises(ValueError, match="adam has no momentum"):
+        Recipe(optimizer="adam", momentum=0.9).build_optimizer(net)
