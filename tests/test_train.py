@@ -162,6 +162,16 @@ def test_early_stopping_stops_and_goes_back_to_the_best(data):
     assert (net.weight.value == weights[1]).all()
 
 
+def test_the_checkpoint_after_early_stopping_holds_the_best_weights(data, tmp_path):
+    net = linear()
+    path = tmp_path / "run.safetensors"
+    optimizer = vg.optim.SGD(net.parameters(), lr=100.0)
+    quiet(net, data, optimizer=optimizer, epochs=4, callbacks=[EarlyStopping(1), Checkpoint(path)])
+    other = linear(seed=1)
+    vg.train.load_checkpoint(path, other)
+    assert (other.weight.value == net.weight.value).all()
+
+
 def test_early_stopping_wants_something_to_watch():
     with pytest.raises(ValueError, match="no validation split"):
         quiet(linear(), blobs(), epochs=1, callbacks=[EarlyStopping(1)])

@@ -109,10 +109,12 @@ def train(
 ) -> None:
     """Train a network, by default the CNN on 4,000 real digits in well under a minute."""
     settings = {name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__}
+    from vugrad.train import pictures  # only here: matplotlib takes half a second to load
+
     recipe = Recipe(**{**settings, "hidden": None if hidden is None else _numbers("--hidden", hidden)})
     # All that can be wrong is found out before the first epoch.
-    callbacks: list[vg.train.Callback] = [vg.train.Checkpoint(out / "checkpoint.safetensors")]
-    callbacks += [] if patience is None else [vg.train.EarlyStopping(patience)]
+    callbacks: list[vg.train.Callback] = [] if patience is None else [vg.train.EarlyStopping(patience)]
+    callbacks += [vg.train.Checkpoint(out / "checkpoint.safetensors")]
     if json_file is not None:
         vg.train.check_writable(json_file.absolute().parent)
     vg.seed(seed)
@@ -141,7 +143,14 @@ def train(
     test_loss, test_accuracy = vg.train.evaluate(network, split, recipe.build_loss(dataset))
     _print_confusion(vg.train.confusion_matrix(network, dataset, split))
     console.print(f"\ntest loss {test_loss:.4f}, [bold]test accuracy {test_accuracy:.2%}[/]", highlight=False)
-    _draw(history, network, dataset, out)
+    if history.epochs:
+        pictures.draw_curves(history, out / "curves.png")
+        console.print(
+            f"curves in {out / 'curves.png'}, checkpoint in {out / 'checkpoint.safetensors'}", highlight=False
+        )
+    if dataset.train.x.shape[1:] == (2,):
+        pictures.draw_boundary(network, dataset, out / "boundary.png")
+        console.print(f"decision boundary in {out / 'boundary.png'}", highlight=False)
     if json_file is not None:
         record = {
             "settings": asdict(recipe) | {"seed": seed},
@@ -198,19 +207,6 @@ def _print_confusion(counts: np.ndarray[Any, Any]) -> None:
         ]
         table.add_row(f"[bold]{label}[/]", *cells)
     console.print(table)
-
-
-def _draw(history: vg.train.History, network: vg.nn.Module, dataset: vg.data.Dataset, out: Path) -> None:
-    from vugrad.train import pictures
-
-    if history.epochs:
-        pictures.draw_curves(history, out / "curves.png")
-        console.print(
-            f"curves in {out / 'curves.png'}, checkpoint in {out / 'checkpoint.safetensors'}", highlight=False
-        )
-    if dataset.train.x.shape[1:] == (2,):
-        pictures.draw_boundary(network, dataset, out / "boundary.png")
-        console.print(f"decision boundary in {out / 'boundary.png'}", highlight=False)
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from vugrad.data import Dataset
 from vugrad.nn import Module
 from vugrad.optim import LRScheduler, Optimizer
 from vugrad.suggest import choose
-from vugrad.train.checkpoint import check_writable, save_checkpoint
+from vugrad.train.checkpoint import check_writable, require_safetensors, save_checkpoint
 from vugrad.train.history import Epoch, History
 
 
@@ -96,10 +96,7 @@ class EarlyStopping(Callback):
             self._weights = run.model.state_dict()
         elif run.epoch - self._best_epoch >= self.patience:
             run.stop(f"no better {self.monitor} than in epoch {self._best_epoch} for {self.patience} epochs")
-
-    def on_train_end(self, run: Run) -> None:
-        """Go back to the best weights."""
-        if self.restore_best:
+        if self.restore_best and (run.history.stopped or run.epoch == run.epochs):
             run.model.load_state_dict(self._weights)
 
 
@@ -112,6 +109,7 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, path: str | Path) -> None:
+        require_safetensors()
         self.path = Path(path)
 
     def on_train_begin(self, run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import tempfile
@@ -90,6 +91,12 @@ def load_checkpoint(
         model.load_state_dict(before)
         raise
     return history
+
+
+def require_safetensors() -> None:
+    """Raise ``ImportError`` that says what to install if checkpoints cannot be written."""
+    if importlib.util.find_spec("safetensors") is None:
+        raise ImportError("checkpoints need the package safetensors: pip install 'vugrad[lab]'")
 
 
 def check_writable(folder: Path) -> None:

@@ -74,8 +74,8 @@ def fit(
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     rng = randomness.generator(None if seed is None else np.random.default_rng(seed))
     run = Run(model, data, optimizer, schedule, epochs)
-    # Callbacks come after the bar at each turn, so that what they print stands above it.
-    callbacks = [*([_progress_bar()] if progress and _has_rich() else []), *callbacks]
+    # The bar begins last, when nothing can be refused any more, and ends last, to print what the others have said.
+    callbacks = [*callbacks, *([_progress_bar()] if progress and _has_rich() else [])]
 
     def update(x: Any, y: Any) -> None:
         # A function of its own, so that this batch's graph is gone before the next one's grows.
@@ -132,7 +132,7 @@ def fit(
     except KeyboardInterrupt:
         run.stop(f"interrupted in epoch {run.epoch}")
     finally:
-        for callback in reversed(callbacks):
+        for callback in callbacks:
             callback.on_train_end(run)
     return run.history
 
