@@ -55,7 +55,7 @@ def train(
     ] = DEFAULT.final,
     shuffle: Annotated[bool, Flag(help="A new order every epoch", rich_help_panel="Data")] = DEFAULT.shuffle,
     model: Annotated[
-        str | None, Flag(help="cnn or mlp [default: cnn for images it fits]", rich_help_panel="Network")
+        str | None, Flag(help="cnn or mlp (default: cnn for images it fits)", rich_help_panel="Network")
     ] = None,
     hidden: Annotated[
         str | None, Flag(help="Features of the hidden layers, as in 3136 or 784,784", rich_help_panel="Network")
@@ -85,7 +85,7 @@ def train(
         str, Flag(help="sgd, adam, adamw, rmsprop, adagrad", rich_help_panel="Training")
     ] = DEFAULT.optimizer,
     lr: Annotated[
-        float | None, Flag(help="Learning rate [default: the optimizer's]", rich_help_panel="Training")
+        float | None, Flag(help="Learning rate (default: the optimizer's own)", rich_help_panel="Training")
     ] = None,
     momentum: Annotated[float, Flag(help="Of sgd and rmsprop", rich_help_panel="Training")] = DEFAULT.momentum,
     weight_decay: Annotated[float, Flag(help="Weight decay", rich_help_panel="Training")] = DEFAULT.weight_decay,

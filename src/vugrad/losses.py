@@ -127,6 +127,8 @@ def check_classes(name: str, outputs: Node, targets: Any) -> Any:
     if len(outputs.shape) != 2:
         raise ValueError(f"{name}: outputs must be (batch, classes), got shape {outputs.shape}")
     n, classes = outputs.shape
+    if n == 0:
+        raise ValueError(f"{name}: the batch is empty, and a mean over nothing is not a number")
     if targets.shape != (n,):
         hint = ""
         if targets.shape == (n, 1):
@@ -136,8 +138,6 @@ def check_classes(name: str, outputs: Node, targets: Any) -> Any:
         raise ValueError(f"{name}: {n} rows of outputs need targets of shape ({n},), got {targets.shape}{hint}")
     if targets.dtype.kind not in "iu":
         raise ValueError(f"{name}: targets are classes, whole numbers, got {targets.dtype}: write targets.astype(int)")
-    if n == 0:
-        raise ValueError(f"{name}: the batch is empty, and a mean over nothing is not a number")
     # A stand-in for an array has no values to look at; what it stands for was looked at before.
     if isinstance(targets, np.ndarray) and not (targets.min() >= 0 and targets.max() < classes):
         wrong = int(np.flatnonzero((targets < 0) | (targets >= classes))[0])

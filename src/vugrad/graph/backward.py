@@ -59,8 +59,10 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
         ops = below(roots, follow=lambda node: node.requires_grad and node not in targets)
         leading = leading_to(targets, ops)
         needed = [[node in leading for node in source.inputs] for source in ops]
+    if create_graph and not thread.grad:
+        raise RuntimeError("inside vg.no_grad() the backward pass cannot build a graph: call it outside")
     gradients = dict(roots)
-    masked, _walk.masked = _walk.masked, False
+    masked, thread.masked = thread.masked, False
     # An op's derivative may be infinite where nothing flows (a log under np.where); that is no news to report.
     try:
         with np.errstate(all="ignore"):
@@ -75,7 +77,7 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
                     continue
                 results = apply_backward(source, upstream, needs, create_graph)
                 if source.op.masks:
-                    _walk.masked = True
+                    thread.masked = True
                 for node, gradient, need in zip(source.inputs, results, needs, strict=True):
                     if need and gradient is not None:
                         gradient = conform(gradient, node, source)
@@ -83,20 +85,28 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
                         # Never added in place: the op may have handed out an array that something else holds.
                         gradients[node] = gradient if held is None else held + gradient
     finally:
-        _walk.masked = masked
+        thread.masked = masked
     return gradients
 
 
-class _Walk(threading.local):
+class Thread(threading.local):
+    """What each thread has of its own."""
+
+    #: Whether ops build a graph.
+    grad = True
+    #: Whether the walk that it is on has passed an ``np.where``.
     masked = False
 
+    def __init__(self) -> None:
+        self.grad_before: list[bool] = []
 
-_walk = _Walk()
+
+thread = Thread()
 
 
 def below_where() -> bool:
     """Whether the walk has passed an ``np.where``, so that a zero may mean "nothing flows here"."""
-    return _walk.masked
+    return thread.masked
 
 
 def apply_backward(source: OpNode, upstream: list[Array], needs: list[bool], create_graph: bool) -> tuple[Array, ...]:
@@ -115,6 +125,9 @@ def apply_backward(source: OpNode, upstream: list[Array], needs: list[bool], cre
             f"{source.op.__name__}.backward returned {len(results)} gradient(s) for {len(source.inputs)} input(s): "
             "return a tuple with one for each array that forward takes (None where there is none)"
         )
+    if create_graph:
+        node = type(source.inputs[0])  # plain arrays are constants of the new graph
+        results = tuple([r if r is None or isinstance(r, node) else node(r, requires_grad=False) for r in results])
     return results
 
 
@@ -123,11 +136,18 @@ def conform(gradient: Array, node: TensorNode, source: OpNode) -> Array:
     if not hasattr(gradient, "dtype"):
         gradient = np.asarray(gradient)
     value = node.value
+    if gradient.dtype is value.dtype and gradient.shape == value.shape:
+        return gradient
+    position = next(i for i, other in enumerate(source.inputs) if other is node)
     if gradient.shape != value.shape:
-        position = next(i for i, other in enumerate(source.inputs) if other is node)
         raise ValueError(
             f"{source.op.__name__}.backward returned a gradient of shape {gradient.shape} for input {position} of "
             f"shape {value.shape}. A gradient has its input's shape: sum over the axes along which the input was "
             "repeated (vg.ops.sum_to does it)"
         )
-    return gradient if gradient.dtype is value.dtype else gradient.astype(value.dtype, copy=False)
+    if value.dtype.kind not in "fc":
+        raise TypeError(
+            f"{node.name or f'input {position}'} of {source.op.__name__} holds {value.dtype}, which cannot hold a "
+            "gradient: give it floating-point numbers (node.value = values.astype(float)) or requires_grad=False"
+        )
+    return gradient.astype(value.dtype, copy=False)

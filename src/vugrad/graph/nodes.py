@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -77,16 +78,19 @@ class TensorNode:
         After ``backward(create_graph=True)`` it is a node, so that it can be differentiated again. Raises
         ``TypeError`` where there can be none: a gradient needs a floating-point value.
         """
-        if self._grad is None:
-            if self.value.dtype.kind not in "fc":
+        value, held = self.value, self._grad
+        if held is None or held.shape != value.shape:  # none yet, or that of a value since replaced
+            if value.dtype.kind not in "fc":
                 raise TypeError(
-                    f"{self._label()} holds {self.value.dtype}, which has no gradient: "
+                    f"{self._label()} holds {value.dtype}, which has no gradient: "
                     "write TensorNode(value.astype(float)) where you want one"
                 )
-            self._grad = np.zeros_like(self.value)
+            self._grad = np.zeros_like(value)
+        elif held.dtype != value.dtype:
+            self._grad = held.astype(value.dtype)
         elif not self._owned:
             # The array may be another node's gradient too (both inputs of a sum get the same one).
-            self._grad = self._grad.copy()
+            self._grad = held.copy()
         self._owned = True
         return self._grad
 
@@ -210,7 +214,7 @@ class TensorNode:
 
     def __array_function__(self, func: Any, types: Any, inputs: Any, options: Any) -> Any:
         if func not in NUMPY:
-            raise unsupported(func.__name__)
+            raise unsupported(numpy_name(func))
         return NUMPY[func](*inputs, **options)
 
     # fmt: off
@@ -276,9 +280,9 @@ class TensorNode:
         """``np.transpose`` of the node; no axes reverses them all."""
         return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
-    def astype(self, dtype: Any) -> Any:
-        """The node with another dtype."""
-        return NUMPY[np.astype](self, dtype)
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """The node with another dtype; with ``copy=False`` itself if it has that already."""
+        return self if not copy and self.dtype == dtype else NUMPY[np.astype](self, dtype)
 
     def matmul(self, other: Any) -> Any:
         """``self @ other`` (the course's method)."""
@@ -338,7 +342,7 @@ class OpNode:
 
     def backward(self) -> None:
         """Carry the gradients that this op's outputs hold to every node below."""
-        roots = {node: node.grad for node in self.outputs}
+        roots = {node: node.grad + 0 for node in self.outputs if node.requires_grad}  # + 0: not the nodes' own arrays
         deposit({node: gradient for node, gradient in walk(roots).items() if node not in roots})
 
     def zero_grad(self) -> None:
@@ -363,22 +367,44 @@ class OpNode:
 
 def deposit(gradients: Gradients) -> None:
     """Add each gradient to its node's ``.grad``, all of them or, if anything failed before, none."""
-    # What an op returned is new, or it is (a view of) the gradient it was given, which another node holds as well.
-    held = {id(gradient) for node, gradient in gradients.items() if node.source is not None}
-    for node, gradient in gradients.items():
-        if node._grad is not None:
-            node._grad, node._owned = node._grad + gradient, True
-            continue
-        node._grad, node._owned = gradient, False
-        if node.source is None and id(gradient) not in held:
-            held.add(id(gradient))
-            node._owned = getattr(gradient, "base", None) is None
+    for node in gradients:
+        if node._grad is not None and node._grad.shape == node.value.shape:
+            node._grad, node._owned = node._grad + gradients[node], True
+        elif node.source is not None:  # seldom looked at, so copied only then
+            node._grad, node._owned = gradients[node], isinstance(gradients[node], TensorNode)
+        elif isinstance(gradients[node], TensorNode) or references(gradients, node) <= _ALONE:
+            node._grad, node._owned = gradients[node], True
+        else:
+            node._grad, node._owned = gradients[node].copy(), True
+
+
+def references(gradients: Gradients, node: TensorNode) -> int:
+    """How many hold the node's gradient: other nodes, saved contexts, views, or the dict alone."""
+    gradient = gradients[node]
+    return sys.maxsize if getattr(gradient, "base", None) is not None else sys.getrefcount(gradient)
+
+
+_only = TensorNode(0.0)
+_ALONE = references({_only: np.zeros(1)}, _only)
+
+
+def is_numpy(function: Callable[..., Any]) -> bool:
+    """Whether a function is NumPy's own: NUMPY holds a few of ours as well."""
+    return isinstance(function, np.ufunc) or function.__module__.partition(".")[0] == "numpy"
+
+
+def numpy_name(function: Callable[..., Any]) -> str:
+    """What stands after ``np.``, as in ``exp`` or ``linalg.norm``."""
+    if isinstance(function, np.ufunc):  # before NumPy 2.4 they do not know their module
+        return function.__name__
+    return f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
 
 
 def unsupported(name: str) -> TypeError:
     """The error for a NumPy function that has no derivative here, with the near ones that do."""
-    names = [getattr(function, "__name__", str(function)) for function in NUMPY]
-    close = near(name.split(",")[0], names)
+    # Of np.fft.fft the last name counts, of np.add.reduce the first.
+    asked = name.split(",")[0].removesuffix(".reduce").rpartition(".")[2]
+    close = near(asked, [numpy_name(function) for function in NUMPY if is_numpy(function)])
     hint = f" Near ones that do: {', '.join('np.' + other for other in close)}." if close else ""
     return TypeError(
         f"np.{name} does not work on nodes.{hint} vg.ops.supported() lists all that do; node.value is the plain array, "

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import Any, ClassVar
 
 import numpy as np
 
+from vugrad.graph.backward import thread
 from vugrad.graph.nodes import OpNode, TensorNode, value_of
 
 Context = dict[str, Any]
-
-
-class _Mode(threading.local):
-    grad = True
-
-
-_mode = _Mode()
 
 
 class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
@@ -31,20 +24,17 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
     True
     """
 
-    def __init__(self) -> None:
-        self._before: list[bool] = []
-
     def __enter__(self) -> None:
-        self._before.append(_mode.grad)
-        _mode.grad = False
+        thread.grad_before.append(thread.grad)
+        thread.grad = False
 
     def __exit__(self, *exception: object) -> None:
-        _mode.grad = self._before.pop()
+        thread.grad = thread.grad_before.pop()
 
 
 def grad_enabled() -> bool:
     """Whether ops build a graph in this thread."""
-    return _mode.grad
+    return thread.grad
 
 
 class Op:
@@ -97,7 +87,7 @@ class Op:
         except (ValueError, IndexError) as error:
             shapes = " and ".join(str(node.shape) for node in nodes)
             raise ValueError(f"{cls.__name__} of shapes {shapes}: {error}. {cls.hint}".rstrip()) from error
-        if _mode.grad:
+        if thread.grad:
             return OpNode(cls, context, nodes, constants).produce(result)
         if isinstance(result, tuple):
             return tuple([TensorNode(value, requires_grad=False) for value in result])

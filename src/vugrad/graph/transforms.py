@@ -7,12 +7,13 @@ in nodes, so that they nest: ``vg.grad(vg.grad(f))`` is the second derivative.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from vugrad.graph.backward import Array, walk
+from vugrad.graph.backward import Array, below, leading_to, walk
 from vugrad.graph.nodes import TensorNode
 from vugrad.graph.op import grad_enabled
 
@@ -113,6 +114,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
         if np.shape(primal) != np.shape(tangent):
             raise ValueError(f"a tangent has its primal's shape, got {np.shape(tangent)} for {np.shape(primal)}")
     y, xs, nested = _evaluate(f, tuple(primals), {}, tuple(range(len(primals))))
+    nested = nested or any(isinstance(tangent, TensorNode) for tangent in tangents)
     upstream = TensorNode(np.ones_like(y.value))
     gradients = _pull_back(y, xs, upstream, create_graph=True)
     total = sum(np.sum(gradient * tangent) for gradient, tangent in zip(gradients, tangents, strict=True))
@@ -122,7 +124,10 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
 def _evaluate(
     f: Function, args: tuple[Any, ...], keywords: dict[str, Any], argnums: int | tuple[int, ...]
 ) -> tuple[TensorNode, list[TensorNode], bool]:
-    """Run ``f`` with fresh nodes for the differentiated arguments; nested if a caller differentiates through us."""
+    """Run ``f`` with fresh nodes for the differentiated arguments; nested if a caller differentiates through us.
+
+    It does if it gave us a node, or if ``f`` takes from around it a variable that an outer transform differentiates.
+    """
     if not grad_enabled():
         raise RuntimeError("inside vg.no_grad() no graph is built, so nothing can be differentiated: leave it first")
     arguments = list(args)
@@ -134,13 +139,26 @@ def _evaluate(
             raise TypeError(
                 f"argument {i} is of dtype {arguments[i].dtype}, which has no gradient: pass floating-point numbers"
             )
-    y = f(*arguments, **keywords)
+    xs, outer = [arguments[i] for i in positions], _thread.variables
+    _thread.variables = (*outer, *xs)
+    try:
+        y = f(*arguments, **keywords)
+    finally:
+        _thread.variables = outer
     if not isinstance(y, TensorNode):
         raise TypeError(
             f"f returned {type(y).__name__}, not a node: compute its value with operators, NumPy functions or vg's own "
             "on the arguments, without .value"
         )
-    return y, [arguments[i] for i in positions], any(isinstance(args[i], TensorNode) for i in positions)
+    nested = any(isinstance(x, TensorNode) for x in (*args, *keywords.values()))
+    return y, xs, nested or (bool(outer) and y in leading_to(outer, below([y])))
+
+
+class _Thread(threading.local):
+    variables: tuple[TensorNode, ...] = ()
+
+
+_thread = _Thread()
 
 
 def _pull_back(y: TensorNode, xs: list[TensorNode], upstream: Array, create_graph: bool) -> list[Array]:

@@ -28,9 +28,12 @@ class Sequential(Module):
     Linear(4, 3)
     """
 
-    def __init__(self, *modules: Module) -> None:
+    def __init__(self, *modules: Any) -> None:
         super().__init__()
         for i, module in enumerate(modules):
+            if not callable(module):
+                kind = type(module).__name__
+                raise TypeError(f"Sequential takes modules one by one, as in Sequential(*modules), got a {kind}")
             vars(self)[str(i)] = module
 
     def __iter__(self) -> Iterator[Module]:

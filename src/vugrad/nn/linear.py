@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vugrad import initializers
+from vugrad.graph import TensorNode
 from vugrad.nn.module import Module, parameter
 from vugrad.ops import BatchMM, Take
 
@@ -85,6 +86,15 @@ class Embedding(Module):
 
     def forward(self, indices: Any) -> Any:
         """Integers (…) to vectors (…, embedding_dim)."""
+        indices = indices.value if isinstance(indices, TensorNode) else indices
+        indices = indices if hasattr(indices, "dtype") else np.asarray(indices)
+        n = self.weight.shape[0]
+        if indices.dtype.kind not in "iu":
+            raise ValueError(f"Embedding: symbols are whole numbers, got {indices.dtype}: write indices.astype(int)")
+        # A stand-in for an array has no values to look at; an array of NumPy's has, and would take -1 for the last.
+        if isinstance(indices, np.ndarray) and not ((indices >= 0) & (indices < n)).all():
+            wrong = indices[(indices < 0) | (indices >= n)][0]
+            raise ValueError(f"Embedding: {wrong} is not one of the symbols 0 to {n - 1}")
         return Take.do_forward(self.weight, indices)
 
     def extra_repr(self) -> str:

@@ -40,6 +40,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x)")
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """The module as a function: its ``forward``."""
         return self.forward(*args, **keywords)
 
     # --- what it is made of
@@ -107,6 +108,11 @@ class Module:
             f"{name}: shape {np.shape(state[name])} in the state, {array.shape} in the module"
             for name, array in arrays.items()
             if name in state and np.shape(state[name]) != array.shape
+        ]
+        faults += [
+            f"{name}: {dtype} in the state, {array.dtype} in the module"
+            for name, array in arrays.items()
+            if name in state and not np.can_cast(dtype := np.asarray(state[name]).dtype, array.dtype, "same_kind")
         ]
         if strict:
             faults += [f"{name}: missing from the state" for name in own if name not in state]

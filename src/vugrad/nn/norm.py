@@ -28,11 +28,14 @@ class _BatchNorm(Module):
         """Any batch with its channels on axis 1, to the same shape."""
         if len(x.shape) not in self.ndims:
             raise ValueError(f"{type(self).__name__} takes arrays of {self.ndims} axes, got shape {x.shape}")
+        channels = self.weight.shape[0]
+        if x.shape[1] != channels:
+            raise ValueError(f"{type(self).__name__} of {channels} channels takes them on axis 1, got shape {x.shape}")
         if not self.training:
-            channels = (-1,) + (1,) * (len(x.shape) - 2)
+            per_channel = (-1,) + (1,) * (len(x.shape) - 2)
             scale = self.weight / np.sqrt(self.running_var + self.eps)
             shift = self.bias - self.running_mean * scale
-            return x * scale.reshape(channels) + shift.reshape(channels)
+            return x * scale.reshape(per_channel) + shift.reshape(per_channel)
         y, mean, variance = ops.BatchNorm.do_forward(x, self.weight, self.bias, eps=self.eps)
         n = y.value.size // mean.value.size
         unbiased = variance.value * (n / max(n - 1, 1))

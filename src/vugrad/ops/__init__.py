@@ -40,7 +40,7 @@ from vugrad.ops.elementwise import (
 from vugrad.ops.index import Scatter, Select, Slice, Take, TakeAlongAxis
 from vugrad.ops.linear import BatchMM, Einsum, MatrixMultiply
 from vugrad.ops.normalize import BatchNorm, CrossEntropy, Dropout, LayerNorm, LogSoftmax, Normalize, Softmax
-from vugrad.ops.primitives import chain, contract, erf, fold, random_bits, scatter, unfold
+from vugrad.ops.primitives import chain, contract, erf, fold, random_bits, scatter, sigmoid, unfold
 from vugrad.ops.reduce import LogSumExp, Max, Mean, Min, RowMax, RowSum, Sum, Var
 from vugrad.ops.shape import (
     BroadcastTo,
@@ -156,6 +156,7 @@ __all__ = [
     "random_bits",
     "relu",
     "scatter",
+    "sigmoid",
     "silu",
     "softplus",
     "sum_to",

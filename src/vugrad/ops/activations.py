@@ -9,7 +9,7 @@ import numpy as np
 from vugrad.graph import Op
 from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
-from vugrad.ops.primitives import chain, erf
+from vugrad.ops.primitives import chain, erf, sigmoid
 
 
 class Sigmoid(Op):
@@ -17,8 +17,7 @@ class Sigmoid(Op):
 
     @staticmethod
     def forward(context: Context, x: Array) -> Array:
-        with np.errstate(over="ignore"):  # e⁻ˣ = ∞ gives y = 0, the right value
-            y = context["y"] = 1 / (1 + np.exp(-x))
+        y = context["y"] = sigmoid(x)
         return y
 
     @staticmethod
@@ -87,8 +86,7 @@ class SiLU(Op):
 
     @staticmethod
     def forward(context: Context, x: Array) -> Array:
-        with np.errstate(over="ignore"):  # as in Sigmoid
-            s = 1 / (1 + np.exp(-x))
+        s = sigmoid(x)
         y = x * s
         context.update(s=s, y=y)
         return y
@@ -109,5 +107,4 @@ class Softplus(Op):
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
-        with np.errstate(over="ignore"):  # as in Sigmoid
-            return chain(go, 1 / (1 + np.exp(-context["x"])))
+        return chain(go, sigmoid(context["x"]))

@@ -1,6 +1,7 @@
 """Windows over images: convolution and pooling, for arrays of shape (batch, channels, rows, columns).
 
 In the einsums: n image, g group of channels, c channel in, o channel out, h w position, i j place in the window.
+The results lie in memory with the batch innermost, so that windows are copied, compared and added in long stretches.
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ def crop_images(x: Array, padding: Pair) -> Array:
     return x[..., rows : x.shape[-2] - rows, columns : x.shape[-1] - columns]
 
 
+def batch_innermost(x: Array) -> Array:
+    """The same images, laid out in memory with the batch innermost."""
+    return np.transpose(np.copy(np.transpose(x, (1, 2, 3, 0)), order="C"), (3, 0, 1, 2))
+
+
 class Conv2d(Op):
     """y[n,o,h,w] = Σ x[n,c,h+i,w+j] k[o,c,i,j] (cross-correlation), within each group of channels.
 
@@ -76,27 +82,28 @@ class Conv2d(Op):
         o, per_group, *kernel = k.shape
         if c != per_group * groups or o % groups:
             raise ValueError(f"{c} channels in and {o} out do not make {groups} group(s) of {per_group} in")
-        padded = pad_images(x, padding)
-        windows = unfold(padded, tuple(kernel), stride)
-        windows = np.reshape(windows, (n, groups, per_group, *windows.shape[2:]))
+        padded = batch_innermost(pad_images(x, padding))
+        windows = np.transpose(unfold(padded, tuple(kernel), stride), (1, 2, 3, 4, 5, 0))
+        windows = np.reshape(windows, (groups, per_group, *windows.shape[1:]))
         kernels = np.reshape(k, (groups, o // groups, per_group, *kernel))
         context.update(windows=windows, kernels=kernels, kshape=k.shape)
         context.update(size=padded.shape[2:], stride=stride, padding=padding)
-        y = contract("ngchwij,gocij->ngohw", windows, kernels)
-        return np.reshape(y, (n, o, *y.shape[3:]))
+        y = contract("gchwijn,gocij->gohwn", windows, kernels)
+        return np.transpose(np.reshape(y, (o, *y.shape[2:])), (3, 0, 1, 2))
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
         windows, kernels, kshape = context["windows"], context["kernels"], context["kshape"]
-        go = np.reshape(go, (*windows.shape[:2], -1, *windows.shape[3:5]))
+        groups, per_group, rows, columns, *kernel, n = windows.shape
+        go = np.reshape(np.transpose(go, (1, 2, 3, 0)), (groups, kernels.shape[1], rows, columns, n))
         gx = gk = None
         if needs_input_grad(context, 0):
-            # In this order each of fold's additions reads one contiguous stretch.
-            g = np.transpose(contract("gocij,ngohw->gijcnhw", kernels, go), (4, 0, 3, 5, 6, 1, 2))
-            g = np.reshape(g, (g.shape[0], -1, *g.shape[3:]))
+            g = contract("gocij,gohwn->gcijhwn", kernels, go)
+            g = np.reshape(g, (groups * per_group, *kernel, rows, columns, n))
+            g = np.transpose(g, (5, 0, 3, 4, 1, 2))
             gx = crop_images(fold(g, context["size"], context["stride"]), context["padding"])
         if needs_input_grad(context, 1):
-            gk = contract("ngchwij,ngohw->gcijo", windows, go)
+            gk = contract("gchwijn,gohwn->gcijo", windows, go)
             gk = np.reshape(np.transpose(gk, (0, 4, 1, 2, 3)), kshape)
         return gx, gk
 
@@ -124,7 +131,7 @@ class MaxPool2d(Op):
             hit = free & (windows[..., i, j] == y)
             free = free & ~hit
             parts.append(go * hit)
-        g = np.reshape(np.stack(parts, axis=-1), (*go.shape, *kernel))
+        g = np.reshape(np.transpose(np.stack(parts), (1, 2, 3, 4, 0)), (*go.shape, *kernel))
         return crop_images(fold(g, context["size"], context["stride"]), context["padding"])
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from vugrad.graph import Op, TensorNode
-from vugrad.graph.nodes import NUMPY
-from vugrad.ops import convolve, elementwise, index, linear, primitives, reduce, shape
+from vugrad.graph.nodes import NUMPY, is_numpy, numpy_name
+from vugrad.ops import activations, convolve, elementwise, index, linear, primitives, reduce, shape
 
 Node = Any
 
@@ -22,7 +20,7 @@ def supported() -> list[str]:
     >>> {"exp", "where", "einsum"} <= set(supported())
     True
     """
-    return sorted({function.__name__ for function in NUMPY} - {"__getitem__"})
+    return sorted(numpy_name(function) for function in NUMPY if is_numpy(function))
 
 
 def value(x: Any) -> Any:
@@ -75,6 +73,7 @@ ELEMENTWISE: dict[Callable[..., Any], type[Op]] = {
     np.log10: elementwise.Log10,
     np.matmul: linear.MatrixMultiply,
     primitives.erf: elementwise.Erf,
+    primitives.sigmoid: activations.Sigmoid,
 }
 NUMPY.update({function: op.do_forward for function, op in ELEMENTWISE.items()})
 
@@ -84,7 +83,9 @@ OF_ONE_ARRAY: dict[Callable[..., Any], tuple[type[Op], str]] = {
     np.mean: (reduce.Mean, "axis"),
     np.var: (reduce.Var, "axis"),
     np.max: (reduce.Max, "axis"),
+    np.amax: (reduce.Max, "axis"),
     np.min: (reduce.Min, "axis"),
+    np.amin: (reduce.Min, "axis"),
     np.flip: (shape.Flip, "axis"),
     np.reshape: (shape.Reshape, "shape"),
     np.broadcast_to: (shape.BroadcastTo, "shape"),
@@ -135,7 +136,8 @@ def contract(subscripts: str, x: Node, y: Node) -> Node:
 
 @answers(np.where)
 def where(condition: Any, x: Node, y: Node) -> Node:
-    return elementwise.Where.do_forward(value(condition), x, y)
+    # != 0, since the dtype of a condition has no say in that of the result.
+    return elementwise.Where.do_forward(np.not_equal(value(condition), 0), x, y)
 
 
 @answers(np.clip)
@@ -147,17 +149,21 @@ def clip(x: Node, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
 
 @answers(np.einsum)
 def einsum(subscripts: str, *xs: Node, optimize: Any = True) -> Node:
+    if not isinstance(subscripts, str):
+        raise TypeError("np.einsum on nodes takes its subscripts as text, as in np.einsum('ij,jk->ik', x, y)")
     return linear.Einsum.do_forward(*xs, subscripts=subscripts)
 
 
 @answers(np.take)
 def take(x: Node, indices: Any, axis: int | None = None) -> Node:
     x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
-    return index.Take.do_forward(x, np.asarray(value(indices)), axis=axis)
+    at = value(indices)
+    return index.Take.do_forward(x, at if hasattr(at, "dtype") else np.asarray(at), axis=axis)
 
 
 @answers(np.take_along_axis)
-def take_along_axis(x: Node, indices: Any, axis: int = -1) -> Node:
+def take_along_axis(x: Node, indices: Any, axis: int | None = -1) -> Node:
+    x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
     return index.TakeAlongAxis.do_forward(x, value(indices), axis=axis)
 
 
@@ -184,6 +190,11 @@ def pad(x: Node, pad_width: Any, mode: str = "constant", *, constant_values: flo
 # --- shapes, written with the ops above
 
 
+@answers(np.copy)
+def copy(x: Node, order: str = "K") -> Node:
+    return elementwise.Cast.do_forward(x, dtype=x.dtype)
+
+
 @answers(np.ravel)
 def ravel(x: Node) -> Node:
     return np.reshape(x, -1)
@@ -199,21 +210,17 @@ def expand_dims(x: Node, axis: Any) -> Node:
     return np.reshape(x, np.expand_dims(value(x), axis).shape)
 
 
+# NumPy itself moves the axes of an array whose extents are 0, 1, 2, …; its shape is then the order asked for.
+
+
 @answers(np.swapaxes)
 def swapaxes(x: Node, axis1: int, axis2: int) -> Node:
-    axes = list(range(x.ndim))
-    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
-    return np.transpose(x, axes)
+    return np.transpose(x, np.swapaxes(np.empty(range(x.ndim)), axis1, axis2).shape)
 
 
 @answers(np.moveaxis)
 def moveaxis(x: Node, source: Any, destination: Any) -> Node:
-    places = np.moveaxis(np.empty((1,) * x.ndim), source, destination)  # NumPy's own checks of the arguments
-    sources = [a % x.ndim for a in np.atleast_1d(source).tolist()]
-    order = [a for a in range(places.ndim) if a not in sources]
-    for target, a in sorted(zip([d % x.ndim for d in np.atleast_1d(destination).tolist()], sources, strict=True)):
-        order.insert(target, a)
-    return np.transpose(x, order)
+    return np.transpose(x, np.moveaxis(np.empty(range(x.ndim)), source, destination).shape)
 
 
 @answers(np.vstack)
@@ -234,9 +241,11 @@ def split(x: Node, indices_or_sections: Any, axis: int = 0) -> list[Node]:
 
 
 @answers(np.repeat)
-def repeat(x: Node, repeats: int, axis: int | None = None) -> Node:
+def repeat(x: Node, repeats: Any, axis: int | None = None) -> Node:
     x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
-    return shape.Expand.do_forward(x, dim=axis, repeats=repeats)
+    if np.ndim(repeats) == 0:
+        return shape.Expand.do_forward(x, dim=axis, repeats=int(repeats))
+    return np.take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis=axis)
 
 
 @answers(np.tile)
@@ -256,19 +265,22 @@ def std(x: Node, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> 
 @answers(np.prod)
 def prod(x: Node, axis: Any = None, *, keepdims: bool = False) -> Node:
     axes = reduce.reduced_axes(x.ndim, axis)
-    kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
-    factors = np.reshape(
-        np.moveaxis(x, axes, range(len(axes))), (-1, *(n for i, n in enumerate(kept) if i not in axes))
-    )
-    product = functools.reduce(np.multiply, factors, np.ones(factors.shape[1:], x.dtype))
-    return np.reshape(product, kept) if keepdims else product
+    rest = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    factors = np.reshape(np.moveaxis(x, axes, range(len(axes))), (reduce.count(x.shape, axis), *rest))
+    factors = np.concatenate([np.ones((1, *rest), x.dtype), factors])
+    while len(factors) > 1:  # one half times the other: nothing is divided by, so zeros do no harm
+        half = len(factors) // 2
+        factors = np.concatenate([factors[:half] * factors[half : 2 * half], factors[2 * half :]])
+    return np.reshape(factors, tuple(1 if i in axes else n for i, n in enumerate(x.shape)) if keepdims else rest)
 
 
 @answers(np.cumsum)
 def cumsum(x: Node, axis: int | None = None) -> Node:
     x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
-    upper = np.triu(np.ones((x.shape[axis],) * 2, x.dtype))
-    return np.moveaxis(np.moveaxis(x, axis, -1) @ upper, -1, axis)
+    sums, step = np.moveaxis(x, axis, 0), 1
+    while step < len(sums):  # now each holds the sum of the last ``step`` elements up to its own
+        sums, step = np.concatenate([sums[:step], sums[step:] + sums[:-step]]), 2 * step
+    return np.moveaxis(sums, 0, axis)
 
 
 @answers(np.dot)
@@ -280,12 +292,7 @@ def dot(x: Node, y: Node) -> Node:
 
 @answers(np.inner)
 def inner(x: Node, y: Node) -> Node:
-    return np.tensordot(x, y, axes=(-1, -1))
-
-
-@answers(np.vdot)
-def vdot(x: Node, y: Node) -> Node:
-    return np.sum(np.ravel(x) * np.ravel(y))
+    return x * y if 0 in (np.ndim(value(x)), np.ndim(value(y))) else np.tensordot(x, y, axes=(-1, -1))
 
 
 @answers(np.outer)
@@ -295,7 +302,7 @@ def outer(x: Node, y: Node) -> Node:
 
 @answers(np.tensordot)
 def tensordot(x: Node, y: Node, axes: Any = 2) -> Node:
-    a, b = len(x.shape), len(y.shape)
+    a, b = np.ndim(value(x)), np.ndim(value(y))
     first, second = (range(a - axes, a), range(axes)) if isinstance(axes, int) else map(np.atleast_1d, axes)
     left, right = list(linear.LETTERS[:a]), list(linear.LETTERS[a : a + b])
     for i, j in zip(first, second, strict=True):
@@ -306,41 +313,26 @@ def tensordot(x: Node, y: Node, axes: Any = 2) -> Node:
 
 @answers(np.trace)
 def trace(x: Node) -> Node:
-    return np.einsum("ii...->...", x)
+    diagonal = np.arange(min(x.shape[:2]))
+    return np.sum(x[diagonal, diagonal], axis=0)
 
 
 @answers(np.linalg.norm)
 def norm(x: Node, ord: float | None = None, axis: Any = None, keepdims: bool = False) -> Node:
-    if ord in (None, 2, "fro") and (ord != 2 or axis is not None or x.ndim == 1):
-        return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
-    if ord == 1 and (isinstance(axis, int) or x.ndim == 1):
+    of_vectors = isinstance(axis, int) or (axis is None and x.ndim == 1)
+    if ord is None or (ord == 2 and of_vectors):
+        return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
+    if ord == 1 and of_vectors:
         return np.sum(np.abs(x), axis=axis, keepdims=keepdims)
     raise ValueError(
-        f"np.linalg.norm on nodes knows the 1- and 2-norms of vectors and the Frobenius norm, not ord={ord}"
+        "np.linalg.norm on nodes knows the 1- and 2-norms of vectors and, without ord, the root of the sum of all "
+        f"squares, not ord={ord!r} with axis={axis} of {x.ndim} axes"
     )
-
-
-@answers(np.logaddexp)
-def logaddexp(x: Node, y: Node) -> Node:
-    largest = np.maximum(value(x), value(y))
-    return largest + np.log(np.exp(x - largest) + np.exp(y - largest))
-
-
-@answers(np.hypot)
-def hypot(x: Node, y: Node) -> Node:
-    return np.sqrt(x * x + y * y)
 
 
 @answers(np.exp2)
 def exp2(x: Node) -> Node:
-    return np.exp(x * math.log(2))
-
-
-@answers(np.average)
-def average(x: Node, axis: Any = None, weights: Any = None) -> Node:
-    if weights is None:
-        return np.mean(x, axis=axis)
-    return np.sum(x * weights, axis=axis) / np.sum(weights, axis=axis)
+    return np.power(2, x)
 
 
 # --- what has no derivative: plain arrays out
@@ -356,7 +348,7 @@ def on_values(function: Callable[..., Any]) -> Callable[..., Any]:
 WITHOUT_DERIVATIVE = (
     *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
     *(np.logical_and, np.logical_or, np.logical_not, np.isnan, np.isinf, np.isfinite, np.sign),
-    *(np.floor, np.ceil, np.rint, np.round, np.trunc),
+    *(np.floor, np.ceil, np.rint, np.round, np.around, np.trunc),
     *(np.argmax, np.argmin, np.argsort, np.nonzero, np.any, np.all, np.count_nonzero),
     *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like, np.empty_like),
     *(np.array_equal, np.allclose, np.isclose, np.result_type, np.array2string, np.array_repr, np.array_str),

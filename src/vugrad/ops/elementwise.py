@@ -75,7 +75,7 @@ class Divide(Op):
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
         x, y = context["x"], context["y"]
-        return sum_to(chain(go, 1 / y), x.shape), sum_to(chain(go, -x / y**2), y.shape)
+        return sum_to(chain(go, 1 / y), x.shape), sum_to(chain(go, -(x / y**2)), y.shape)
 
 
 class Power(Op):
@@ -94,7 +94,8 @@ class Power(Op):
         gx = sum_to(chain(go, y * x ** np.where(y == 0, 1, y - 1)), x.shape)
         if not needs_input_grad(context, 1):  # the logarithm is costly, and the exponent mostly a number
             return gx, None
-        return gx, sum_to(chain(go, x**y * np.log(np.where(x == 0, 1, x))), y.shape)
+        base = np.where(x == 0, 1, x).astype(go.dtype, copy=False)  # the logarithm of bytes has half precision
+        return gx, sum_to(chain(go, x**y * np.log(base)), y.shape)
 
 
 class Negative(Op):

@@ -70,14 +70,15 @@ class Take(Op):
 class TakeAlongAxis(Op):
     """y = x at ``indices`` along one axis, at each place of the others;  gx = go added where they came from."""
 
-    hint = "The indices have as many axes as the array, and the same extents but along the axis taken"
+    hint = "The indices have as many axes as the array, of equal extents (or 1) but along the axis taken"
 
     @staticmethod
     def forward(context: Context, x: Array, indices: Array, axis: int = -1) -> Array:
-        places = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+        y = np.take_along_axis(x, indices, axis=axis)
+        places = list(np.ogrid[tuple(slice(n) for n in y.shape)])
         places[axis] = indices
         context.update(index=tuple(places), xshape=x.shape)
-        return np.take_along_axis(x, indices, axis=axis)
+        return y
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:

@@ -66,6 +66,8 @@ class CrossEntropy(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, targets: Array) -> Array:
+        if targets.shape != x.shape[:-1]:
+            raise ValueError("one target for each row of logits is needed")
         hit = targets[:, None] == np.arange(x.shape[1])
         z = x - np.max(x, axis=1, keepdims=True)
         logp = z - np.log(np.sum(np.exp(z), axis=1, keepdims=True))
@@ -145,6 +147,8 @@ class Dropout(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, key: Array, p: float) -> Array:
+        if not 0 <= p < 1:
+            raise ValueError(f"p is the share of elements dropped, 0 <= p < 1, got {p}")
         keep = random_bits(key, x.shape) >= np.uint32(p * 2**32)
         mask = context["mask"] = keep.astype(x.dtype) / (1 - p)
         return x * mask

@@ -9,6 +9,7 @@ import numpy as np
 from vugrad.graph import Op
 from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
+from vugrad.ops.primitives import chain
 
 Axes = int | tuple[int, ...] | None
 
@@ -32,7 +33,7 @@ def first_hit(x: Any, axis: Axes, largest: bool) -> Any:
     axes = reduced_axes(x.ndim, axis)
     others = tuple(i for i in range(x.ndim) if i not in axes)
     last = np.transpose(x, others + axes)
-    groups = np.reshape(last, (*last.shape[: len(others)], -1))
+    groups = np.reshape(last, (*last.shape[: len(others)], count(x.shape, axis)))
     position = (np.argmax if largest else np.argmin)(groups, axis=-1)
     mask = np.reshape(position[..., None] == np.arange(groups.shape[-1]), last.shape)
     return np.transpose(mask, np.argsort(others + axes))
@@ -83,7 +84,7 @@ class Var(Op):
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
         centred = context["centred"]
-        return spread(go * 2 / context["n"], centred.shape, context["axis"]) * centred
+        return chain(spread(go * 2 / context["n"], centred.shape, context["axis"]), centred)
 
 
 class Max(Op):
@@ -129,7 +130,7 @@ class LogSumExp(Op):
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
         x, y = context["x"], context["y"]
-        return spread(go, x.shape, context["axis"]) * np.exp(x - y)
+        return chain(spread(go, x.shape, context["axis"]), np.exp(x - y))
 
 
 class RowSum(Op):

@@ -45,12 +45,13 @@ class Transpose(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, axes: tuple[int, ...] | None = None) -> Array:
-        context["axes"] = tuple(a % x.ndim for a in axes) if axes else tuple(range(x.ndim))[::-1]
-        return np.transpose(x, context["axes"])
+        order = list(range(x.ndim))[::-1] if axes is None else [a % x.ndim for a in axes]
+        context["back"] = [order.index(i) for i in range(x.ndim)]
+        return np.transpose(x, order)
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
-        return np.transpose(go, np.argsort(context["axes"]))
+        return np.transpose(go, context["back"])
 
 
 class BroadcastTo(Op):

@@ -48,7 +48,7 @@ class Row:
         constants: the op's keyword arguments.
         domains: of each input; the last stands for all that follow.
         whole: which inputs are not differentiated, and as what they are drawn: a dtype and a bound, from 0 to below it.
-        smooth: whether the second derivative exists all over the domain, kinks included.
+        smooth: False if the op has kinks or jumps in its derivative (the domain keeps away from those at 0).
 
     """
 
@@ -63,9 +63,10 @@ class Row:
     @property
     def name(self) -> str:
         """The op, the shapes of its inputs and its constants, as in ``Sum 3x4 axis=1``."""
-        shapes = ",".join("x".join(map(str, shape)) or "()" for shape in self.shapes)
-        constants = [f"{key}={value!r}".replace(" ", "") for key, value in self.constants.items()]
-        return " ".join([self.op.__name__, shapes, *constants])
+        shapes = ["x".join(map(str, shape)) or "()" for shape in self.shapes]
+        kinds = [f":{self.whole[i][0]}" if i in self.whole else "" for i in range(len(shapes))]
+        constants = ["".join(f"{key}={value!r}".split()) for key, value in self.constants.items()]
+        return " ".join([self.op.__name__, ",".join(map(str.__add__, shapes, kinds)), *constants])
 
     @property
     def real(self) -> list[int]:
@@ -88,15 +89,18 @@ class Row:
         return arrays
 
 
+Case = dict[str, Any]
+
+
 def rows(
-    op: type[Op],
-    reference: Callable[..., Any],
-    *shapes: tuple[Shape, ...],
-    cases: Sequence[Mapping[str, Any]] = ({},),
-    **fields: Any,
+    op: type[Op], reference: Callable[..., Any], *shapes: str, cases: Sequence[Case] = ({},), **more: Any
 ) -> list[Row]:
-    """A row for each tuple of shapes with each of the constants in ``cases``."""
-    return [Row(op, reference, each, constants, **fields) for constants in cases for each in shapes]
+    """A row for each text of shapes, as in "2x3,3", with each of the constants in ``cases``."""
+
+    def parse(text: str) -> tuple[Shape, ...]:
+        return tuple(() if shape == "()" else tuple(map(int, shape.split("x"))) for shape in text.split(","))
+
+    return [Row(op, reference, parse(text), case, **more) for case in cases for text in shapes]
 
 
 # --- references
@@ -120,6 +124,10 @@ def over(f: Callable[..., float]) -> Callable[..., Any]:
     return reference
 
 
+leaky_relu = each(lambda v, negative_slope=0.01: v if v > 0 else negative_slope * v)
+elu = each(lambda v, alpha=1.0: v if v > 0 else alpha * (math.exp(v) - 1))
+
+
 def variance(g: list[float], ddof: int = 0) -> float:
     """The textbook's formula."""
     mean = sum(g) / len(g)
@@ -128,7 +136,7 @@ def variance(g: list[float], ddof: int = 0) -> float:
 
 def einsum(subscripts: str) -> Callable[..., Any]:
     """The einsum of those subscripts, by NumPy's own loop."""
-    return lambda *xs: np.einsum(subscripts, *xs, optimize=False)
+    return lambda *xs, **constants: np.einsum(subscripts, *xs, optimize=False)
 
 
 def picked(x: Array, index: Any) -> Array:
@@ -168,6 +176,11 @@ def softmax(x: Array, axis: int = -1) -> Array:
     return np.exp(x) / np.sum(np.exp(x), axis=axis, keepdims=True)
 
 
+def cross_entropy(x: Array, targets: Array) -> Array:
+    """Row by row."""
+    return np.array([-math.log(softmax(row)[t]) for row, t in zip(x, targets, strict=True)])
+
+
 def batch_norm(x: Array, w: Array, b: Array, eps: float = 1e-5) -> tuple[Array, ...]:
     """Channel by channel."""
     channels = [x[:, c] for c in range(x.shape[1])]
@@ -195,23 +208,18 @@ def dropout(x: Array, key: Array, p: float) -> Array:
     return np.reshape([v / (1 - p) if b >= int(p * 2**32) else 0 for v, b in zip(x.flat, bits, strict=True)], x.shape)
 
 
-def counts(size: Shape, kernel: Shape, stride: Shape, padding: Shape) -> list[int]:
-    """How many windows fit, down and across."""
-    return [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel, stride, padding, strict=True)]
-
-
-def windows(size: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Iterator[tuple[int, ...]]:
-    """All (h, w, i, j, row, column): place (i, j) of window (h, w) is that pixel, inside the image."""
-    for h, w, i, j in np.ndindex(*counts(size, kernel, stride, padding), *kernel):
-        row, column = h * stride[0] + i - padding[0], w * stride[1] + j - padding[1]
-        if 0 <= row < size[0] and 0 <= column < size[1]:
-            yield h, w, i, j, row, column
+def places(size: Shape, kernel: Shape, stride: Shape) -> Iterator[tuple[int, ...]]:
+    """All (h, w, i, j, row, column): place (i, j) of window (h, w) is that pixel of the image."""
+    down, across = ((n - k) // s + 1 for n, k, s in zip(size, kernel, stride, strict=True))
+    for h, w, i, j in np.ndindex(down, across, *kernel):
+        yield h, w, i, j, h * stride[0] + i, w * stride[1] + j
 
 
 def unfolded(x: Array, kernel: Shape, stride: Shape = (1, 1)) -> Array:
     """Each pixel, copied into each window that has it."""
-    y = np.empty((*x.shape[:-2], *counts(x.shape[-2:], kernel, stride, (0, 0)), *kernel))
-    for h, w, i, j, row, column in windows(x.shape[-2:], kernel, stride, (0, 0)):
+    *_, (h, w, _, _, _, _) = places(x.shape[-2:], kernel, stride)
+    y = np.empty((*x.shape[:-2], h + 1, w + 1, *kernel))
+    for h, w, i, j, row, column in places(x.shape[-2:], kernel, stride):
         y[..., h, w, i, j] = x[..., row, column]
     return y
 
@@ -219,216 +227,163 @@ def unfolded(x: Array, kernel: Shape, stride: Shape = (1, 1)) -> Array:
 def folded(x: Array, size: Shape, stride: Shape = (1, 1)) -> Array:
     """Each place of each window, added to its pixel."""
     y = np.zeros((*x.shape[:-4], *size))
-    for h, w, i, j, row, column in windows(size, x.shape[-2:], stride, (0, 0)):
+    for h, w, i, j, row, column in places(size, x.shape[-2:], stride):
         y[..., row, column] += x[..., h, w, i, j]
     return y
 
 
+def framed(x: Array, padding: Shape, value: float = 0) -> Array:
+    """Images in a frame of the value."""
+    return padded(x, [(0, 0), (0, 0), *((p, p) for p in padding)], value)
+
+
 def conv2d(x: Array, k: Array, stride: Shape = (1, 1), padding: Shape = (0, 0), groups: int = 1) -> Array:
-    """One output channel, window and place in it after the other."""
-    (_, _, *size), (out, channels, *kernel) = x.shape, k.shape
-    y = np.zeros((len(x), out, *counts(size, kernel, stride, padding)))
-    for o in range(out):
-        first = o // (out // groups) * channels
-        for h, w, i, j, row, column in windows(size, kernel, stride, padding):
-            y[:, o, h, w] += x[:, first : first + channels, row, column] @ k[o, :, i, j]
-    return y
+    """One output channel after the other, each from the input channels of its group."""
+    windows = np.split(unfolded(framed(x, padding), k.shape[2:], stride), groups, axis=1)
+    return np.stack([np.einsum("nchwij,cij->nhw", windows[o * groups // len(k)], k[o]) for o in range(len(k))], axis=1)
 
 
 def max_pool(x: Array, kernel: Shape, stride: Shape, padding: Shape = (0, 0)) -> Array:
-    """One place in one window after the other."""
-    y = np.full((*x.shape[:2], *counts(x.shape[2:], kernel, stride, padding)), -np.inf)
-    for h, w, _, _, row, column in windows(x.shape[2:], kernel, stride, padding):
-        y[..., h, w] = np.maximum(y[..., h, w], x[..., row, column])
-    return y
+    """Over each window."""
+    return unfolded(framed(x, padding, -np.inf), kernel, stride).max(axis=(-2, -1))
 
 
 def avg_pool(x: Array, kernel: Shape, stride: Shape, padding: Shape = (0, 0)) -> Array:
-    """One place in one window after the other; padding counts as zeros."""
-    y = np.zeros((*x.shape[:2], *counts(x.shape[2:], kernel, stride, padding)))
-    for h, w, _, _, row, column in windows(x.shape[2:], kernel, stride, padding):
-        y[..., h, w] += x[..., row, column] / math.prod(kernel)
-    return y
+    """Over each window, padding included as zeros."""
+    return unfolded(framed(x, padding), kernel, stride).mean(axis=(-2, -1))
 
 
 # --- the table
 
-ONE = [((2, 3),), ((),), ((2, 1, 3),)]
-TWO = [((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2, 3)), ((3, 1), (2, 1, 4))]
-MATRIX = [((3, 4),), ((1, 4),), ((4, 1),)]
-CUBE = [((2, 3, 4),)]
-AXES: list[dict[str, Any]] = [{}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 2)}, {"axis": (2, -2)}]
-ALONG: list[dict[str, Any]] = [{}, {"axis": 0}]
-
-UNARY: dict[type[Op], tuple[Callable[[float], float], Domain]] = {
-    ops.Id: (lambda v: v, ANY),
-    ops.Negative: (lambda v: 0 - v, ANY),
-    ops.Exp: (math.exp, ANY),
-    ops.Expm1: (math.expm1, ANY),
-    ops.Log: (math.log, POSITIVE),
-    ops.Log1p: (math.log1p, UNIT),
-    ops.Log2: (math.log2, POSITIVE),
-    ops.Log10: (math.log10, POSITIVE),
-    ops.Sqrt: (math.sqrt, POSITIVE),
-    ops.Square: (lambda v: v * v, ANY),
-    ops.Reciprocal: (lambda v: 1 / v, NONZERO),
-    ops.Sin: (math.sin, ANY),
-    ops.Cos: (math.cos, ANY),
-    ops.Tan: (math.tan, UNIT),
-    ops.Arcsin: (math.asin, UNIT),
-    ops.Arccos: (math.acos, UNIT),
-    ops.Arctan: (math.atan, ANY),
-    ops.Sinh: (math.sinh, ANY),
-    ops.Cosh: (math.cosh, ANY),
-    ops.Tanh: (math.tanh, ANY),
-    ops.Erf: (math.erf, ANY),
-    ops.Sigmoid: (lambda v: 1 / (1 + math.exp(-v)), ANY),
-    ops.SiLU: (lambda v: v / (1 + math.exp(-v)), ANY),
-    ops.Softplus: (lambda v: math.log(1 + math.exp(v)), ANY),
-    ops.GELU: (lambda v: v * math.erfc(-v / math.sqrt(2)) / 2, ANY),
-}
-KINKED: dict[type[Op], tuple[Callable[..., float], list[dict[str, Any]]]] = {
-    ops.Abs: (lambda v: v if v > 0 else -v, [{}]),
-    ops.ReLU: (lambda v: v if v > 0 else 0, [{}]),
-    ops.LeakyReLU: (lambda v, negative_slope=0.01: v if v > 0 else negative_slope * v, [{}, {"negative_slope": 0.2}]),
-    ops.ELU: (lambda v, alpha=1.0: v if v > 0 else alpha * (math.exp(v) - 1), [{}, {"alpha": 0.7}]),
-}
-BINARY: dict[type[Op], tuple[Callable[[float, float], float], tuple[Domain, ...], bool]] = {
-    ops.Add: (lambda v, w: v + w, (ANY,), True),
-    ops.Sub: (lambda v, w: v - w, (ANY,), True),
-    ops.Multiply: (lambda v, w: v * w, (ANY,), True),
-    ops.Divide: (lambda v, w: v / w, (ANY, NONZERO), True),
-    ops.Power: (lambda v, w: math.exp(w * math.log(v)), (POSITIVE, ANY), True),
-    ops.Maximum: (max, (ANY,), False),
-    ops.Minimum: (min, (ANY,), False),
-}
-EINSUMS: dict[str, tuple[Shape, ...]] = {
-    "ij,jk->ki": ((2, 3), (3, 4)),
-    "ij,jk": ((1, 3), (3, 2)),
-    "ii->i": ((3, 3),),
-    "ii": ((3, 3),),
-    "iij,j->i": ((2, 2, 3), (3,)),
-    "...ij,j...->...i": ((2, 2, 3), (3, 2)),
-    "b...,c": ((2, 1, 3), (2,)),
-    "ij,k->i": ((2, 3), (2,)),
-    "i,i,i->": ((3,), (3,), (3,)),
-    "ij,jk,kl->il": ((2, 3), (3, 2), (2, 1)),
-}
-POOLS: list[dict[str, Any]] = [
-    {"kernel": (2, 2), "stride": (2, 2)},
-    {"kernel": (3, 2), "stride": (1, 3), "padding": (1, 1)},
-]
-IMAGES = [((2, 2, 4, 5),), ((1, 1, 3, 2),)]
+ONE = ["2x3", "()", "2x1x3", "0x3"]
+TWO = ["2x3,2x3", "2x3,3", "2x1,1x3", "(),2x3", "3x1,2x1x4", "0x3,3"]
+MATRIX = ["3x4", "1x4", "4x1", "0x4"]
+IMAGES = ["2x2x4x5", "1x1x3x2"]
+AXES: list[Case] = [{}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 2)}, {"axis": (2, -2)}]
+POOLS: list[Case] = [{"kernel": (2, 2), "stride": (2, 2)}, {"kernel": (3, 2), "stride": (1, 3), "padding": (1, 1)}]
 PICKS = [
     *[1, (-1, 2), slice(None, None, -2), (slice(1, None), None, 2), (..., slice(3, 0, -1)), np.array([[1, 0], [1, 1]])],
     *[(np.array([0, 1, 0]), np.array([2, -1, 2])), (slice(None), np.array([0, 0, 2]), slice(0, 2)), [1, 1]],
     *[(np.array([0, 1]), slice(None), np.array([3, 3])), np.arange(24).reshape(2, 3, 4) % 5 == 0],
 ]
+EINSUMS = {
+    "ij,jk->ki": "2x3,3x4",
+    "ij,jk": "1x3,3x2",
+    "ii->i": "3x3",
+    "ii": "3x3",
+    "iij,j->i": "2x2x3,3",
+    "...ij,j...->...i": "2x2x3,3x2",
+    "b...,c": "2x1x3,2",
+    "ij,k->i": "2x3,2",
+    "i,i,i->": "3,3,3",
+    "ij,jk,kl->il": "2x3,3x2,2x1",
+}
 
 ROWS: tuple[Row, ...] = (
     # element by element
-    *(row for op, (f, domain) in UNARY.items() for row in rows(op, each(f), *ONE, domains=(domain,))),
-    *(
-        row
-        for op, (f, cases) in KINKED.items()
-        for row in rows(op, each(f), *ONE, cases=cases, domains=(NONZERO,), smooth=False)
-    ),
-    *(
-        row
-        for op, (f, domains, smooth) in BINARY.items()
-        for row in rows(op, each(f), *TWO, domains=domains, smooth=smooth)
-    ),
-    *rows(
-        ops.Where,
-        each(lambda c, v, w: v if c else w),
-        ((2, 3), (2, 3), (3,)),
-        ((3,), (2, 1), ()),
-        whole={0: ("bool", 2)},
-    ),
+    *rows(ops.Id, each(lambda v: v), *ONE),
+    *rows(ops.Negative, each(lambda v: 0 - v), *ONE),
+    *rows(ops.Exp, each(math.exp), *ONE),
+    *rows(ops.Expm1, each(math.expm1), *ONE),
+    *rows(ops.Log, each(math.log), *ONE, domains=(POSITIVE,)),
+    *rows(ops.Log1p, each(math.log1p), *ONE, domains=(UNIT,)),
+    *rows(ops.Log2, each(math.log2), *ONE, domains=(POSITIVE,)),
+    *rows(ops.Log10, each(math.log10), *ONE, domains=(POSITIVE,)),
+    *rows(ops.Sqrt, each(math.sqrt), *ONE, domains=(POSITIVE,)),
+    *rows(ops.Square, each(lambda v: v * v), *ONE),
+    *rows(ops.Reciprocal, each(lambda v: 1 / v), *ONE, domains=(NONZERO,)),
+    *rows(ops.Sin, each(math.sin), *ONE),
+    *rows(ops.Cos, each(math.cos), *ONE),
+    *rows(ops.Tan, each(math.tan), *ONE, domains=(UNIT,)),
+    *rows(ops.Arcsin, each(math.asin), *ONE, domains=(UNIT,)),
+    *rows(ops.Arccos, each(math.acos), *ONE, domains=(UNIT,)),
+    *rows(ops.Arctan, each(math.atan), *ONE),
+    *rows(ops.Sinh, each(math.sinh), *ONE),
+    *rows(ops.Cosh, each(math.cosh), *ONE),
+    *rows(ops.Tanh, each(math.tanh), *ONE),
+    *rows(ops.Erf, each(math.erf), *ONE),
+    *rows(ops.Sigmoid, each(lambda v: 1 / (1 + math.exp(-v))), *ONE),
+    *rows(ops.SiLU, each(lambda v: v / (1 + math.exp(-v))), *ONE),
+    *rows(ops.Softplus, each(lambda v: math.log(1 + math.exp(v))), *ONE),
+    *rows(ops.GELU, each(lambda v: v * math.erfc(-v / math.sqrt(2)) / 2), *ONE),
+    *rows(ops.Abs, each(lambda v: v if v > 0 else -v), *ONE, domains=(NONZERO,), smooth=False),
+    *rows(ops.ReLU, each(lambda v: v if v > 0 else 0), *ONE, domains=(NONZERO,), smooth=False),
+    *rows(ops.LeakyReLU, leaky_relu, *ONE, cases=[{}, {"negative_slope": 0.2}], domains=(NONZERO,), smooth=False),
+    *rows(ops.ELU, elu, *ONE, cases=[{}, {"alpha": 0.7}], domains=(NONZERO,), smooth=False),
     *rows(ops.Cast, lambda x, dtype: x, *ONE, cases=[{"dtype": "float64"}]),
+    *rows(ops.Add, each(lambda v, w: v + w), *TWO),
+    *rows(ops.Sub, each(lambda v, w: v - w), *TWO),
+    *rows(ops.Multiply, each(lambda v, w: v * w), *TWO),
+    *rows(ops.Divide, each(lambda v, w: v / w), *TWO, domains=(ANY, NONZERO)),
+    *rows(ops.Power, each(lambda v, w: math.exp(w * math.log(v))), *TWO, domains=(POSITIVE, ANY)),
+    *rows(ops.Power, each(lambda v, w: math.prod([v] * w)), "2x3,3", domains=(NONZERO,), whole={1: ("int8", 4)}),
+    *rows(ops.Sub, each(lambda v, w: v - w), "2x3,3", whole={0: ("uint8", 256)}),
+    *rows(ops.Divide, each(lambda v, w: v / w), "2x3,3", domains=(NONZERO,), whole={0: ("uint8", 256)}),
+    *rows(ops.Power, each(lambda v, w: v**w), "2x3,3", domains=(POSITIVE,), whole={0: ("uint8", 4)}),
+    *rows(ops.Maximum, each(max), *TWO, smooth=False),
+    *rows(ops.Minimum, each(min), *TWO, smooth=False),
+    *rows(ops.Where, each(lambda c, v, w: v if c else w), "2x3,2x3,3", "3,2x1,()", whole={0: ("bool", 2)}),
     # reductions
-    *rows(ops.Sum, over(math.fsum), *CUBE, cases=AXES),
-    *rows(ops.Mean, over(lambda g: math.fsum(g) / len(g)), *CUBE, cases=AXES),
-    *rows(ops.Var, over(variance), *CUBE, cases=[*AXES, {"axis": 1, "ddof": 1}]),
-    *rows(ops.Max, over(max), *CUBE, cases=AXES, smooth=False),
-    *rows(ops.Min, over(min), *CUBE, cases=AXES, smooth=False),
-    *rows(ops.LogSumExp, over(lambda g: math.log(sum(map(math.exp, g)))), *CUBE, cases=AXES),
+    *rows(ops.Sum, over(math.fsum), "2x3x4", "2x0x4", cases=AXES),
+    *rows(ops.Mean, over(lambda g: math.fsum(g) / len(g)), "2x3x4", cases=AXES),
+    *rows(ops.Var, over(variance), "2x3x4", cases=[*AXES, {"axis": 1, "ddof": 1}]),
+    *rows(ops.Max, over(max), "2x3x4", cases=AXES, smooth=False),
+    *rows(ops.Min, over(min), "2x3x4", cases=AXES, smooth=False),
+    *rows(ops.LogSumExp, over(lambda g: math.log(sum(map(math.exp, g)))), "2x3x4", cases=AXES),
     *rows(ops.RowSum, lambda x: over(math.fsum)(x, axis=1), *MATRIX),
     *rows(ops.RowMax, lambda x: over(max)(x, axis=1), *MATRIX, smooth=False),
     # movement
-    *rows(ops.Reshape, lambda x, shape: np.array(list(x.flat)).reshape(shape), *CUBE, cases=[{"shape": (4, -1)}]),
-    *rows(ops.Transpose, lambda x: np.einsum("ijk->kji", x), *CUBE),
-    *rows(ops.Transpose, lambda x, axes: np.einsum("ijk->jki", x), *CUBE, cases=[{"axes": (1, -1, 0)}]),
-    *rows(ops.BroadcastTo, lambda x, shape: x + np.zeros(shape), ((3, 1),), ((),), cases=[{"shape": (2, 3, 4)}]),
-    *rows(ops.Expand, lambda x, dim, repeats: x + np.zeros((3, 16)), ((3, 1),), cases=[{"dim": 1, "repeats": 16}]),
-    *rows(ops.Expand, lambda x, dim, repeats: x[:, [0, 0, 1, 1, 2, 2]], *CUBE, cases=[{"dim": -2, "repeats": 2}]),
-    *rows(ops.Squeeze, lambda x: x[0], ((1, 3),), ((1, 1),)),
-    *rows(ops.Squeeze, lambda x, dim: x[:, 0], ((3, 1),), ((1, 1),), cases=[{"dim": 1}, {"dim": -1}]),
-    *rows(ops.Unsqueeze, lambda x: x[None], ((2, 3),), ((),)),
-    *rows(ops.Unsqueeze, lambda x, dim: x[:, None], ((2,), (1,)), cases=[{"dim": 1}, {"dim": -1}]),
-    *rows(ops.Concatenate, lambda *xs: np.array([part for x in xs for part in x]), ((2, 3), (1, 3), (2, 3)), ((2,),)),
-    *rows(ops.Concatenate, lambda x, y, axis: np.c_[x, y], ((2, 3), (2, 1)), cases=[{"axis": 1}, {"axis": -1}]),
-    *rows(ops.Stack, lambda *xs: np.array(xs), ((2, 3), (2, 3)), ((), (), ())),
-    *rows(ops.Stack, lambda x, y, axis: np.dstack([x, y]), ((2, 3), (2, 3)), cases=[{"axis": 2}, {"axis": -1}]),
-    *rows(ops.Pad, padded, *CUBE, cases=[{"pad_width": 1}, {"pad_width": ((0, 1), (2, 0), (0, 0))}]),
-    *rows(ops.Pad, padded, ((2, 3),), cases=[{"pad_width": 2, "constant_values": 1.5}]),
-    *rows(ops.Flip, lambda x: x[::-1, ::-1, ::-1], *CUBE),
-    *rows(ops.Flip, lambda x, axis: x[::-1, :, ::-1], *CUBE, cases=[{"axis": (0, -1)}]),
+    *rows(ops.Reshape, lambda x, shape: np.array(list(x.flat)).reshape(shape), "2x3x4", cases=[{"shape": (4, -1)}]),
+    *rows(ops.Transpose, lambda x: np.einsum("ijk->kji", x), "2x3x4"),
+    *rows(ops.Transpose, lambda x, axes: np.einsum("ijk->jki", x), "2x3x4", cases=[{"axes": (1, -1, 0)}]),
+    *rows(ops.BroadcastTo, lambda x, shape: x + np.zeros(shape), "3x1", "()", cases=[{"shape": (2, 3, 4)}]),
+    *rows(ops.Expand, lambda x, dim, repeats: x + np.zeros((3, 16)), "3x1", cases=[{"dim": 1, "repeats": 16}]),
+    *rows(ops.Expand, lambda x, dim, repeats: x[:, [0, 0, 1, 1]], "1x2x3", cases=[{"dim": -2, "repeats": 2}]),
+    *rows(ops.Squeeze, lambda x: x[0], "1x3", "1x1"),
+    *rows(ops.Squeeze, lambda x, dim: x[:, 0], "3x1", "1x1", cases=[{"dim": 1}, {"dim": -1}]),
+    *rows(ops.Unsqueeze, lambda x: x[None], "2x3", "()"),
+    *rows(ops.Unsqueeze, lambda x, dim: x[:, None], "2", "1", cases=[{"dim": 1}, {"dim": -1}]),
+    *rows(ops.Concatenate, lambda *xs: np.array([part for x in xs for part in x]), "2x3,1x3,0x3,2x3", "2"),
+    *rows(ops.Concatenate, lambda x, y, axis: np.c_[x, y], "2x3,2x1", cases=[{"axis": 1}, {"axis": -1}]),
+    *rows(ops.Stack, lambda *xs: np.array(xs), "2x3,2x3", "(),(),()"),
+    *rows(ops.Stack, lambda x, y, axis: np.dstack([x, y]), "2x3,2x3", cases=[{"axis": 2}, {"axis": -1}]),
+    *rows(ops.Pad, padded, "2x3", cases=[{"pad_width": ((0, 1), (2, 0))}, {"pad_width": 2, "constant_values": 1.5}]),
+    *rows(ops.Flip, lambda x: x[::-1, ::-1, ::-1], "2x3x4"),
+    *rows(ops.Flip, lambda x, axis: x[::-1, :, ::-1], "2x3x4", cases=[{"axis": (0, -1)}]),
     # indexing
-    *rows(ops.Slice, picked, *CUBE, cases=[{"index": index} for index in PICKS]),
-    *rows(ops.Scatter, scattered, ((2, 2),), cases=[{"index": np.array([[1, 0], [1, 4]]), "shape": (5,)}]),
-    *rows(ops.Scatter, scattered, ((3, 2),), cases=[{"index": (slice(None), slice(3, 1, -1)), "shape": (3, 4)}]),
-    *rows(
-        ops.Select, lambda x, indices: np.array([x[0, 2], x[1, 0], x[2, 2]]), ((3, 4),), cases=[{"indices": [2, 0, 2]}]
-    ),
-    *rows(ops.Select, lambda x, indices: x[:, 3], ((1, 4),), cases=[{"indices": np.array([[3]])}]),
-    *rows(
-        ops.Take, lambda x, i: picked(x, i), ((3, 2), (5,)), ((3,), (2, 2)), ((3, 2, 2), ()), whole={1: ("int64", 3)}
-    ),
-    *rows(
-        ops.Take, lambda x, i, axis: picked(x, (..., i)), ((2, 3), (4,)), cases=[{"axis": -1}], whole={1: ("int64", 3)}
-    ),
-    *rows(ops.TakeAlongAxis, taken_along, ((3, 4), (3, 6)), ((3, 4), (1, 2)), whole={1: ("int64", 4)}),
-    *rows(ops.TakeAlongAxis, taken_along, ((3, 2, 1), (5, 2, 1)), cases=[{"axis": 0}], whole={1: ("int64", 3)}),
+    *rows(ops.Slice, picked, "2x3x4", cases=[{"index": index} for index in PICKS]),
+    *rows(ops.Scatter, scattered, "2x2", cases=[{"index": np.array([[1, 0], [1, 4]]), "shape": (5,)}]),
+    *rows(ops.Scatter, scattered, "3x2", cases=[{"index": (slice(None), slice(3, 1, -1)), "shape": (3, 4)}]),
+    *rows(ops.Select, lambda x, indices: np.array([x[0, 2], x[1, 0]]), "2x4", cases=[{"indices": [2, 0]}]),
+    *rows(ops.Select, lambda x, indices: x[:, 3], "1x4", cases=[{"indices": np.array([[3]])}]),
+    *rows(ops.Take, lambda x, i: picked(x, i), "3x2,5", "3,2x2", "3x2x2,()", whole={1: ("int64", 3)}),
+    *rows(ops.Take, lambda x, i, axis: picked(x, (..., i)), "2x3,4", cases=[{"axis": -1}], whole={1: ("int64", 3)}),
+    *rows(ops.TakeAlongAxis, taken_along, "3x4,3x6", "3x4,1x2", whole={1: ("int64", 4)}),
+    *rows(ops.TakeAlongAxis, taken_along, "3x2x1,5x2x1", cases=[{"axis": 0}], whole={1: ("int64", 3)}),
     # contractions
-    *rows(ops.MatrixMultiply, einsum("...ij,...jk->...ik"), ((2, 3), (3, 4)), ((1, 3), (3, 1))),
-    *rows(ops.MatrixMultiply, einsum("...ij,...jk->...ik"), ((2, 2, 3), (3, 4)), ((2, 1, 2, 3), (3, 3, 1))),
-    *rows(ops.MatrixMultiply, einsum("...ij,j->...i"), ((2, 3), (3,)), ((2, 2, 3), (3,))),
-    *rows(ops.MatrixMultiply, einsum("i,...ij->...j"), ((2,), (2, 3)), ((2,), (3, 2, 1))),
-    *rows(ops.MatrixMultiply, einsum("i,i->"), ((3,), (3,))),
-    *rows(
-        ops.BatchMM, einsum("mf,...f->...m"), ((4, 3), (2, 3)), ((4, 3), (1, 3)), ((2, 3), (2, 2, 3)), ((2, 3), (3,))
-    ),
-    *(
-        Row(ops.Einsum, lambda *xs, subscripts: einsum(subscripts)(*xs), shapes, {"subscripts": subscripts})
-        for subscripts, shapes in EINSUMS.items()
-    ),
+    *rows(ops.MatrixMultiply, einsum("...ij,...jk->...ik"), "2x3,3x4", "1x3,3x1", "2x2x3,3x4", "2x1x2x3,3x3x1"),
+    *rows(ops.MatrixMultiply, einsum("...ij,...jk->...ik"), "2x0,0x3", "0x3,3x2"),
+    *rows(ops.MatrixMultiply, einsum("...ij,j->...i"), "2x3,3", "2x2x3,3"),
+    *rows(ops.MatrixMultiply, einsum("i,...ij->...j"), "2,2x3", "2,3x2x1"),
+    *rows(ops.MatrixMultiply, einsum("i,i->"), "3,3"),
+    *rows(ops.BatchMM, einsum("mf,...f->...m"), "4x3,2x3", "4x3,1x3", "4x3,0x3", "2x3,2x2x3", "2x3,3"),
+    *(row for s, text in EINSUMS.items() for row in rows(ops.Einsum, einsum(s), text, cases=[{"subscripts": s}])),
     # windows
-    *rows(
-        ops.Unfold, unfolded, ((3, 4),), ((2, 5, 4),), cases=[{"kernel": (2, 3)}, {"kernel": (2, 1), "stride": (1, 2)}]
-    ),
-    *rows(ops.Fold, folded, ((2, 2, 2, 2, 3),), cases=[{"size": (3, 4)}, {"size": (5, 6), "stride": (2, 3)}]),
-    *rows(ops.Conv2d, conv2d, ((2, 3, 4, 5), (4, 3, 2, 3)), ((1, 3, 4, 3), (2, 3, 2, 1))),
-    *rows(ops.Conv2d, conv2d, ((2, 2, 5, 4), (2, 2, 3, 2)), cases=[{"stride": (2, 1), "padding": (1, 2)}]),
-    *rows(ops.Conv2d, conv2d, ((2, 4, 3, 3), (6, 2, 2, 2)), ((1, 2, 2, 3), (2, 1, 1, 2)), cases=[{"groups": 2}]),
+    *rows(ops.Unfold, unfolded, "3x4", "2x5x4", cases=[{"kernel": (2, 3)}, {"kernel": (2, 1), "stride": (1, 2)}]),
+    *rows(ops.Fold, folded, "2x2x2x2x3", cases=[{"size": (3, 4)}, {"size": (5, 6), "stride": (2, 3)}]),
+    *rows(ops.Conv2d, conv2d, "2x3x4x5,4x3x2x3", "1x3x4x3,2x3x2x1", "0x1x2x2,2x1x2x2"),
+    *rows(ops.Conv2d, conv2d, "2x2x5x4,2x2x3x2", cases=[{"stride": (2, 1), "padding": (1, 2)}]),
+    *rows(ops.Conv2d, conv2d, "2x4x3x3,6x2x2x2", "1x2x2x3,2x1x1x2", cases=[{"groups": 2}]),
     *rows(ops.MaxPool2d, max_pool, *IMAGES, cases=POOLS, smooth=False),
     *rows(ops.AvgPool2d, avg_pool, *IMAGES, cases=POOLS),
     # what makes numbers comparable
-    *rows(ops.Normalize, lambda x: np.array([v / sum(v) for v in x]), *MATRIX, domains=(POSITIVE,)),
-    *rows(ops.Softmax, softmax, *MATRIX, ((2, 2, 3),), cases=ALONG),
-    *rows(ops.LogSoftmax, lambda x, axis=-1: np.log(softmax(x, axis)), *MATRIX, ((2, 2, 3),), cases=ALONG),
-    *rows(
-        *(
-            ops.CrossEntropy,
-            lambda x, targets: np.array([-np.log(softmax(v)[t]) for v, t in zip(x, targets, strict=True)]),
-        ),
-        *(((3, 4), (3,)), ((1, 4), (1,))),
-        whole={1: ("int64", 4)},
-    ),
-    *rows(ops.BatchNorm, batch_norm, ((4, 3), (3,), (3,)), ((2, 3, 2), (3,), (3,)), ((1, 2, 2, 3), (2,), (2,))),
-    *rows(ops.LayerNorm, layer_norm, ((2, 4), (4,), (4,)), ((1, 4), (4,), (4,)), ((2, 2, 3), (2, 3), (2, 3))),
-    *rows(ops.LayerNorm, layer_norm, ((2, 4), (4,), (4,)), cases=[{"eps": 0.1}]),
-    *rows(
-        ops.Dropout, dropout, ((3, 4), (2,)), ((), (2,)), cases=[{"p": 0.25}, {"p": 0.0}], whole={1: ("uint32", 2**32)}
-    ),
+    *rows(ops.Normalize, lambda x: x / over(math.fsum)(x, axis=1, keepdims=True), *MATRIX, domains=(POSITIVE,)),
+    *rows(ops.Softmax, softmax, *MATRIX, "2x2x3"),
+    *rows(ops.Softmax, softmax, "3x4", "2x2x3", cases=[{"axis": 0}]),
+    *rows(ops.LogSoftmax, lambda x: np.log(softmax(x)), *MATRIX, "2x2x3"),
+    *rows(ops.LogSoftmax, lambda x, axis: np.log(softmax(x, axis)), "3x4", "2x2x3", cases=[{"axis": 0}]),
+    *rows(ops.CrossEntropy, cross_entropy, "3x4,3", "1x4,1", "0x4,0", whole={1: ("int64", 4)}),
+    *rows(ops.BatchNorm, batch_norm, "4x3,3,3", "2x3x2,3,3", "1x2x2x3,2,2"),
+    *rows(ops.LayerNorm, layer_norm, "2x4,4,4", "1x4,4,4", "2x2x3,2x3,2x3", cases=[{}, {"eps": 0.1}]),
+    *rows(ops.Dropout, dropout, "3x4,2", "(),2", cases=[{"p": 0.25}, {"p": 0.0}], whole={1: ("uint32", 2**32)}),
 )
