@@ -136,7 +136,8 @@ GRAPHS = {
 
 def arrays_in(context):
     for held in context.values():
-        yield from (part for part in (held if isinstance(held, tuple | list) else [held]) if isinstance(part, np.ndarray))
+        parts = held if isinstance(held, tuple | list) else [held]
+        yield from (part for part in parts if isinstance(part, np.ndarray))
 
 
 @pytest.mark.parametrize("order", ["forwards", "backwards"])

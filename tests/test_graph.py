@@ -2,7 +2,6 @@
 
 import gc
 import sys
-import threading
 import weakref
 
 import numpy as np
@@ -240,7 +239,7 @@ def test_the_op_itself_carries_the_gradients_of_its_outputs():
     np.testing.assert_allclose(x.grad, [np.cos(0.3), -np.sin(1.1)])
     assert s.grad.tolist() == [1, 0]
     s.source.zero_grad()
-    assert not (x.grad.any() or s.grad.any() or c.grad.any())
+    assert not any(n.grad.any() for n in (x, s, c))
 
 
 def test_an_output_of_whole_numbers():
@@ -368,7 +367,7 @@ def test_whole_numbers_have_no_gradient_and_pass_through():
     y.sum().backward()
     assert w.grad.tolist() == [[0], [510]]
     assert (y.dtype, w.grad.dtype) == (np.float32, np.float32)
-    with pytest.raises(TypeError, match=r"this node holds uint8, which has no gradient: write TensorNode\(value\.astyp"):
+    with pytest.raises(TypeError, match=r"this node holds uint8, which has no gradient: write Tensor"):
         _ = pixels.grad
 
 

@@ -253,7 +253,6 @@ DIFFERENTIABLE = {
         (lambda x: np.take_along_axis(x, np.argmax(x, axis=1, keepdims=True), axis=1), "2x3"),
         (lambda x: np.take_along_axis(x, np.array([5, 0]), axis=None), "2x3"),
     ],
-    "copy": [(lambda x: np.copy(x), "2x3"), (lambda x: np.copy(x, order="C"), "2x3")],
     "astype": [(lambda x: np.astype(x, np.float64), "2x3"), (lambda x: x.astype(float), "2x3")],
 }  # fmt: skip
 

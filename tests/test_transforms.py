@@ -275,7 +275,7 @@ ERRORS = {
     "a plain array": (
         lambda: vg.grad(lambda x: x.value.sum())(X),
         TypeError,
-        "f returned float64, not a node: compute its value with operators, NumPy functions or vg's own on the arguments",
+        "f returned float64, not a node: compute its value with operators, NumPy functions or vg's own on the",
     ),
     "whole numbers": (
         lambda: vg.grad(lambda x, y: x * y, 1)(1.0, 2),

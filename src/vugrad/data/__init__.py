@@ -4,8 +4,7 @@
 floor knows nothing of the graph: everything here is a NumPy array.
 """
 
-from vugrad.data.dataset import Dataset as Dataset
-from vugrad.data.dataset import Split as Split
+from vugrad.data.dataset import Dataset as Dataset, Split as Split
 from vugrad.data.minibatches import batches as batches
 from vugrad.data.named import load as load
 from vugrad.data.synthetic import synth as synth

@@ -86,7 +86,8 @@ class Op:
             result = cls.forward(context, *map(value_of, nodes), **constants)
         except (ValueError, IndexError) as error:
             shapes = " and ".join(str(node.shape) for node in nodes)
-            raise ValueError(f"{cls.__name__} of shapes {shapes}: {error}. {cls.hint}".rstrip()) from error
+            kind = ValueError if isinstance(error, ValueError) else IndexError
+            raise kind(f"{cls.__name__} of shapes {shapes}: {error}. {cls.hint}".rstrip()) from error
         if thread.grad:
             return OpNode(cls, context, nodes, constants).produce(result)
         if isinstance(result, tuple):

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vugrad import ops
-from vugrad import random as randomness
+from vugrad import ops, random as randomness
 from vugrad.nn.module import Module, parameter
 
 

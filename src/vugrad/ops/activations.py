@@ -11,6 +11,22 @@ from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
 from vugrad.ops.primitives import chain, erf, sigmoid
 
+__all__ = [
+    "ELU",
+    "GELU",
+    "LeakyReLU",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "elu",
+    "gelu",
+    "leaky_relu",
+    "relu",
+    "silu",
+    "softplus",
+]
+
 
 class Sigmoid(Op):
     """y = 1 / (1 + e⁻ˣ);  gx = go · y · (1 − y)."""
@@ -108,3 +124,12 @@ class Softplus(Op):
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
         return chain(go, sigmoid(context["x"]))
+
+
+# As functions of nodes, where NumPy has none.
+relu = ReLU.do_forward
+leaky_relu = LeakyReLU.do_forward
+elu = ELU.do_forward
+gelu = GELU.do_forward
+silu = SiLU.do_forward
+softplus = Softplus.do_forward

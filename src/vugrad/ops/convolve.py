@@ -16,6 +16,14 @@ from vugrad.graph.backward import Array
 from vugrad.graph.op import Context, needs_input_grad
 from vugrad.ops.primitives import contract, fold, unfold
 
+__all__ = [
+    "AvgPool2d",
+    "Conv2d",
+    "Fold",
+    "MaxPool2d",
+    "Unfold",
+]
+
 Pair = tuple[int, int]
 
 
@@ -78,7 +86,7 @@ class Conv2d(Op):
     def forward(
         context: Context, x: Array, k: Array, stride: Pair = (1, 1), padding: Pair = (0, 0), groups: int = 1
     ) -> Array:
-        n, c = x.shape[:2]
+        c = x.shape[1]
         o, per_group, *kernel = k.shape
         if c != per_group * groups or o % groups:
             raise ValueError(f"{c} channels in and {o} out do not make {groups} group(s) of {per_group} in")
@@ -125,7 +133,8 @@ class MaxPool2d(Op):
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
         windows, y, kernel = context["windows"], context["y"], context["kernel"]
-        free = np.ones(y.shape, bool)
+        go = batch_innermost(go)  # whatever comes from a Flatten lies in another order
+        free = np.ones_like(y, dtype=bool)
         parts = []
         for i, j in np.ndindex(*kernel):
             hit = free & (windows[..., i, j] == y)

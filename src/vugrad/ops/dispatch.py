@@ -46,7 +46,6 @@ ELEMENTWISE: dict[Callable[..., Any], type[Op]] = {
     np.subtract: elementwise.Sub,
     np.multiply: elementwise.Multiply,
     np.divide: elementwise.Divide,
-    np.power: elementwise.Power,
     np.negative: elementwise.Negative,
     np.positive: elementwise.Id,
     np.maximum: elementwise.Maximum,
@@ -132,6 +131,14 @@ def scatter(values: Node, at: Any, shape: tuple[int, ...]) -> Node:
 @answers(primitives.contract)
 def contract(subscripts: str, x: Node, y: Node) -> Node:
     return linear.Einsum.do_forward(x, y, subscripts=subscripts)
+
+
+@answers(np.power)
+def power(x: Node, y: Any) -> Node:
+    # As NumPy does for its arrays: by far the most frequent power, and the one that is a product.
+    if type(y) in (int, float) and y == 2:
+        return elementwise.Square.do_forward(x)
+    return elementwise.Power.do_forward(x, y)
 
 
 @answers(np.where)

@@ -13,6 +13,41 @@ from vugrad.graph.op import Context, needs_input_grad
 from vugrad.ops.primitives import chain, erf
 from vugrad.ops.shape import sum_to
 
+__all__ = [
+    "Abs",
+    "Add",
+    "Arccos",
+    "Arcsin",
+    "Arctan",
+    "Cast",
+    "Cos",
+    "Cosh",
+    "Divide",
+    "Erf",
+    "Exp",
+    "Expm1",
+    "Id",
+    "Log",
+    "Log1p",
+    "Log2",
+    "Log10",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Negative",
+    "Power",
+    "Reciprocal",
+    "Sin",
+    "Sinh",
+    "Sqrt",
+    "Square",
+    "Sub",
+    "Tan",
+    "Tanh",
+    "Where",
+    "elementwise",
+]
+
 BROADCAST = "Shapes must be equal or broadcast: give the smaller array axes of extent 1, as in y[:, None] or y.T"
 
 

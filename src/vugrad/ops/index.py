@@ -11,6 +11,14 @@ from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
 from vugrad.ops.primitives import scatter
 
+__all__ = [
+    "Scatter",
+    "Select",
+    "Slice",
+    "Take",
+    "TakeAlongAxis",
+]
+
 
 class Slice(Op):
     """y = x[index];  gx = zeros with go added at the index."""

@@ -12,6 +12,12 @@ from vugrad.graph.backward import Array
 from vugrad.graph.op import Context, needs_input_grad
 from vugrad.ops.shape import sum_to
 
+__all__ = [
+    "BatchMM",
+    "Einsum",
+    "MatrixMultiply",
+]
+
 
 class MatrixMultiply(Op):
     """z = x y, as ``np.matmul``: matrices, stacks of them, vectors;  gx = go yᵀ,  gy = xᵀ go."""

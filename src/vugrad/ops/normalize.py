@@ -12,6 +12,17 @@ from vugrad.graph.op import Context
 from vugrad.ops.primitives import random_bits
 from vugrad.ops.reduce import count
 
+__all__ = [
+    "BatchNorm",
+    "CrossEntropy",
+    "Dropout",
+    "LayerNorm",
+    "LogSoftmax",
+    "Normalize",
+    "Softmax",
+    "log_softmax",
+]
+
 
 class Normalize(Op):
     """yᵢⱼ = xᵢⱼ / sᵢ with sᵢ = Σₖ xᵢₖ, for a matrix x;  gxᵢⱼ = goᵢⱼ / sᵢ − Σₖ goᵢₖ xᵢₖ / sᵢ²."""
@@ -156,3 +167,7 @@ class Dropout(Op):
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
         return go * context["mask"], None
+
+
+# As functions of nodes, where NumPy has none.
+log_softmax = LogSoftmax.do_forward

@@ -16,6 +16,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from vugrad.graph.backward import below_where
 
+__all__ = [
+    "chain",
+    "contract",
+    "erf",
+    "fold",
+    "random_bits",
+    "scatter",
+    "unfold",
+]
+
 Array = Any
 
 

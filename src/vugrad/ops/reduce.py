@@ -11,6 +11,18 @@ from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
 from vugrad.ops.primitives import chain
 
+__all__ = [
+    "LogSumExp",
+    "Max",
+    "Mean",
+    "Min",
+    "RowMax",
+    "RowSum",
+    "Sum",
+    "Var",
+    "logsumexp",
+]
+
 Axes = int | tuple[int, ...] | None
 
 
@@ -158,3 +170,7 @@ class RowMax(Op):
     def backward(context: Context, go: Array) -> Any:
         x = context["x"]
         return spread(go, x.shape, 1) * first_hit(x, 1, largest=True)
+
+
+# As functions of nodes, where NumPy has none.
+logsumexp = LogSumExp.do_forward

@@ -10,6 +10,20 @@ from vugrad.graph import Op
 from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
 
+__all__ = [
+    "BroadcastTo",
+    "Concatenate",
+    "Expand",
+    "Flip",
+    "Pad",
+    "Reshape",
+    "Squeeze",
+    "Stack",
+    "Transpose",
+    "Unsqueeze",
+    "sum_to",
+]
+
 
 def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     """Sum ``x`` over the axes along which an array of ``shape`` was broadcast: the adjoint of broadcasting.
