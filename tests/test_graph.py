@@ -7,8 +7,7 @@ import weakref
 import numpy as np
 import pytest
 from differences import jacobian
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 import vugrad as vg

@@ -132,7 +132,7 @@ ERRORS = {
         ValueError,
         "Unlike of shapes (2, 3) and (2,): the extents must differ. Give it others",
     ),
-    "index": (lambda: node(2, 3)[5], ValueError, "Slice of shapes (2, 3): index 5 is out of bounds for axis 0"),
+    "index": (lambda: node(2, 3)[5], IndexError, "Slice of shapes (2, 3): index 5 is out of bounds for axis 0"),
     "no forward": (
         lambda: Unfinished.do_forward(node(2)),
         NotImplementedError,

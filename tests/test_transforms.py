@@ -7,8 +7,7 @@ import threading
 import numpy as np
 import pytest
 from differences import jacobian
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import vugrad as vg
 

@@ -97,7 +97,8 @@ def binary_cross_entropy_with_logits(outputs: Node, targets: Any, reduction: str
 
     """
     check_shapes("binary_cross_entropy_with_logits", outputs, targets)
-    t = targets.value if isinstance(targets, TensorNode) else np.asarray(targets) if isinstance(targets, list) else targets
+    t = targets.value if isinstance(targets, TensorNode) else targets
+    t = t if hasattr(t, "dtype") else np.asarray(t)
     if isinstance(t, np.ndarray) and not ((t >= 0) & (t <= 1)).all():
         raise ValueError("binary_cross_entropy_with_logits: targets are probabilities, from 0 to 1")
     return reduce(ops.softplus(outputs) - _node(outputs) * targets, reduction)

@@ -136,16 +136,20 @@ class Module:
 
         return summary(self, example)
 
-    def __repr__(self) -> str:
-        lines, above = [], [""]
+    def outline(self) -> Iterator[tuple[int, str, Module]]:
+        """Every module with its depth and its path in the one that it is a part of."""
+        above = [""]
         for path, module in self.named_modules():
             while not f"{path}.".startswith(above[-1]):
                 above.pop()
-            name = path.removeprefix(above[-1])
-            label = f"{'  ' * (len(above) - 1)}({name}): " if path else ""
-            lines.append(f"{label}{type(module).__name__}({module.extra_repr()})")
+            yield len(above) - 1, path.removeprefix(above[-1]), module
             above.append(f"{path}." if path else "")
-        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            "  " * depth + (f"({name}): " if name else "") + f"{type(module).__name__}({module.extra_repr()})"
+            for depth, name, module in self.outline()
+        )
 
     def extra_repr(self) -> str:
         """What ``repr`` says between the parentheses."""

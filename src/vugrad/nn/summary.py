@@ -25,9 +25,8 @@ def summary(model: Module, example: Any) -> str:
     batch = example if isinstance(example, np.ndarray | TensorNode) else np.zeros((1, *example), np.float32)
     shapes = _output_shapes(model, batch)
     rows = [("layer", "output", "parameters")]
-    for path, module in model.named_modules():
-        depth = path.count(".") + 1 if path else 0
-        label = "  " * depth + (f"{path.rpartition('.')[2]}  " if path else "") + type(module).__name__
+    for depth, name, module in model.outline():
+        label = "  " * depth + (f"{name}  " if name else "") + type(module).__name__
         shape = shapes.get(id(module))
         rows.append((label, "-" if shape is None else str(("N", *shape[1:])).replace("'", ""), f"{_count(module):,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -55,14 +54,16 @@ def _output_shapes(model: Module, batch: Any) -> dict[int, tuple[int, ...]]:
         return record
 
     modules = [module for _, module in model.named_modules()]
-    modes = [module.training for module in modules]
+    before = [(module.training, vars(module).get("forward")) for module in modules]
     try:
         for module in modules:
             module.forward = recorded(module)  # type: ignore[method-assign]
         with no_grad():
             model.eval()(batch)
     finally:
-        for module, mode in zip(modules, modes, strict=True):
-            vars(module).pop("forward", None)
+        for module, (mode, forward) in zip(modules, before, strict=True):
             module.training = mode
+            del module.forward
+            if forward is not None:
+                module.forward = forward  # type: ignore[method-assign]
     return shapes

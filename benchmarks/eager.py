@@ -1,0 +1,157 @@
+"""How fast and how lean eager vugrad is: each measured ratio beside its target.
+
+    python benchmarks/eager.py [--quick] [--json FILE]
+
+Everything is a ratio of two things measured in turns in one process, the median of the rounds with the quartiles in
+brackets; the few absolute numbers come with a yardstick from the same run. A missed target is no error: the exit
+code is 0. With ``--quick`` all sizes are tiny, to see that it runs; targets say nothing then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from chain import OPS_PER_LINK, SHAPE, numpy_chain, vugrad_chain
+from convnet import lenet_step, matrix_product, useful_flop
+from course import course_step
+from footprint import footprint
+from perceptron import numpy_step, problem, vugrad_step
+from startup import import_times
+from timing import Spread, ratio, settle_heap, spread, take_turns
+
+import vugrad as vg
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. ``target`` is a bound from above, or from below if ``at_least``."""
+
+    name: str
+    measured: Spread
+    unit: str
+    target: float | None = None
+    at_least: bool = False
+    note: str = ""
+
+    def met(self) -> bool | None:
+        """Whether the median keeps to the target; None without one."""
+        if self.target is None:
+            return None
+        return self.measured.median >= self.target if self.at_least else self.measured.median <= self.target
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The sizes of a run."""
+
+    rounds: int
+    mlp: tuple[int, int, int]
+    mlp_batch: int
+    links: int
+    imports: int
+    lenet_batch: int
+    matrix: int
+
+
+FULL = Scale(rounds=30, mlp=(784, 3136, 10), mlp_batch=128, links=17, imports=15, lenet_batch=64, matrix=1024)
+QUICK = Scale(rounds=3, mlp=(64, 128, 10), mlp_batch=16, links=2, imports=2, lenet_batch=2, matrix=128)
+
+
+def perceptron_rows(scale: Scale) -> Iterator[Row]:
+    p = problem(scale.mlp, scale.mlp_batch)
+    steps = {"vugrad": vugrad_step(p), "numpy": numpy_step(p), "course": course_step(p)}
+    losses = [[step() for step in steps.values()] for _ in range(2)]
+    if not np.allclose(losses, [[row[0]] * 3 for row in losses], rtol=1e-4):
+        raise AssertionError(f"the contestants do not do the same maths: their losses are {losses}")
+    seconds = take_turns(steps, scale.rounds)
+    name = f"MLP {'-'.join(map(str, scale.mlp))} step, batch {scale.mlp_batch}"
+    note = ", ".join(f"{key} {1e3 * spread(times).median:.1f} ms" for key, times in seconds.items())
+    yield Row(f"{name}: over NumPy by hand", ratio(seconds["vugrad"], seconds["numpy"]), "x", 1.3, note=note)
+    yield Row(f"{name}: the course's manner over it", ratio(seconds["course"], seconds["vugrad"]), "x", 6, True)
+
+
+def chain_row(scale: Scale) -> Row:
+    a = np.ones(SHAPE)
+    hundred_adds = {"np.add": lambda: [np.add(a, a) for _ in range(100)]}
+    chains = {"vugrad": vugrad_chain(scale.links), "numpy": numpy_chain(scale.links)}
+    seconds = take_turns(chains | hundred_adds, 10 * scale.rounds)
+    ops = scale.links * OPS_PER_LINK
+    beyond = [1e6 * (v - n) / ops for v, n in zip(seconds["vugrad"], seconds["numpy"], strict=True)]
+    numpy_own, add = 1e6 * spread(seconds["numpy"]).median / ops, 1e4 * spread(seconds["np.add"]).median
+    note = f"{spread(beyond).median / add:.1f} np.add's of {add:.2f} us; NumPy's own time {numpy_own:.1f} us"
+    return Row(f"an op of {SHAPE[0]}x{SHAPE[1]}, both ways: beyond NumPy's time", spread(beyond), "us", 10, note=note)
+
+
+def import_row(scale: Scale) -> Row:
+    seconds = import_times(("vugrad", "numpy"), scale.imports)
+    note = ", ".join(f"{module} {1e3 * spread(times).median:.0f} ms" for module, times in seconds.items())
+    return Row("import vugrad over import numpy", ratio(seconds["vugrad"], seconds["numpy"]), "x", 1.5, note=note)
+
+
+def memory_rows(scale: Scale) -> Iterator[Row]:
+    rng = np.random.default_rng(0)
+    for name, model, batch, instance in (
+        ("MLP", vg.nn.MLP(scale.mlp, vg.nn.Sigmoid, rng=rng), scale.mlp_batch, scale.mlp[:1]),
+        ("LeNet", vg.nn.LeNet(rng=rng), scale.lenet_batch, (1, 28, 28)),
+    ):
+        peak = footprint(model, rng.random((batch, *instance), np.float32), rng.integers(0, 10, batch))
+        yield Row(f"{name} step, batch {batch}: peak memory over what it must hold", spread([peak]), "x", 2)
+
+
+def lenet_rows(scale: Scale) -> Iterator[Row]:
+    product, flop = matrix_product(scale.matrix)
+    seconds = take_turns({"LeNet": lenet_step(scale.lenet_batch), "matrices": product}, scale.rounds)
+    name = f"LeNet step, batch {scale.lenet_batch}"
+    yield Row(name, spread([1e3 * s for s in seconds["LeNet"]]), "ms")
+    share = ratio(seconds["matrices"], seconds["LeNet"])
+    percent = 100 * useful_flop(scale.lenet_batch) / flop
+    rate = flop / spread(seconds["matrices"]).median / 1e9
+    share = Spread(percent * share.low, percent * share.median, percent * share.high)
+    yield Row(f"{name}: share of the matrix rate", share, "%", note=f"sgemm {scale.matrix}: {rate:.0f} GFLOP/s")
+
+
+def table(rows: list[Row], judged: bool) -> str:
+    """The rows as text, the columns aligned."""
+    cells = [("", "measured", "quartiles", "target", "", "")]
+    for row in rows:
+        m = row.measured
+        target = "" if row.target is None else f"{'>=' if row.at_least else '<='} {row.target:g} {row.unit}"
+        verdict = {None: "", True: "met", False: "MISSED"}[row.met() if judged else None]
+        quartiles = f"{m.low:.2f} - {m.high:.2f}"
+        cells.append((row.name, f"{m.median:.2f} {row.unit}", quartiles, target, verdict, row.note))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure eager vugrad against its targets.")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
+    options = parser.parse_args()
+    scale = QUICK if options.quick else FULL
+    settle_heap()
+    rows = [*perceptron_rows(scale), chain_row(scale), import_row(scale), *memory_rows(scale), *lenet_rows(scale)]
+    machine = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "vugrad": vg.__version__,
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+    print(", ".join(f"{key} {value}" for key, value in machine.items()) + (", quick" if options.quick else ""))
+    print(table(rows, judged=not options.quick))
+    if options.json:
+        record = {"machine": machine, "quick": options.quick, "rows": [asdict(row) | {"met": row.met()} for row in rows]}
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
