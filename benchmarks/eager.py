@@ -149,7 +149,11 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in machine.items()) + (", quick" if options.quick else ""))
     print(table(rows, judged=not options.quick))
     if options.json:
-        record = {"machine": machine, "quick": options.quick, "rows": [asdict(row) | {"met": row.met()} for row in rows]}
+        record = {
+            "machine": machine,
+            "quick": options.quick,
+            "rows": [asdict(row) | {"met": row.met()} for row in rows],
+        }
         options.json.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -18,8 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from vugrad.data import download, idx
 from vugrad.data.archives import FASHION, MNIST, Archive, IdxFile

@@ -1,7 +1,5 @@
 """Modules: what they find, keep, restore and show; and every layer's gradients, shapes, dtypes, modes and errors."""
 
-import re
-
 import numpy as np
 import pytest
 from differences import jacobian

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from gradients import assert_derivative
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import vugrad as vg
 from vugrad.ops import supported

@@ -7,8 +7,7 @@ import pkgutil
 import numpy as np
 import pytest
 from gradients import assert_derivative
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import vugrad as vg

@@ -74,7 +74,6 @@ def load_mnist(final: bool = False, flatten: bool = True) -> tuple[Split, Split,
     Args:
         final: the test images for validation, and all others for training; else the last 5,000 training images.
         flatten: images as rows of 784 rather than (1, 28, 28).
-
     """
     from vugrad.data import load
 

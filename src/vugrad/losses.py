@@ -34,7 +34,6 @@ def cross_entropy(outputs: Node, targets: Any, reduction: str = "mean") -> Node:
     >>> import numpy as np
     >>> round(cross_entropy(np.zeros((2, 10)), np.array([3, 7])).item(), 6)  # log 10
     2.302585
-
     """
     classes = check_classes("cross_entropy", outputs, targets)
     return reduce(ops.CrossEntropy.do_forward(outputs, classes), reduction)
@@ -94,7 +93,6 @@ def binary_cross_entropy_with_logits(outputs: Node, targets: Any, reduction: str
         outputs: logits x, any shape.
         targets: probabilities t from 0 to 1, the same shape.
         reduction: "mean", "sum" or "none".
-
     """
     check_shapes("binary_cross_entropy_with_logits", outputs, targets)
     t = targets.value if isinstance(targets, TensorNode) else targets

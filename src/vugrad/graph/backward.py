@@ -80,7 +80,9 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
                     thread.masked = True
                 for node, gradient, need in zip(source.inputs, results, needs, strict=True):
                     if need and gradient is not None:
-                        gradient = conform(gradient, node, source)
+                        value = node.value
+                        if getattr(gradient, "dtype", None) is not value.dtype or gradient.shape != value.shape:
+                            gradient = conform(gradient, node, source)
                         held = gradients.get(node)
                         # Never added in place: the op may have handed out an array that something else holds.
                         gradients[node] = gradient if held is None else held + gradient
@@ -136,8 +138,6 @@ def conform(gradient: Array, node: TensorNode, source: OpNode) -> Array:
     if not hasattr(gradient, "dtype"):
         gradient = np.asarray(gradient)
     value = node.value
-    if gradient.dtype is value.dtype and gradient.shape == value.shape:
-        return gradient
     position = next(i for i, other in enumerate(source.inputs) if other is node)
     if gradient.shape != value.shape:
         raise ValueError(

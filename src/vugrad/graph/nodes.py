@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import operator
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -48,7 +47,6 @@ class TensorNode:
     >>> a.grad
     array([[2., 4.],
            [6., 8.]])
-
     """
 
     __slots__ = ("__weakref__", "_grad", "_owned", "name", "requires_grad", "source", "value")
@@ -88,6 +86,8 @@ class TensorNode:
             self._grad = np.zeros_like(value)
         elif held.dtype != value.dtype:
             self._grad = held.astype(value.dtype)
+        elif isinstance(held, np.generic):  # NumPy's arithmetic makes one of an array without axes
+            self._grad = np.asarray(held)
         elif not self._owned:
             # The array may be another node's gradient too (both inputs of a sum get the same one).
             self._grad = held.copy()
@@ -110,7 +110,6 @@ class TensorNode:
 
         Raises ``ValueError`` unless the value has exactly one element, ``RuntimeError`` if the graph was
         cleared or if there is none.
-
         """
         if self.value.size != 1:
             raise ValueError(
@@ -333,9 +332,10 @@ class OpNode:
 
     def upstream(self, gradients: Gradients) -> list[Array] | None:
         """One gradient for each output, zeros for one that nothing depends on; ``None`` if none has arrived."""
+        if len(self._outputs) == 1:  # nearly always
+            only = gradients.get(self._outputs[0]())  # type: ignore[arg-type]
+            return None if only is None else [only]
         found = [gradients.get(ref()) for ref in self._outputs]  # type: ignore[arg-type]
-        if len(found) == 1:
-            return None if found[0] is None else found
         if all(go is None for go in found):
             return None
         return [np.zeros(*self._shapes[i]) if go is None else go for i, go in enumerate(found)]
@@ -367,25 +367,16 @@ class OpNode:
 
 def deposit(gradients: Gradients) -> None:
     """Add each gradient to its node's ``.grad``, all of them or, if anything failed before, none."""
-    for node in gradients:
+    # What a backward hands out is new, or is (a view of) the gradient that it was given, which another node holds as
+    # well: that is not the node's own, and is copied when it is first looked at.
+    held = {id(gradient) for node, gradient in gradients.items() if node.source is not None}
+    for node, gradient in gradients.items():
         if node._grad is not None and node._grad.shape == node.value.shape:
-            node._grad, node._owned = node._grad + gradients[node], True
-        elif node.source is not None:  # seldom looked at, so copied only then
-            node._grad, node._owned = gradients[node], isinstance(gradients[node], TensorNode)
-        elif isinstance(gradients[node], TensorNode) or references(gradients, node) <= _ALONE:
-            node._grad, node._owned = gradients[node], True
+            node._grad, node._owned = node._grad + gradient, True
         else:
-            node._grad, node._owned = gradients[node].copy(), True
-
-
-def references(gradients: Gradients, node: TensorNode) -> int:
-    """How many hold the node's gradient: other nodes, saved contexts, views, or the dict alone."""
-    gradient = gradients[node]
-    return sys.maxsize if getattr(gradient, "base", None) is not None else sys.getrefcount(gradient)
-
-
-_only = TensorNode(0.0)
-_ALONE = references({_only: np.zeros(1)}, _only)
+            new = node.source is None and id(gradient) not in held and getattr(gradient, "base", None) is None
+            node._grad, node._owned = gradient, new or isinstance(gradient, TensorNode)
+            held.add(id(gradient))
 
 
 def is_numpy(function: Callable[..., Any]) -> bool:

@@ -33,7 +33,6 @@ def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
     >>> f = lambda x: x**4
     >>> float(vg.grad(vg.grad(f))(2.0))
     48.0
-
     """
     both = value_and_grad(f, argnums)
 

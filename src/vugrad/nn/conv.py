@@ -39,7 +39,6 @@ class Conv2d(Module):
     >>> import numpy as np, vugrad as vg
     >>> vg.nn.Conv2d(1, 6, 5)(np.zeros((2, 1, 28, 28), np.float32)).shape
     (2, 6, 24, 24)
-
     """
 
     def __init__(
@@ -99,7 +98,6 @@ class MaxPool2d(_Pool2d):
         kernel_size: rows and columns of the window.
         stride: how far it moves; by its own size if not given.
         padding: rows and columns around the image that never win.
-
     """
 
     def forward(self, x: Any) -> Any:
@@ -114,7 +112,6 @@ class AvgPool2d(_Pool2d):
         kernel_size: rows and columns of the window.
         stride: how far it moves; by its own size if not given.
         padding: rows and columns of zeros around the image, which count in the mean.
-
     """
 
     def forward(self, x: Any) -> Any:

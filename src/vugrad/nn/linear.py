@@ -28,7 +28,6 @@ class Linear(Module):
     >>> import numpy as np, vugrad as vg
     >>> vg.nn.Linear(3, 2)(np.ones((5, 3), np.float32)).shape
     (5, 2)
-
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class Embedding(Module):
     >>> import numpy as np, vugrad as vg
     >>> vg.nn.Embedding(10, 4)(np.array([[1, 2, 2]])).shape
     (1, 3, 4)
-
     """
 
     def __init__(

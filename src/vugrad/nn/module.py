@@ -100,7 +100,6 @@ class Module:
             strict: whether every path must be there, and no other.
 
         Raises ``ValueError`` that lists all that does not fit; nothing is loaded then.
-
         """
         own = {name: member for name, member in self.named_members() if not isinstance(member, Module)}
         arrays = {name: member.value if isinstance(member, TensorNode) else member for name, member in own.items()}
@@ -130,7 +129,6 @@ class Module:
 
         Args:
             example: the shape of one instance, such as ``(1, 28, 28)``, or a batch to run.
-
         """
         from vugrad.nn.summary import summary
 

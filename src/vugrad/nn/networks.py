@@ -36,7 +36,6 @@ class MLP(Sequential):
       (0): Linear(784, 100)
       (1): Sigmoid()
       (2): Linear(100, 10)
-
     """
 
     def __init__(
@@ -82,7 +81,6 @@ class LeNet(Sequential):
     >>> import vugrad as vg
     >>> sum(p.value.size for p in vg.nn.LeNet().parameters())
     44426
-
     """
 
     def __init__(

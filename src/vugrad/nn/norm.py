@@ -58,7 +58,6 @@ class BatchNorm1d(_BatchNorm):
 
     In train mode each channel is normalised by the mean and variance of the batch, in eval mode by their running
     averages, then scaled by ``weight`` and shifted by ``bias``. Source: Ioffe & Szegedy, 2015.
-
     """
 
     ndims = (2, 3)
@@ -79,7 +78,6 @@ class LayerNorm(Module):
         dtype: of the parameters.
 
     Source: Ba et al., *Layer Normalization*, 2016.
-
     """
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
@@ -106,7 +104,6 @@ class Dropout(Module):
 
     What is dropped follows from the buffer ``key``, a seed and a count of batches, alone: a model restored from
     its ``state_dict`` continues with the same masks. Source: Srivastava et al., *Dropout*, 2014.
-
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:

@@ -167,7 +167,6 @@ def random_bits(key: Array, shape: tuple[int, ...]) -> Array:
     Args:
         key: two uint32 words, shape (2,); change either for another sequence.
         shape: of the result, uint32.
-
     """
     position = np.arange(math.prod(shape), dtype=np.uint32)
     return _mix(_mix(position ^ _mix(key[:1])) + _mix(key[1:])).reshape(shape)

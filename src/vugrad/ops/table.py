@@ -49,7 +49,6 @@ class Row:
         domains: of each input; the last stands for all that follow.
         whole: which inputs are not differentiated, and as what they are drawn: a dtype and a bound, from 0 to below it.
         smooth: False if the op has kinks or jumps in its derivative (the domain keeps away from those at 0).
-
     """
 
     op: type[Op]

@@ -69,7 +69,6 @@ class EarlyStopping(Callback):
         patience: how many epochs without a new best.
         monitor: "validation_accuracy", "validation_loss" or "loss".
         restore_best: whether the model ends with the weights of its best epoch.
-
     """
 
     def __init__(self, patience: int, monitor: str = "validation_accuracy", restore_best: bool = True) -> None:
@@ -105,7 +104,6 @@ class Checkpoint(Callback):
 
     Args:
         path: the file; its folder is made if need be, and tried before training begins.
-
     """
 
     def __init__(self, path: str | Path) -> None:

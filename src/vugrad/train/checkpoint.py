@@ -33,7 +33,6 @@ def save_checkpoint(
         optimizer: its ``state_dict``, if given.
         schedule: its ``state_dict``, if given.
         history: the epochs so far, if given.
-
     """
     from safetensors.numpy import save
 

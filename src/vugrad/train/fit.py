@@ -65,7 +65,6 @@ def fit(
     >>> history = vg.train.fit(vg.nn.Linear(1, 1), (x, 3 * x + 1), loss=vg.losses.mse_loss, epochs=60, progress=False)
     >>> history["loss"][-1] < history["loss"][0]
     True
-
     """
     if epochs < 1:
         raise ValueError(f"fit: epochs is how often to pass the data, at least 1, got {epochs}")
