@@ -10,11 +10,13 @@ code is 0. With ``--quick`` all sizes are tiny, to see that it runs; targets say
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +24,9 @@ from chain import OPS_PER_LINK, SHAPE, numpy_chain, vugrad_chain
 from convnet import lenet_step, matrix_product, useful_flop
 from course import course_step
 from footprint import footprint
-from perceptron import numpy_step, problem, vugrad_step
+from perceptron import Step, numpy_step, problem, vugrad_step
 from startup import import_times
-from timing import Spread, ratio, settle_heap, spread, take_turns
+from timing import Spread, apart, ratio, settle_heap, spread, take_turns, timed
 
 import vugrad as vg
 
@@ -60,28 +62,38 @@ class Scale:
     matrix: int
 
 
-FULL = Scale(rounds=30, mlp=(784, 3136, 10), mlp_batch=128, links=17, imports=15, lenet_batch=64, matrix=1024)
+FULL = Scale(rounds=20, mlp=(784, 3136, 10), mlp_batch=128, links=17, imports=15, lenet_batch=64, matrix=1024)
 QUICK = Scale(rounds=3, mlp=(64, 128, 10), mlp_batch=16, links=2, imports=2, lenet_batch=2, matrix=128)
 
 
 def perceptron_rows(scale: Scale) -> Iterator[Row]:
     p = problem(scale.mlp, scale.mlp_batch)
-    steps = {"vugrad": vugrad_step(p), "numpy": numpy_step(p), "course": course_step(p)}
-    losses = [[step() for step in steps.values()] for _ in range(2)]
-    if not np.allclose(losses, [[row[0]] * 3 for row in losses], rtol=1e-4):
+    steps = {"vugrad": vugrad_step, "numpy": numpy_step, "course": course_step}
+    losses = {name: after_a_step(step(p)) for name, step in steps.items()}
+    if not np.allclose(list(losses.values()), losses["numpy"], rtol=1e-4):
         raise AssertionError(f"the contestants do not do the same maths: their losses are {losses}")
-    seconds = take_turns(steps, scale.rounds)
+    with contextlib.ExitStack() as stack:
+        clocks = {name: stack.enter_context(apart(partial(step, p))) for name, step in steps.items()}
+        seconds = take_turns(clocks, scale.rounds)
     name = f"MLP {'-'.join(map(str, scale.mlp))} step, batch {scale.mlp_batch}"
     note = ", ".join(f"{key} {1e3 * spread(times).median:.1f} ms" for key, times in seconds.items())
     yield Row(f"{name}: over NumPy by hand", ratio(seconds["vugrad"], seconds["numpy"]), "x", 1.3, note=note)
     yield Row(f"{name}: the course's manner over it", ratio(seconds["course"], seconds["vugrad"]), "x", 6, True)
 
 
+def after_a_step(step: Step) -> float:
+    step()
+    return step()
+
+
 def chain_row(scale: Scale) -> Row:
     a = np.ones(SHAPE)
-    hundred_adds = {"np.add": lambda: [np.add(a, a) for _ in range(100)]}
-    chains = {"vugrad": vugrad_chain(scale.links), "numpy": numpy_chain(scale.links)}
-    seconds = take_turns(chains | hundred_adds, 10 * scale.rounds)
+    clocks = {
+        "vugrad": timed(vugrad_chain(scale.links)),
+        "numpy": timed(numpy_chain(scale.links)),
+        "np.add": timed(lambda: [np.add(a, a) for _ in range(100)]),
+    }
+    seconds = take_turns(clocks, 10 * scale.rounds)
     ops = scale.links * OPS_PER_LINK
     beyond = [1e6 * (v - n) / ops for v, n in zip(seconds["vugrad"], seconds["numpy"], strict=True)]
     numpy_own, add = 1e6 * spread(seconds["numpy"]).median / ops, 1e4 * spread(seconds["np.add"]).median
@@ -107,7 +119,7 @@ def memory_rows(scale: Scale) -> Iterator[Row]:
 
 def lenet_rows(scale: Scale) -> Iterator[Row]:
     product, flop = matrix_product(scale.matrix)
-    seconds = take_turns({"LeNet": lenet_step(scale.lenet_batch), "matrices": product}, scale.rounds)
+    seconds = take_turns({"LeNet": timed(lenet_step(scale.lenet_batch)), "matrices": timed(product)}, scale.rounds)
     name = f"LeNet step, batch {scale.lenet_batch}"
     yield Row(name, spread([1e3 * s for s in seconds["LeNet"]]), "ms")
     share = ratio(seconds["matrices"], seconds["LeNet"])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 import numpy as np
 
+Contestant = Callable[[], object]
+#: Lets a contestant have its turn and returns how many seconds it took.
+Clock = Callable[[], float]
 Seconds = list[float]
 
 
@@ -26,18 +32,12 @@ def spread(numbers: list[float]) -> Spread:
     return Spread(*(statistics.quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else numbers * 3))
 
 
-def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Seconds]:
-    """Seconds of one call of each contestant in each round, A B C A B C ….
-
-    Each turn begins with a call that does not count: it meets caches and a heap that another contestant left.
-    """
-    seconds: dict[str, Seconds] = {name: [] for name in contestants}
+def take_turns(clocks: Mapping[str, Clock], rounds: int) -> dict[str, Seconds]:
+    """The seconds of each contestant in each round, A B C A B C …."""
+    seconds: dict[str, Seconds] = {name: [] for name in clocks}
     for _ in range(rounds):
-        for name, contestant in contestants.items():
-            contestant()
-            start = time.perf_counter()
-            contestant()
-            seconds[name].append(time.perf_counter() - start)
+        for name, clock in clocks.items():
+            seconds[name].append(clock())
     return seconds
 
 
@@ -46,10 +46,54 @@ def ratio(of: Seconds, to: Seconds) -> Spread:
     return spread([a / b for a, b in zip(of, to, strict=True)])
 
 
-def settle_heap() -> None:
-    """Let the C library keep the memory that is freed from now on, as after the first epoch of a training run.
+def timed(contestant: Contestant) -> Clock:
+    """A clock for the second of two calls: the first one meets the caches that another contestant left."""
 
-    Until one large array has been freed, glibc returns every small graph's memory to the kernel, and to get it
-    back costs more than the ops. NumPy's own programs are spared in the same way.
+    def clock() -> float:
+        contestant()
+        start = time.perf_counter()
+        contestant()
+        return time.perf_counter() - start
+
+    return clock
+
+
+@contextlib.contextmanager
+def apart(factory: Callable[[], Contestant]) -> Iterator[Clock]:
+    """As :func:`timed`, for a contestant that is made, and lives, in a process of its own.
+
+    There it has the heap to itself, as in a user's program. In one process what a contestant holds and frees
+    decides whether another's large arrays come from the heap or, a page fault at a time, from the kernel.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(factory, there))
+    process.start()
+    there.close()
+
+    def clock() -> float:
+        time.sleep(0.03)  # until the matrix product's threads of the contestant before have stopped spinning
+        here.send("your turn")
+        return float(here.recv())
+
+    try:
+        yield clock
+    finally:
+        here.close()
+        process.join()
+
+
+def _serve(factory: Callable[[], Contestant], there: Connection) -> None:
+    clock = timed(factory())
+    with contextlib.suppress(EOFError):  # the other end was closed: no more turns
+        while there.recv():
+            there.send(clock())
+
+
+def settle_heap() -> None:
+    """Let the C library keep the memory that is freed from now on, as in a training run after its first epoch.
+
+    Until one large array has been freed, glibc gives every small graph's memory back to the kernel, and to get it
+    again costs more than the ops. That holds for plain NumPy as well.
     """
     np.ones(31 << 20, np.uint8)

@@ -21,8 +21,15 @@ def assert_derivative(f, xs, gradients, rng, elementwise=True):
             np.testing.assert_allclose(np.asarray(g)[at], along(f, xs, vs), 1e-6, 1e-7, err_msg=f"input {i} at {at}")
 
 
-def along(f, xs, vs):
+def along(f, xs, vs, step=STEP):
     """The derivative of ``f`` in the direction ``vs``."""
-    ahead = f(*(x + STEP * v for x, v in zip(xs, vs, strict=True)))
-    behind = f(*(x - STEP * v for x, v in zip(xs, vs, strict=True)))
-    return (ahead - behind) / (2 * STEP)
+    ahead = f(*(x + step * v for x, v in zip(xs, vs, strict=True)))
+    behind = f(*(x - step * v for x, v in zip(xs, vs, strict=True)))
+    return (ahead - behind) / (2 * step)
+
+
+def jacobian(f, x, step=STEP):
+    """The derivative of every element of ``f(x)`` by every element of ``x``: shape ``f(x).shape + x.shape``."""
+    x = np.asarray(x, np.float64)
+    columns = [along(f, [x], [unit.reshape(x.shape)], step) for unit in np.eye(x.size)]
+    return np.moveaxis(np.array(columns), 0, -1).reshape(np.shape(columns[0]) + x.shape)

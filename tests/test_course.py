@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import pytest
-from differences import jacobian
+from gradients import jacobian
 
 import vugrad as vg
 

@@ -6,7 +6,7 @@ import weakref
 
 import numpy as np
 import pytest
-from differences import jacobian
+from gradients import jacobian
 
 import vugrad as vg
 from vugrad.graph.backward import below
@@ -108,8 +108,49 @@ class Pair(vg.Op):
         return g, g.T
 
 
+class Slopes(vg.Op):
+    """z = Σ |x|, for a loss;  gx = sign x, which is in the context."""
+
+    @staticmethod
+    def forward(context, x):
+        context["d"] = np.sign(x)
+        return np.sum(np.abs(x))
+
+    @staticmethod
+    def backward(context, go):
+        return context["d"]
+
+
+class Twice(vg.Op):
+    """z = Σ (x + y);  gx = gy = one new array."""
+
+    @staticmethod
+    def forward(context, x, y):
+        context["shape"] = x.shape
+        return np.sum(x + y)
+
+    @staticmethod
+    def backward(context, go):
+        g = np.full(context["shape"], go)
+        return g, g
+
+
+class Dots(vg.Op):
+    """z = Σ x · y, for a loss;  gx = y and gy = x, which are kept in a tuple."""
+
+    @staticmethod
+    def forward(context, x, y):
+        context["xs"] = (x, y)
+        return np.sum(x * y)
+
+    @staticmethod
+    def backward(context, go):
+        x, y = context["xs"]
+        return y, x
+
+
 def square():
-    return vg.TensorNode(np.arange(1.0, 5.0).reshape(2, 2))
+    return vg.TensorNode(np.array([[1.0, 2.0], [3.0, 4.0]]))
 
 
 GRAPHS = {
@@ -126,10 +167,19 @@ GRAPHS = {
     "matrix product": lambda a, b: (a @ b).sum(),
     "broadcast": lambda a, b: (a * b[0]).sum(),
     "context": lambda a, b: HalfSquare.do_forward(a) + HalfSquare.do_forward(b * 1),
+    "slopes": lambda a, b: Slopes.do_forward(a) + b.sum(),
     "view": lambda a, b: Pair.do_forward(a, b),
     "view of an inner one": lambda a, b: Pair.do_forward(a * 1, b),
+    "view for an inner one": lambda a, b: Pair.do_forward(a, b * 1),
+    "one for two": lambda a, b: Twice.do_forward(a, b),
+    "one for an inner one": lambda a, b: Twice.do_forward(a, b * 1) + a.sum(),
+    "values": lambda a, b: Dots.do_forward(a, b),
     "linear": lambda a, b: vg.BatchMM.do_forward(a, b).sum(),
     "softmax": lambda a, b: vg.losses.cross_entropy(a + b, np.array([0, 1])),
+    "a + b, squared": lambda a, b: np.square(a + b).sum(),
+    "a - b, squared": lambda a, b: np.square(a - b).sum(),
+    "transposed, squared": lambda a, b: np.square(a.T + b).sum(),
+    "identity, squared": lambda a, b: np.square(vg.Id.do_forward(a)).sum() + np.square(vg.Id.do_forward(b)).sum(),
     "two outputs": lambda a, b: sum(part.sum() for part in np.split(a * b, 2)),
 }
 
@@ -143,27 +193,23 @@ def arrays_in(context):
 @pytest.mark.parametrize("order", ["forwards", "backwards"])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_no_gradient_shares_memory_with_anything(name, order):
-    a, b = square(), square()
-    loss = GRAPHS[name](a, b)
-    loss.backward()
-    ops = below([loss])
-    nodes = list(dict.fromkeys([loss, *(n for op in ops for n in op.inputs if n.requires_grad), a, b]))
-    if order == "backwards":
-        nodes.reverse()
+    def differentiated():
+        a, b = square(), square()
+        loss = GRAPHS[name](a, b)
+        loss.backward()
+        ops = below([loss])
+        nodes = list(dict.fromkeys([loss, *(n for op in ops for n in op.inputs if n.requires_grad), a, b]))
+        return (nodes if order == "forwards" else nodes[::-1]), ops
+
+    expected = [n.grad.copy() for n in differentiated()[0]]
+    nodes, ops = differentiated()
     saved = [(f"the value of {n!r}", n.value) for n in nodes]
     saved += [(f"{op.op.__name__}'s context", array) for op in ops for array in arrays_in(op.context)]
-    before = {n: np.array(n._grad) for n in nodes}
     for i, n in enumerate(nodes):
-        gradient = n.grad
-        assert gradient.flags.writeable, f"{n!r}"
-        for what, other in saved + [(f"the gradient of {m!r}", m._grad) for m in nodes[:i]]:
-            assert not np.shares_memory(gradient, other), f"the gradient of {n!r} is in {what}"
-        gradient[...] = 77
-    for n in nodes:
-        n.zero_grad()
-    loss.backward()
-    for n in nodes:
-        np.testing.assert_array_equal(n.grad, before[n])
+        np.testing.assert_array_equal(n.grad, expected[i], err_msg=f"a write into another changed the one of {n!r}")
+        for what, other in saved + [(f"the gradient of {m!r}", m.grad) for m in nodes[:i]]:
+            assert not np.shares_memory(n.grad, other), f"the gradient of {n!r} is in {what}"
+        n.grad[...] = 77
 
 
 def test_large_weight_gradients_are_not_copied():
@@ -192,6 +238,22 @@ def test_the_gradient_given_to_an_op_stays_its_nodes_own():
     assert x.grad.tolist() == [3, 4]
     x.grad[...] = 5
     assert y.grad.tolist() == [0, 0]
+    z = vg.Id.do_forward(y)
+    z.grad = np.array([1.0, 2.0])
+    y.zero_grad()
+    z.source.backward()
+    z.grad[...] = 0
+    assert y.grad.tolist() == x.grad.tolist() == [1, 2]
+
+
+def test_gradients_of_inner_nodes():
+    x = node(1, 2)
+    y = x * x
+    z = y + y  # hands its own gradient to y twice, which must not be added up inside it
+    (z * z).sum().backward()
+    assert z.grad.tolist() == [4, 16]
+    assert y.grad.tolist() == [8, 32]
+    assert x.grad.tolist() == [16, 128]
 
 
 def test_gradients_that_are_nodes_can_be_read():
@@ -204,6 +266,16 @@ def test_gradients_that_are_nodes_can_be_read():
 
 
 # --- accumulation
+
+
+def test_the_gradient_of_one_number_is_an_array():
+    x = vg.TensorNode(2.0)
+    for n in (1, 2, 3):
+        (x * x).backward()
+        assert type(x.grad) is np.ndarray
+        assert x.grad == 4 * n
+    x.grad[...] = 0
+    assert x.grad == 0
 
 
 def test_two_backwards_add_up():
@@ -292,8 +364,8 @@ def test_third_derivatives():
 
 def test_create_graph_gives_the_same_gradients():
     for name, graph in GRAPHS.items():
-        if name == "context":
-            continue  # its backward leaves out go, and so is right for a loss only
+        if name in ("context", "values", "slopes"):
+            continue  # whose backward leaves out go, and so is right for a loss only
         plain, graphed = (square(), square()), (square(), square())
         graph(*plain).backward()
         graph(*graphed).backward(create_graph=True)
@@ -351,6 +423,28 @@ def test_a_backward_of_another_dtype_can_be_differentiated_again():
     (g * g).sum().backward()
     assert x.grad.tolist() == [8, 16]
     assert x.grad.dtype == np.float32
+
+
+def test_what_reaches_an_op_has_the_dtype_of_what_it_made():
+    received = []
+
+    class Witness(vg.Op):
+        """y = x, and a note of what came back."""
+
+        @staticmethod
+        def forward(context, x):
+            return x
+
+        @staticmethod
+        def backward(context, go):
+            received.append(go.dtype)
+            return go.astype(np.float64)
+
+    x = node(1, 2, dtype=np.float32)
+    loss = Witness.do_forward(Witness.do_forward(x)).sum()
+    loss.backward()
+    assert received == [np.float32, np.float32]
+    assert vg.grad(lambda v: Witness.do_forward(v).sum())(x.value).dtype == np.float32
 
 
 def test_gradients_that_are_plain_arrays_become_nodes_too():

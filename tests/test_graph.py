@@ -6,7 +6,7 @@ import weakref
 
 import numpy as np
 import pytest
-from differences import jacobian
+from gradients import jacobian
 from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -80,6 +80,12 @@ def test_an_op_that_gives_no_gradient_leaves_its_siblings_theirs():
     h = x * 2
     (h.sum() + Logged.do_forward(h)).backward()
     assert x.grad.tolist() == [2, 2, 2]
+
+
+def test_an_op_that_only_feeds_one_without_a_gradient():
+    x = node(1, 2, 3)
+    (Logged.do_forward(x * 2) + x.sum()).backward()
+    assert x.grad.tolist() == [1, 1, 1]
 
 
 def test_unused_branches_get_no_gradient():

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from differences import jacobian
+from gradients import jacobian
 from reference.make_losses import ARCHIVE, LOSSES, REDUCTIONS, upstream
 
 import vugrad as vg

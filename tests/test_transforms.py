@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from differences import jacobian
+from gradients import jacobian
 from hypothesis import given, strategies as st
 
 import vugrad as vg
@@ -232,6 +232,8 @@ def test_nodes_in_nodes_out():
     assert isinstance(gradient, vg.TensorNode)
     gradient.sum().backward()
     np.testing.assert_allclose(x.grad, 6 * X)
+    for found in (vg.grad(lambda v, w: (v * w).sum())(X, x), vg.grad(lambda v, w: (v * w).sum())(X, w=x)):
+        assert isinstance(found, vg.TensorNode), "it depends on a node"
 
 
 def test_no_gradient_is_touched():

@@ -78,11 +78,14 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
                 results = apply_backward(source, upstream, needs, create_graph)
                 if source.op.masks:
                     thread.masked = True
-                for node, gradient, need in zip(source.inputs, results, needs, strict=True):
-                    if need and gradient is not None:
+                for i, node in enumerate(source.inputs):
+                    gradient = results[i]
+                    if needs[i] and gradient is not None:
                         value = node.value
                         if getattr(gradient, "dtype", None) is not value.dtype or gradient.shape != value.shape:
                             gradient = conform(gradient, node, source)
+                        if node.source is None and not create_graph and is_kept(gradient, source, results):
+                            gradient = gradient.copy()
                         held = gradients.get(node)
                         # Never added in place: the op may have handed out an array that something else holds.
                         gradients[node] = gradient if held is None else held + gradient
@@ -131,6 +134,13 @@ def apply_backward(source: OpNode, upstream: list[Array], needs: list[bool], cre
         node = type(source.inputs[0])  # plain arrays are constants of the new graph
         results = tuple([r if r is None or isinstance(r, node) else node(r, requires_grad=False) for r in results])
     return results
+
+
+def is_kept(gradient: Array, source: OpNode, results: tuple[Array, ...]) -> bool:
+    """Whether a backward handed out an array that its op keeps too, or has handed out twice, whole or as a view."""
+    kept = [*source.context.values(), *(node.value for node in source.inputs)]
+    twice = [result for result in results if result is gradient or getattr(result, "base", None) is gradient]
+    return len(twice) > 1 or any(array is gradient for array in kept)
 
 
 def conform(gradient: Array, node: TensorNode, source: OpNode) -> Array:

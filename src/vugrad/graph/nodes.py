@@ -133,7 +133,7 @@ class TensorNode:
         """Forget the gradients of this node and of everything below it."""
         self._grad = None
         for source in below([self]):
-            for node in (*source.inputs, *source.outputs):
+            for node in source.inputs:
                 node._grad = None
 
     def clear(self) -> None:
@@ -374,9 +374,8 @@ def deposit(gradients: Gradients) -> None:
         if node._grad is not None and node._grad.shape == node.value.shape:
             node._grad, node._owned = node._grad + gradient, True
         else:
-            new = node.source is None and id(gradient) not in held and getattr(gradient, "base", None) is None
+            new = id(gradient) not in held and getattr(gradient, "base", None) is None
             node._grad, node._owned = gradient, new or isinstance(gradient, TensorNode)
-            held.add(id(gradient))
 
 
 def is_numpy(function: Callable[..., Any]) -> bool:
