@@ -53,6 +53,8 @@ class Row:
 class Scale:
     """The sizes of a run."""
 
+    turns: int
+    calls: int
     rounds: int
     mlp: tuple[int, int, int]
     mlp_batch: int
@@ -62,8 +64,12 @@ class Scale:
     matrix: int
 
 
-FULL = Scale(rounds=20, mlp=(784, 3136, 10), mlp_batch=128, links=17, imports=15, lenet_batch=64, matrix=1024)
-QUICK = Scale(rounds=3, mlp=(64, 128, 10), mlp_batch=16, links=2, imports=2, lenet_batch=2, matrix=128)
+FULL = Scale(
+    turns=12, calls=4, rounds=30, mlp=(784, 3136, 10), mlp_batch=128, links=17, imports=15, lenet_batch=64, matrix=1024
+)
+QUICK = Scale(
+    turns=2, calls=1, rounds=3, mlp=(64, 128, 10), mlp_batch=16, links=2, imports=2, lenet_batch=2, matrix=128
+)
 
 
 def perceptron_rows(scale: Scale) -> Iterator[Row]:
@@ -73,8 +79,8 @@ def perceptron_rows(scale: Scale) -> Iterator[Row]:
     if not np.allclose(list(losses.values()), losses["numpy"], rtol=1e-4):
         raise AssertionError(f"the contestants do not do the same maths: their losses are {losses}")
     with contextlib.ExitStack() as stack:
-        clocks = {name: stack.enter_context(apart(partial(step, p))) for name, step in steps.items()}
-        seconds = take_turns(clocks, scale.rounds)
+        clocks = {name: stack.enter_context(apart(partial(step, p), scale.calls)) for name, step in steps.items()}
+        seconds = take_turns(clocks, scale.turns)
     name = f"MLP {'-'.join(map(str, scale.mlp))} step, batch {scale.mlp_batch}"
     note = ", ".join(f"{key} {1e3 * spread(times).median:.1f} ms" for key, times in seconds.items())
     yield Row(f"{name}: over NumPy by hand", ratio(seconds["vugrad"], seconds["numpy"]), "x", 1.3, note=note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import statistics
 import time
@@ -46,20 +47,22 @@ def ratio(of: Seconds, to: Seconds) -> Spread:
     return spread([a / b for a, b in zip(of, to, strict=True)])
 
 
-def timed(contestant: Contestant) -> Clock:
-    """A clock for the second of two calls: the first one meets the caches that another contestant left."""
+def timed(contestant: Contestant, calls: int = 1) -> Clock:
+    """A clock for the median of some calls, after one that meets the caches which another contestant left."""
 
     def clock() -> float:
         contestant()
-        start = time.perf_counter()
-        contestant()
-        return time.perf_counter() - start
+        times = [time.perf_counter()]
+        for _ in range(calls):
+            contestant()
+            times.append(time.perf_counter())
+        return statistics.median(end - start for start, end in itertools.pairwise(times))
 
     return clock
 
 
 @contextlib.contextmanager
-def apart(factory: Callable[[], Contestant]) -> Iterator[Clock]:
+def apart(factory: Callable[[], Contestant], calls: int) -> Iterator[Clock]:
     """As :func:`timed`, for a contestant that is made, and lives, in a process of its own.
 
     There it has the heap to itself, as in a user's program. In one process what a contestant holds and frees
@@ -67,12 +70,12 @@ def apart(factory: Callable[[], Contestant]) -> Iterator[Clock]:
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(factory, there))
+    process = context.Process(target=_serve, args=(factory, calls, there))
     process.start()
     there.close()
 
     def clock() -> float:
-        time.sleep(0.03)  # until the matrix product's threads of the contestant before have stopped spinning
+        time.sleep(0.2)  # meanwhile the matrix product's threads of the contestant before stop spinning
         here.send("your turn")
         return float(here.recv())
 
@@ -83,8 +86,8 @@ def apart(factory: Callable[[], Contestant]) -> Iterator[Clock]:
         process.join()
 
 
-def _serve(factory: Callable[[], Contestant], there: Connection) -> None:
-    clock = timed(factory())
+def _serve(factory: Callable[[], Contestant], calls: int, there: Connection) -> None:
+    clock = timed(factory(), calls)
     with contextlib.suppress(EOFError):  # the other end was closed: no more turns
         while there.recv():
             there.send(clock())

@@ -119,6 +119,8 @@ def test_what_is_not_a_checkpoint(tmp_path):
 def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="cannot write to the folder"):
-        check_writable(tmp_path / "file" / "run")
-    check_writable(tmp_path / "a" / "b")
+        check_writable(tmp_path / "file" / "run" / "it")
+    with pytest.raises(OSError, match="it is a folder"):
+        check_writable(tmp_path)
+    check_writable(tmp_path / "a" / "b" / "it")
     assert list((tmp_path / "a" / "b").iterdir()) == []

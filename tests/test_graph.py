@@ -1,5 +1,6 @@
 """The graph: every fault of the original library that the report lists in section E has its test here."""
 
+import copy
 import gc
 import sys
 import weakref
@@ -381,3 +382,40 @@ def test_a_weight_of_whole_numbers_is_an_error_and_not_a_rounded_gradient():
     w.value = np.array([1, 2])
     with pytest.raises(TypeError, match=r"w of Multiply holds int64, which cannot hold a gradient: give it floating"):
         (w * node(0.5, 0.5)).sum().backward()
+
+
+def test_an_op_of_a_student_may_write_into_what_it_is_given():
+    class Masked(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            context["x"] = x
+            return np.maximum(x, 0)
+
+        @staticmethod
+        def backward(context, goutput):
+            goutput[context["x"] <= 0] = 0
+            return goutput
+
+    a, b = vg.TensorNode([-1.0, 1.0]), vg.TensorNode([1.0, 1.0])
+    z = Masked.do_forward(a) + b
+    (z * z).sum().backward()
+    assert a.grad.tolist() == [0, 4]
+    assert b.grad.tolist() == [2, 4]
+    Masked.do_forward(a).sum().backward()  # the gradient of a sum is a view that cannot be written to
+    assert a.grad.tolist() == [0, 5]
+
+
+def test_a_copy_of_a_leaf_is_a_leaf_and_of_a_graph_an_error():
+    net = vg.nn.Linear(2, 2)
+    copied = copy.deepcopy(net)
+    copied.weight.value[:] = 0
+    assert net.weight.value.any()
+    with pytest.raises(TypeError, match="part of a graph"):
+        copy.deepcopy(net.weight * 2)
+
+
+def test_setting_a_gradient_to_none_forgets_it():
+    x = vg.TensorNode([1.0])
+    (x * x).sum().backward()
+    x.grad = None
+    assert x.grad.tolist() == [0]

@@ -441,3 +441,44 @@ def test_the_dtype_of_the_parameters(dtype):
     ):
         assert {p.value.dtype for p in layer.parameters()} == {np.dtype(dtype)}
         assert {array.dtype for _, array in layer.named_buffers()} <= {np.dtype(dtype)}
+
+
+def test_a_part_that_names_its_parameters_is_believed():
+    class Secret(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self._w = vg.TensorNode(np.ones((3, 3)))
+            self.frozen = nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.frozen(x @ self._w)
+
+        def parameters(self):
+            return [self._w]
+
+    part = Secret()
+    last = nn.Linear(3, 2)
+    found = nn.Sequential(part, last).parameters()
+    assert {id(p) for p in found} == {id(part._w), id(last.weight), id(last.bias)}
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Dropout(np.float64(0.5)), nn.ELU(np.float64(1)), nn.LayerNorm(3, np.float64(1e-5))], ids=repr
+)
+def test_settings_of_numpy_do_not_make_float64_of_float32(layer):
+    assert layer(np.ones((4, 3), np.float32)).dtype == np.float32
+
+
+def test_running_statistics_keep_their_dtype():
+    layer = nn.BatchNorm1d(3)
+    layer(np.random.default_rng(0).normal(size=(4, 3)))
+    assert layer.running_mean.dtype == layer.running_var.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"stride": -1}, "stride=-1"), ({"kernel_size": 0}, "kernel_size=0"), ({"groups": 0}, "0 groups")],
+)
+def test_settings_of_a_convolution_that_mean_nothing(settings, message):
+    with pytest.raises(ValueError, match=message):
+        nn.Conv2d(1, 2, **{"kernel_size": 3, **settings})

@@ -650,3 +650,43 @@ def test_a_node_without_a_gradient_is_an_array_where_one_is_asked_for():
     x = np.array([1.0, 2.0])
     np.testing.assert_array_equal(np.asarray(vg.TensorNode(x, requires_grad=False)), x)
     assert np.asarray(vg.TensorNode(np.array([1, 2])), dtype=float).tolist() == [1, 2]
+
+
+def test_second_derivatives_below_where_see_through_a_gradient_of_zero():
+    f = lambda v: np.where(v[0] > -1, np.sin(v[0]) * v[1], 0.0)  # noqa: E731
+    expected = [[0, np.cos(1)], [np.cos(1), 0]]
+    np.testing.assert_allclose(vg.hessian(f)(np.array([1.0, 0.0])), expected)
+
+
+@pytest.mark.parametrize("index", [((0, 0, 1),), ((0, 0, 1), (1, 1, 2)), ([2, 2], (1, 1))])
+def test_tuples_of_positions_accumulate(index):
+    x = vg.TensorNode(np.arange(12.0).reshape(3, 4))
+    x[index].sum().backward()
+    expected = np.zeros((3, 4))
+    np.add.at(expected, index, 1)
+    assert (x.grad == expected).all()
+
+
+@pytest.mark.parametrize("f", [vg.Normalize.do_forward, vg.softmax, vg.logsoftmax])
+def test_where_keeps_rows_without_a_value_out(f):
+    x = vg.TensorNode([[-np.inf, -np.inf], [1.0, 3.0]])
+    with np.errstate(all="ignore"):
+        np.where([[False], [True]], f(x), 0.0).sum().backward()
+    assert (x.grad[0] == 0).all()
+    assert np.isfinite(x.grad[1]).all()
+
+
+def test_products_do_not_repeat_an_extent_of_one_as_einsum_does():
+    with pytest.raises(ValueError, match="not as long"):
+        np.dot(vg.TensorNode(np.ones((2, 1))), vg.TensorNode(np.ones((3, 4))))
+    y = vg.TensorNode(np.arange(3.0))
+    np.einsum("i,i->", np.full(1, 2.0), y).backward()
+    assert y.grad.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("axes", [(0, 3), (0, 0)])
+def test_axes_that_are_not_there(axes):
+    with pytest.raises(ValueError, match="Transpose"):
+        np.transpose(vg.TensorNode(np.ones((2, 3))), axes)
+    with pytest.raises(ValueError, match="axis"):
+        np.prod(vg.TensorNode(np.ones((2, 3))), axis=axes[1] + 3)

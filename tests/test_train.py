@@ -2,6 +2,7 @@
 
 import functools
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -203,12 +204,58 @@ def test_an_interrupt_keeps_the_epochs_and_the_checkpoint(data, tmp_path):
     assert (other.weight.value != net.weight.value).any()  # the model itself went on into epoch 3
 
 
-def test_a_loss_that_is_not_a_number_ends_the_run(data):
+def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_the_model(data):
     net = linear()
-    with np.errstate(all="ignore"):
-        history = quiet(net, data, optimizer=vg.optim.SGD(net.parameters(), lr=1e38), epochs=5, batch_size=30)
-    assert "the loss became" in history.stopped
-    assert len(history) < 5
+    optimizer = vg.optim.SGD(net.parameters(), lr=0.1)
+
+    def failing(outputs, targets):
+        loss = vg.losses.cross_entropy(outputs, targets)
+        return loss * np.inf if failing.calls.pop() else loss
+
+    failing.calls = [True, False, False]  # the last comes first: two batches of the first epoch pass
+    history = quiet(net, data, loss=failing, optimizer=optimizer, epochs=5, batch_size=30)
+    assert history.stopped == "the loss became inf in epoch 1, after 60 instances"
+    assert len(history) == 0
+    assert np.isfinite(net.weight.value).all()
+
+
+def test_an_interrupt_before_the_file_is_written_promises_no_file(data, tmp_path):
+    class AtTheEnd(Callback):
+        def on_epoch_end(self, run):
+            raise KeyboardInterrupt
+
+    history = quiet(linear(), data, callbacks=[AtTheEnd(), Checkpoint(tmp_path / "run")])
+    assert history.stopped == "interrupted in epoch 1"
+
+
+def test_every_callback_is_ended_even_if_one_fails(data):
+    class Fails(Callback):
+        def on_train_end(self, run):
+            raise RuntimeError("no disk")
+
+    net = linear()
+    before = set(threading.enumerate())
+    with pytest.raises(RuntimeError, match="no disk"):
+        fit(net, data, epochs=1, callbacks=[Fails()])
+    for thread in set(threading.enumerate()) - before:  # the bar's
+        thread.join(timeout=5)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"optimizer": vg.optim.SGD(linear().parameters())}, ValueError, "no parameter of this model"),
+        ({"optimizer": vg.optim.Adam}, TypeError, "optimizer is one made"),
+        ({"loss": "mse"}, TypeError, "loss is a function"),
+        ({"schedule": vg.optim.StepLR(vg.optim.SGD(linear().parameters()), 5)}, ValueError, "another optimizer"),
+        ({"max_norm": float("nan")}, ValueError, "above 0"),
+        ({"seed": -1}, ValueError, "seed=-1"),
+    ],
+)
+def test_settings_that_belong_to_something_else(data, settings, error, message):
+    with pytest.raises(error, match=message):
+        quiet(linear(), data, epochs=1, **settings)
 
 
 def test_the_graph_of_a_batch_is_gone_before_the_next(data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import sys
@@ -15,6 +16,7 @@ try:
     import typer
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 except ImportError as error:  # the core is installed without them
     sys.exit(f"the command vugrad needs the extra lab: pip install 'vugrad[lab]' ({error})")
 
@@ -24,7 +26,7 @@ import vugrad as vg
 from vugrad.train.recipe import Recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-console = Console()
+console = Console(markup=False, highlight=False, soft_wrap=True)
 
 Flag = typer.Option
 DEFAULT = Recipe()
@@ -34,8 +36,8 @@ def main() -> None:
     """Run the command; an error that says what to do is printed without its traceback."""
     try:
         app()
-    except (ValueError, OSError, ImportError) as error:
-        Console(stderr=True).print(f"[bold red]error[/]: {error}", highlight=False)
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(f"error: {error}", style="red")
         sys.exit(2)
 
 
@@ -116,14 +118,14 @@ def train(
     callbacks: list[vg.train.Callback] = [] if patience is None else [vg.train.EarlyStopping(patience)]
     callbacks += [vg.train.Checkpoint(out / "checkpoint.safetensors")]
     if json_file is not None:
-        vg.train.check_writable(json_file.absolute().parent)
+        vg.train.check_writable(json_file.absolute())
     vg.seed(seed)
     dataset = recipe.build_data()
     network = recipe.build_model(dataset)
     rule = recipe.build_optimizer(network)
-    console.print(f"{dataset!r}", highlight=False)
-    console.print(network.summary(dataset.train.x[:1]), highlight=False)
-    console.print(f"{type(rule).__name__}, lr {rule.lr:g}, batch {batch_size}, seed {seed}\n", highlight=False)
+    console.print(f"{dataset!r}")
+    console.print(network.summary(dataset.train.x[:1]))
+    console.print(f"{type(rule).__name__}, lr {rule.lr:g}, batch {batch_size}, seed {seed}\n")
     history = vg.train.fit(
         network,
         dataset,
@@ -142,7 +144,7 @@ def train(
     assert split is not None  # every dataset that has a name has one
     test_loss, test_accuracy = vg.train.evaluate(network, split, recipe.build_loss(dataset))
     _print_confusion(vg.train.confusion_matrix(network, dataset, split))
-    console.print(f"\ntest loss {test_loss:.4f}, [bold]test accuracy {test_accuracy:.2%}[/]", highlight=False)
+    console.print(f"\ntest loss {test_loss:.4f}, test accuracy {test_accuracy:.2%}", style="bold")
     if history.epochs:
         pictures.draw_curves(history, out / "curves.png")
         console.print(
@@ -150,18 +152,20 @@ def train(
         )
     if dataset.train.x.shape[1:] == (2,):
         pictures.draw_boundary(network, dataset, out / "boundary.png")
-        console.print(f"decision boundary in {out / 'boundary.png'}", highlight=False)
+        console.print(f"decision boundary in {out / 'boundary.png'}")
     if json_file is not None:
         record = {
-            "settings": asdict(recipe) | {"seed": seed},
+            "settings": asdict(recipe) | {"patience": patience, "seed": seed},
             **history.as_dict(),
             "test": {"loss": test_loss, "accuracy": test_accuracy},
             "versions": _versions(),
         }
-        vg.train.write_whole(json_file, json.dumps(record, indent=1).encode())
-        console.print(f"record in {json_file}", highlight=False)
+        vg.train.write_whole(json_file, json.dumps(_finite(record), indent=1, allow_nan=False).encode())
+        console.print(f"record in {json_file}")
     if history.stopped and history.stopped.startswith("interrupted"):
         raise typer.Exit(130)
+    if history.stopped and history.stopped.startswith("the loss became"):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -183,7 +187,7 @@ def info() -> None:
         table.add_row("", f"{name}: " + (f"in {package} {found}" if found else "pip install 'vugrad[lab]'"))
     for archive in (archives.MNIST, archives.FASHION):
         table.add_row("", f"{archive.name}: {sources.location(archive) or 'to be downloaded when asked for'}")
-    console.print(table, highlight=False)
+    console.print(table)
 
 
 def _numbers(flag: str, text: str) -> tuple[int, ...]:
@@ -196,6 +200,15 @@ def _numbers(flag: str, text: str) -> tuple[int, ...]:
     return numbers
 
 
+def _finite(record: Any) -> Any:
+    """The record with null for NaN and infinity, which JSON lacks."""
+    if isinstance(record, dict):
+        return {key: _finite(value) for key, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [_finite(value) for value in record]
+    return None if isinstance(record, float) and not math.isfinite(record) else record
+
+
 def _print_confusion(counts: np.ndarray[Any, Any]) -> None:
     table = Table(title="rows: true class, columns: taken for", title_justify="left", box=None)
     table.add_column("")
@@ -203,9 +216,9 @@ def _print_confusion(counts: np.ndarray[Any, Any]) -> None:
         table.add_column(str(label), justify="right")
     for label, row in enumerate(counts):
         cells = [
-            f"[bold green]{n}[/]" if i == label else f"[red]{n}[/]" if n else "[dim]·[/]" for i, n in enumerate(row)
+            Text(str(n), "bold green" if i == label else "red") if n else Text("·", "dim") for i, n in enumerate(row)
         ]
-        table.add_row(f"[bold]{label}[/]", *cells)
+        table.add_row(Text(str(label), "bold"), *cells)
     console.print(table)
 
 

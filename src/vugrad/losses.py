@@ -110,7 +110,10 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarra
     array([[0., 1., 0.],
            [1., 0., 0.]], dtype=float32)
     """
-    rows: np.ndarray[Any, Any] = (np.asarray(labels)[:, None] == np.arange(num_classes)).astype(dtype)
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or ((labels < 0) | (labels >= num_classes)).any():
+        raise ValueError(f"one_hot: labels are whole numbers from 0 to {num_classes - 1} in one axis, got {labels!r}")
+    rows: np.ndarray[Any, Any] = (labels[:, None] == np.arange(num_classes)).astype(dtype)
     return rows
 
 

@@ -17,7 +17,14 @@ def seed(n: int) -> None:
     True
     """
     global _generator
-    _generator = np.random.default_rng(n)
+    _generator = seeded(n)
+
+
+def seeded(n: int) -> np.random.Generator:
+    """A new generator of its own; ``ValueError`` if the seed is negative."""
+    if n < 0:
+        raise ValueError(f"seed={n}: a seed is a whole number from 0 on")
+    return np.random.default_rng(n)
 
 
 def generator(rng: np.random.Generator | None = None) -> np.random.Generator:

@@ -121,6 +121,8 @@ def apply_backward(source: OpNode, upstream: list[Array], needs: list[bool], cre
         context = {}
         inputs = [node if node.requires_grad else node.value for node in source.inputs]
         source.op.forward(context, *inputs, **source.constants)
+    elif not source.op.__module__.startswith("vugrad."):
+        upstream = [np.copy(go) for go in upstream]  # a person's op may write into what it is given
     context["needs_input_grad"] = needs
     results: tuple[Array, ...] | Array = source.op.backward(context, *upstream)
     if not isinstance(results, tuple):

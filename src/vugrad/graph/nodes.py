@@ -95,7 +95,10 @@ class TensorNode:
         return self._grad
 
     @grad.setter
-    def grad(self, gradient: Array) -> None:
+    def grad(self, gradient: Array | None) -> None:
+        if gradient is None:
+            self._grad = None
+            return
         if gradient.shape != self.value.shape:
             raise ValueError(
                 f"a gradient has its value's shape, got {gradient.shape} for {self._label()} of {self.value.shape}"
@@ -106,7 +109,8 @@ class TensorNode:
         """Add the derivative of this number with respect to every node under it to that node's ``.grad``.
 
         Args:
-            create_graph: run the backward pass on nodes, so that the gradients can be differentiated again.
+            create_graph: run the backward pass on nodes, so that the gradients can be differentiated again. Each op's
+                forward runs once more, so an op of your own must not draw random numbers in it.
 
         Raises ``ValueError`` unless the value has exactly one element, ``RuntimeError`` if the graph was
         cleared or if there is none.
@@ -189,6 +193,16 @@ class TensorNode:
                 "array, or use a NumPy function that works on nodes (see vg.ops.supported())"
             )
         return np.array(self.value, dtype=dtype, copy=copy)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TensorNode:
+        if self.source is not None:
+            raise TypeError(
+                f"{self._label()} is part of a graph, and a copy of it would be of none: copy node.detach(), or drop "
+                "the node (del self.last) before copying the module that keeps it"
+            )
+        copied = TensorNode(np.copy(self.value), name=self.name, requires_grad=self.requires_grad)
+        memo[id(self)] = copied
+        return copied
 
     def _label(self) -> str:
         return repr(self.name) if self.name else "this node"

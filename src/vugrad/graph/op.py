@@ -88,6 +88,8 @@ class Op:
             shapes = " and ".join(str(node.shape) for node in nodes)
             kind = ValueError if isinstance(error, ValueError) else IndexError
             raise kind(f"{cls.__name__} of shapes {shapes}: {error}. {cls.hint}".rstrip()) from error
+        if result is None:
+            raise TypeError(f"{cls.__name__}.forward returned None: is its return missing?")
         if thread.grad:
             return OpNode(cls, context, nodes, constants).produce(result)
         if isinstance(result, tuple):

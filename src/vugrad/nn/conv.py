@@ -13,10 +13,12 @@ from vugrad.ops import convolve
 Extent = int | tuple[int, int]
 
 
-def pair(extent: Extent) -> tuple[int, int]:
-    """(rows, columns) from one number for both, or from two."""
-    rows, columns = (extent, extent) if isinstance(extent, int) else extent
-    return rows, columns
+def pair(name: str, extent: Extent, least: int) -> tuple[int, int]:
+    """(rows, columns) from one whole number for both, or from two; ``ValueError`` below ``least``."""
+    rows, columns = (extent, extent) if isinstance(extent, int | np.integer) else extent
+    if min(rows, columns) < least:
+        raise ValueError(f"{name}={extent}: it is a whole number from {least} on, or two of them")
+    return int(rows), int(columns)
 
 
 class Conv2d(Module):
@@ -56,12 +58,12 @@ class Conv2d(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        if in_channels % groups or out_channels % groups:
+        if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(f"Conv2d: {in_channels} channels in and {out_channels} out cannot form {groups} groups")
-        shape = (out_channels, in_channels // groups, *pair(kernel_size))
+        shape = (out_channels, in_channels // groups, *pair("kernel_size", kernel_size, 1))
         self.weight = parameter(init(shape, rng=rng, dtype=dtype), "weight")
         self.bias = parameter(np.zeros(out_channels, dtype), "bias") if bias else None
-        self.stride, self.padding, self.groups = pair(stride), pair(padding), groups
+        self.stride, self.padding, self.groups = pair("stride", stride, 1), pair("padding", padding, 0), groups
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) to (N, out_channels, H′, W′)."""
@@ -81,8 +83,8 @@ class _Pool2d(Module):
 
     def __init__(self, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0) -> None:
         super().__init__()
-        self.kernel_size, self.padding = pair(kernel_size), pair(padding)
-        self.stride = pair(kernel_size if stride is None else stride)
+        self.kernel_size, self.padding = pair("kernel_size", kernel_size, 1), pair("padding", padding, 0)
+        self.stride = pair("stride", kernel_size if stride is None else stride, 1)
         if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
             raise ValueError(f"padding {self.padding} is more than half of kernel_size {self.kernel_size}")
 

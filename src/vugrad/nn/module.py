@@ -62,8 +62,14 @@ class Module:
         return ((name, member) for name, member in self.named_members() if isinstance(member, np.ndarray))
 
     def parameters(self) -> list[TensorNode]:
-        """The parameters, in order. Course code overrides it to say which they are."""
-        return [parameter for _, parameter in self.named_parameters()]
+        """The parameters, in order. Course code overrides it to say which they are; a part's own word counts too."""
+        found = {id(parameter): parameter for _, parameter in self.named_parameters()}
+        for _, module in self.named_modules():
+            if module is not self and type(module).parameters is not Module.parameters:
+                for _, parameter in module.named_parameters():
+                    found.pop(id(parameter), None)
+                found |= {id(parameter): parameter for parameter in module.parameters()}
+        return list(found.values())
 
     # --- modes and gradients
 
@@ -86,11 +92,13 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Copies of every parameter's and buffer's array, by path."""
-        return {
-            name: np.array(member.value if isinstance(member, TensorNode) else member)
-            for name, member in self.named_members()
-            if not isinstance(member, Module)
-        }
+        state: dict[str, np.ndarray[Any, Any]] = {}
+        for name, member in self.named_members():
+            if not isinstance(member, Module):
+                if name in state:
+                    raise ValueError(f"two arrays are called {name!r}: keep dict keys apart as text, and free of dots")
+                state[name] = np.array(member.value if isinstance(member, TensorNode) else member)
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Write the arrays of a ``state_dict`` into this module's own, in place.

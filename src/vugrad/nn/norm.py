@@ -17,7 +17,7 @@ class _BatchNorm(Module):
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, *, dtype: Any = np.float32) -> None:
         super().__init__()
-        self.eps, self.momentum = eps, momentum
+        self.eps, self.momentum = float(eps), float(momentum)
         self.weight = parameter(np.ones(num_features, dtype), "weight")
         self.bias = parameter(np.zeros(num_features, dtype), "bias")
         self.running_mean = np.zeros(num_features, dtype)
@@ -38,9 +38,12 @@ class _BatchNorm(Module):
         y, mean, variance = ops.BatchNorm.do_forward(x, self.weight, self.bias, eps=self.eps)
         n = y.value.size // mean.value.size
         unbiased = variance.value * (n / max(n - 1, 1))
-        self.running_mean = (1 - self.momentum) * self.running_mean + self.momentum * mean.value
-        self.running_var = (1 - self.momentum) * self.running_var + self.momentum * unbiased
+        self.running_mean = self._averaged(self.running_mean, mean.value)
+        self.running_var = self._averaged(self.running_var, unbiased)
         return y
+
+    def _averaged(self, running: Any, new: Any) -> Any:
+        return ((1 - self.momentum) * running + self.momentum * new).astype(running.dtype, copy=False)
 
     def extra_repr(self) -> str:
         """The number of channels."""
@@ -82,7 +85,7 @@ class LayerNorm(Module):
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps = float(eps)
         self.weight = parameter(np.ones(normalized_shape, dtype), "weight")
         self.bias = parameter(np.zeros(normalized_shape, dtype), "bias")
 
@@ -110,7 +113,7 @@ class Dropout(Module):
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p is the share of elements dropped, 0 <= p < 1, got {p}")
-        self.p = p
+        self.p = float(p)
         self.key = np.array([randomness.generator(rng).integers(2**32), 0], np.uint32)
 
     def forward(self, x: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from vugrad.graph import Op, TensorNode
 from vugrad.graph.nodes import NUMPY, is_numpy, numpy_name
@@ -232,18 +233,20 @@ def moveaxis(x: Node, source: Any, destination: Any) -> Node:
 
 @answers(np.vstack)
 def vstack(xs: Any) -> Node:
-    return np.concatenate([x if len(x.shape) > 1 else np.reshape(x, (1, -1)) for x in xs], axis=0)
+    return np.concatenate([x if np.ndim(value(x)) > 1 else np.reshape(x, (1, -1)) for x in xs], axis=0)
 
 
 @answers(np.hstack)
 def hstack(xs: Any) -> Node:
-    return np.concatenate(xs, axis=0 if len(xs[0].shape) == 1 else 1)
+    xs = [np.reshape(x, -1) if np.ndim(value(x)) == 0 else x for x in xs]
+    return np.concatenate(xs, axis=0 if np.ndim(value(xs[0])) == 1 else 1)
 
 
 @answers(np.split)
 def split(x: Node, indices_or_sections: Any, axis: int = 0) -> list[Node]:
+    axis = normalize_axis_index(axis, x.ndim)
     parts = np.split(np.arange(x.shape[axis]), indices_or_sections)
-    before = (slice(None),) * (axis % x.ndim)
+    before = (slice(None),) * axis
     return [x[(*before, slice(int(p[0]), int(p[-1]) + 1) if len(p) else slice(0, 0))] for p in parts]
 
 
@@ -313,6 +316,11 @@ def tensordot(x: Node, y: Node, axes: Any = 2) -> Node:
     first, second = (range(a - axes, a), range(axes)) if isinstance(axes, int) else map(np.atleast_1d, axes)
     left, right = list(linear.LETTERS[:a]), list(linear.LETTERS[a : a + b])
     for i, j in zip(first, second, strict=True):
+        if np.shape(value(x))[i] != np.shape(value(y))[j]:  # an einsum would repeat an extent of 1
+            shapes = f"{np.shape(value(x))} and {np.shape(value(y))}"
+            raise ValueError(
+                f"dot products of shapes {shapes}: axis {i} of the first is not as long as axis {j} of the second"
+            )
         right[j] = left[i]
     output = [letter for letter in left + right if not (letter in left and letter in right)]
     return linear.Einsum.do_forward(x, y, subscripts=f"{''.join(left)},{''.join(right)}->{''.join(output)}")

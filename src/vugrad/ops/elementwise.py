@@ -337,10 +337,10 @@ def over_arrays(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
         with np.errstate(all="ignore"):
             if np.shape(f(probe)) == probe.shape:
                 return f
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, AttributeError):
         pass  # it branches on its argument, or passes it to the math module
     each = np.frompyfunc(f, 1, 1)
-    return lambda x: np.asarray(each(x)).astype(x.dtype)
+    return lambda x: np.asarray(each(x)).astype(x.dtype if x.dtype.kind in "fc" else float)
 
 
 Sin = elementwise(np.sin, np.cos, "Sin")

@@ -83,7 +83,8 @@ class Einsum(Op):
         sizes: dict[str, int] = {}
         for x, term in zip(xs, terms, strict=True):
             for letter, n in zip(term, x.shape, strict=True):
-                sizes[letter] = max(n, sizes.get(letter, 1))
+                if n != 1 or letter not in sizes:
+                    sizes[letter] = n
         gradients: list[Array] = []
         for i, (x, term) in enumerate(zip(xs, terms, strict=True)):
             if not needs_input_grad(context, i):
@@ -104,6 +105,8 @@ class Einsum(Op):
                     labels.append(letter)
                 target += fresh
             gx = np.einsum(",".join(labels) + "->" + target, *operands, optimize=True)
+            # An extent of 1 that stood for a longer one is repeated, then summed.
+            gx = np.broadcast_to(gx, tuple(sizes[letter] for letter in term))
             gradients.append(sum_to(gx, x.shape))
         return tuple(gradients)
 

@@ -9,7 +9,7 @@ import numpy as np
 from vugrad.graph import Op
 from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
-from vugrad.ops.primitives import random_bits
+from vugrad.ops.primitives import chain, random_bits
 from vugrad.ops.reduce import count
 
 __all__ = [
@@ -36,7 +36,7 @@ class Normalize(Op):
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
         x, s = context["x"], context["s"]
-        return go / s - np.sum(go * x, axis=1, keepdims=True) / s**2
+        return chain(go, 1 / s) - chain(np.sum(chain(go, x), axis=1, keepdims=True), 1 / s**2)
 
 
 class Softmax(Op):
@@ -52,7 +52,7 @@ class Softmax(Op):
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
         y = context["y"]
-        return y * (go - np.sum(go * y, axis=context["axis"], keepdims=True))
+        return chain(go - np.sum(chain(go, y), axis=context["axis"], keepdims=True), y)
 
 
 class LogSoftmax(Op):
@@ -67,7 +67,7 @@ class LogSoftmax(Op):
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
-        return go - np.exp(context["y"]) * np.sum(go, axis=context["axis"], keepdims=True)
+        return go - chain(np.sum(go, axis=context["axis"], keepdims=True), np.exp(context["y"]))
 
 
 class CrossEntropy(Op):
@@ -87,7 +87,7 @@ class CrossEntropy(Op):
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
-        return go[:, None] * (np.exp(context["logp"]) - context["hit"]), None
+        return chain(go[:, None], np.exp(context["logp"]) - context["hit"]), None
 
 
 class BatchNorm(Op):

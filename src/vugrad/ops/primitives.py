@@ -43,12 +43,12 @@ def primitive(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def chain(go: Array, d: Array) -> Array:
-    """``go · d``, the chain rule's product; below an ``np.where``, 0 where ``go`` is 0 whatever ``d`` is there.
+    """``go · d``, the chain rule's product; below an ``np.where``, 0 where ``go`` is 0 though ``d`` be infinite or NaN.
 
     So nothing comes back from the branch that ``np.where`` did not take, not even 0 · ∞ = NaN.
     """
     g = go * d
-    return np.where(go == 0, 0, g) if below_where() else g
+    return np.where((go == 0) & ~np.isfinite(d), 0, g) if below_where() else g
 
 
 @primitive
@@ -94,7 +94,7 @@ def scatter(values: Array, index: Any, shape: tuple[int, ...]) -> Array:
 def is_advanced(index: Any) -> bool:
     """Whether an index may name an element twice, as an array of positions can and slices and numbers cannot."""
     parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, np.ndarray | list) for part in parts)
+    return not all(part is None or part is ... or isinstance(part, slice | int | np.integer) for part in parts)
 
 
 @primitive

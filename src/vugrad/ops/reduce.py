@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from vugrad.graph import Op
 from vugrad.graph.backward import Array
@@ -30,7 +31,7 @@ def reduced_axes(ndim: int, axis: Axes) -> tuple[int, ...]:
     """``axis`` as a sorted tuple of non-negative axes; ``None`` is all of them."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(sorted(a % ndim for a in ((axis,) if isinstance(axis, int | np.integer) else axis)))
+    return tuple(sorted(normalize_axis_tuple(axis, ndim)))
 
 
 def spread(go: Any, shape: tuple[int, ...], axis: Axes) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from vugrad.graph import Op
 from vugrad.graph.backward import Array
@@ -59,7 +60,7 @@ class Transpose(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, axes: tuple[int, ...] | None = None) -> Array:
-        order = list(range(x.ndim))[::-1] if axes is None else [a % x.ndim for a in axes]
+        order = list(range(x.ndim))[::-1] if axes is None else list(normalize_axis_tuple(axes, x.ndim))
         context["back"] = [order.index(i) for i in range(x.ndim)]
         return np.transpose(x, order)
 

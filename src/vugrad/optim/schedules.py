@@ -10,6 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 from vugrad.optim.base import Optimizer, number
@@ -279,6 +280,6 @@ ANNEAL: dict[str, Callable[[float, float, float], float]] = {"cos": _cosine, "li
 
 
 def _count(name: str, value: Any) -> int:
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name}={value!r} is out of range: it counts steps, so it must be a whole number from 1 on")
-    return value
+    return int(value)

@@ -112,13 +112,15 @@ class Checkpoint(Callback):
 
     def on_train_begin(self, run: Run) -> None:
         """Find out now whether the folder can be written to."""
-        check_writable(self.path.parent)
+        check_writable(self.path)
+        self._saved = 0
 
     def on_epoch_end(self, run: Run) -> None:
         """Write the file anew; the one before is there until the new one is whole."""
         save_checkpoint(self.path, run.model, run.optimizer, run.schedule, run.history)
+        self._saved = len(run.history)
 
     def on_train_end(self, run: Run) -> None:
         """Tell an interrupted run where its last whole epoch is."""
-        if run.history.stopped and run.history.stopped.startswith("interrupted") and run.history.epochs:
-            run.history.stopped += f"; epoch {len(run.history)} is saved in {self.path}"
+        if run.history.stopped and run.history.stopped.startswith("interrupted") and self._saved:
+            run.history.stopped += f"; epoch {self._saved} is saved in {self.path}"

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +81,15 @@ def load_checkpoint(
         if given is not None and name not in record:
             raise ValueError(f"{path} was saved without the state of the {name}")
     before = model.state_dict()
-    model.load_state_dict(_under("model.", tensors))
     try:
+        model.load_state_dict(_under("model.", tensors))
         if optimizer is not None:
             optimizer.load_state_dict({**record["optimizer"], "state": _under("optimizer.", tensors)})
         if schedule is not None:
             schedule.load_state_dict(record["schedule"])
-    except ValueError:
+    except (ValueError, TypeError, KeyError) as error:
         model.load_state_dict(before)
-        raise
+        raise ValueError(f"{path} does not fit what it is loaded into: {error}") from error
     return history
 
 
@@ -98,8 +99,11 @@ def require_safetensors() -> None:
         raise ImportError("checkpoints need the package safetensors: pip install 'vugrad[lab]'")
 
 
-def check_writable(folder: Path) -> None:
-    """Make the folder, and raise ``OSError`` that says so if no file can be written in it."""
+def check_writable(path: Path) -> None:
+    """Make the folder of a file to be, and raise ``OSError`` that says so if the file cannot be written in it."""
+    folder = path.parent
+    if path.is_dir():
+        raise OSError(f"cannot write the file {path}: it is a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -111,15 +115,15 @@ def check_writable(folder: Path) -> None:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that at every moment the old or the new one is there, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "wb") as file:  # unlike tempfile's, it has the permissions that a new file has
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import numpy as np
 
 from vugrad import random as randomness
 from vugrad.data import Dataset, Split, batches
@@ -71,7 +70,8 @@ def fit(
     weight = choose("reduction", reduction, REDUCTIONS)
     data = data if isinstance(data, Dataset) else Dataset(data)
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
-    rng = randomness.generator(None if seed is None else np.random.default_rng(seed))
+    _check(model, loss, optimizer, schedule, max_norm)
+    rng = randomness.generator(None if seed is None else randomness.seeded(seed))
     run = Run(model, data, optimizer, schedule, epochs)
     # The bar begins last, when nothing can be refused any more, and ends last, to print what the others have said.
     callbacks = [*callbacks, *([_progress_bar()] if progress and _has_rich() else [])]
@@ -80,6 +80,9 @@ def fit(
         # A function of its own, so that this batch's graph is gone before the next one's grows.
         outputs = model(x)
         value = loss(outputs, y)
+        if not math.isfinite(value.item()):  # an update would leave nothing of the model
+            run.stop(f"the loss became {value.item()} in epoch {run.epoch}, after {run.seen} instances")
+            return
         (value * weight(len(x))).backward()
         if max_norm is not None:
             clip_grad_norm_(optimizer.params, max_norm)
@@ -92,8 +95,6 @@ def fit(
         run.loss += (value.item() - run.loss) * len(x) / run.seen
         if right is not None:
             run.accuracy = ((run.accuracy or 0.0) * before + right) / run.seen
-        if not math.isfinite(value.item()):
-            run.stop(f"the loss became {value.item()} in epoch {run.epoch}, after {run.seen} instances")
 
     def one_epoch(split: Split) -> None:
         start = time.perf_counter()
@@ -124,16 +125,35 @@ def fit(
     optimizer.zero_grad()
     for callback in callbacks:
         callback.on_train_begin(run)
-    try:
-        while run.epoch < epochs and not run.history.stopped:
-            run.epoch += 1
-            one_epoch(data.train)
-    except KeyboardInterrupt:
-        run.stop(f"interrupted in epoch {run.epoch}")
-    finally:
-        for callback in callbacks:
-            callback.on_train_end(run)
+    with contextlib.ExitStack() as endings:
+        for callback in reversed(callbacks):  # a stack: the last one in is the first to run, and all of them do
+            endings.callback(callback.on_train_end, run)
+        try:
+            while run.epoch < epochs and not run.history.stopped:
+                run.epoch += 1
+                one_epoch(data.train)
+        except KeyboardInterrupt:
+            run.stop(f"interrupted in epoch {run.epoch}")
     return run.history
+
+
+def _check(
+    model: Module, loss: Loss, optimizer: Optimizer, schedule: LRScheduler | None, max_norm: float | None
+) -> None:
+    """Raise for settings that would train nothing, or something else than the model."""
+    if not callable(loss):
+        raise TypeError(f"fit: loss is a function such as vg.losses.cross_entropy, got {loss!r}")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"fit: optimizer is one made with parameters, as vg.optim.SGD(model.parameters()), got {optimizer!r}"
+        )
+    own = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in own for parameter in optimizer.params):
+        raise ValueError("fit: the optimizer holds no parameter of this model: make it with model.parameters()")
+    if schedule is not None and schedule.optimizer is not optimizer:
+        raise ValueError("fit: the schedule sets the rate of another optimizer: make it with the one that is passed")
+    if max_norm is not None and not max_norm > 0:
+        raise ValueError(f"fit: max_norm={max_norm}: the largest norm of the gradient is a number above 0")
 
 
 def _has_rich() -> bool:

@@ -46,13 +46,15 @@ class ProgressBar(Callback):
         parts += [_figures("train", epoch.loss, epoch.accuracy)]
         parts += [_figures("validation", epoch.validation_loss, epoch.validation_accuracy)]
         parts += [f"{epoch.images_per_second:,.0f} images/s"]
-        self._bar.console.print("   ".join(part for part in parts if part), highlight=False)
+        self._bar.console.print("   ".join(part for part in parts if part), highlight=False, soft_wrap=True)
 
     def on_train_end(self, run: Run) -> None:
         """Take the bar away, and say why training ended early if it did."""
         self._bar.stop()
         if run.history.stopped:
-            self.console.print(f"stopped: {run.history.stopped}", style="yellow", highlight=False)
+            self.console.print(
+                f"stopped: {run.history.stopped}", style="yellow", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 def _figures(split: str, loss: float | None, accuracy: float | None) -> str:
