@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from vugrad import ops
+from vugrad.graph import Op
 from vugrad.nn.module import Module
 
 
@@ -16,100 +17,94 @@ class Identity(Module):
         return x
 
 
-class Sigmoid(Module):
+class Activation(Module):
+    """An op of one array as a module; what its ``__init__`` is given are the op's constants."""
+
+    op: ClassVar[type[Op]]
+
+    def __init__(self, **constants: Any) -> None:
+        super().__init__()
+        self.constants = constants
+
+    def forward(self, x: Any) -> Any:
+        """Any shape to the same."""
+        return self.op.do_forward(x, **self.constants)
+
+    def extra_repr(self) -> str:
+        """The constants."""
+        return ", ".join(f"{name}={value}" for name, value in self.constants.items())
+
+
+class Sigmoid(Activation):
     """y = 1 / (1 + e⁻ˣ)."""
 
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.Sigmoid.do_forward(x)
+    op = ops.Sigmoid
 
 
-class Tanh(Module):
+class Tanh(Activation):
     """y = tanh x."""
 
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.Tanh.do_forward(x)
+    op = ops.Tanh
 
 
-class ReLU(Module):
+class ReLU(Activation):
     """y = max(0, x)."""
 
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.ReLU.do_forward(x)
+    op = ops.ReLU
 
 
-class LeakyReLU(Module):
-    """y = x where x > 0, else ``negative_slope`` · x."""
-
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        super().__init__()
-        self.negative_slope = float(negative_slope)
-
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.LeakyReLU.do_forward(x, negative_slope=self.negative_slope)
-
-
-class ELU(Module):
-    """y = x where x > 0, else ``alpha`` (eˣ − 1)."""
-
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__()
-        self.alpha = float(alpha)
-
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.ELU.do_forward(x, alpha=self.alpha)
-
-
-class GELU(Module):
+class GELU(Activation):
     """y = x Φ(x), Φ the normal distribution's."""
 
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.GELU.do_forward(x)
+    op = ops.GELU
 
 
-class SiLU(Module):
+class SiLU(Activation):
     """y = x / (1 + e⁻ˣ)."""
 
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.SiLU.do_forward(x)
+    op = ops.SiLU
 
 
-class Softplus(Module):
+class Softplus(Activation):
     """y = log(1 + eˣ)."""
 
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.Softplus.do_forward(x)
+    op = ops.Softplus
 
 
-class Softmax(Module):
+class LeakyReLU(Activation):
+    """y = x where x > 0, else ``negative_slope`` · x."""
+
+    op = ops.LeakyReLU
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__(negative_slope=float(negative_slope))
+
+
+class ELU(Activation):
+    """y = x where x > 0, else ``alpha`` (eˣ − 1)."""
+
+    op = ops.ELU
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__(alpha=float(alpha))
+
+
+class Softmax(Activation):
     """y = eˣ / Σ eˣ along the axis ``dim``."""
 
+    op = ops.Softmax
+
     def __init__(self, dim: int = -1) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.Softmax.do_forward(x, axis=self.dim)
+        super().__init__(axis=dim)
 
 
-class LogSoftmax(Module):
+class LogSoftmax(Activation):
     """y = x − log Σ eˣ along the axis ``dim``."""
 
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__()
-        self.dim = dim
+    op = ops.LogSoftmax
 
-    def forward(self, x: Any) -> Any:
-        """Any shape to the same."""
-        return ops.LogSoftmax.do_forward(x, axis=self.dim)
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__(axis=dim)
 
 
 #: By the names that command-line flags and studies use.
