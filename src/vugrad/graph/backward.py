@@ -84,11 +84,13 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
                         value = node.value
                         if getattr(gradient, "dtype", None) is not value.dtype or gradient.shape != value.shape:
                             gradient = conform(gradient, node, source)
-                        if node.source is None and not create_graph and is_kept(gradient, source, results):
-                            gradient = gradient.copy()
                         held = gradients.get(node)
-                        # Never added in place: the op may have handed out an array that something else holds.
-                        gradients[node] = gradient if held is None else held + gradient
+                        if held is not None:
+                            # Never added in place: the op may have handed out an array that something else holds.
+                            gradient = held + gradient
+                        elif node.source is None and not create_graph and is_kept(gradient, source, results):
+                            gradient = gradient.copy()
+                        gradients[node] = gradient
     finally:
         thread.masked = masked
     return gradients
@@ -121,7 +123,7 @@ def apply_backward(source: OpNode, upstream: list[Array], needs: list[bool], cre
         context = {}
         inputs = [node if node.requires_grad else node.value for node in source.inputs]
         source.op.forward(context, *inputs, **source.constants)
-    elif not source.op.__module__.startswith("vugrad."):
+    elif not source.op.ours:
         upstream = [np.copy(go) for go in upstream]  # a person's op may write into what it is given
     context["needs_input_grad"] = needs
     results: tuple[Array, ...] | Array = source.op.backward(context, *upstream)

@@ -66,6 +66,11 @@ class Op:
     hint: ClassVar[str] = ""
     #: Whether a zero in a gradient means that nothing flows there, as it does below np.where (see ops.chain).
     masks: ClassVar[bool] = False
+    #: Whether vugrad itself defines the op, and so knows that it writes into nothing that it is given.
+    ours: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        cls.ours = cls.__module__.startswith("vugrad.")
 
     @staticmethod
     def forward(context: Any, *inputs: Any, **constants: Any) -> Any:
