@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import vugrad as vg
+from vugrad.files import check_writable, write_whole
 from vugrad.train import History, load_checkpoint, save_checkpoint
-from vugrad.train.checkpoint import check_writable, write_whole
 
 
 def parts(seed=0, features=4):

@@ -18,7 +18,7 @@ ROOT = PACKAGE.parents[1]
 
 #: Imports point to the same floor or down. Folders that do not exist yet have their floors already.
 FLOORS = {
-    **dict.fromkeys(["suggest", "random", "graph"], 0),
+    **dict.fromkeys(["suggest", "random", "files", "graph"], 0),
     **dict.fromkeys(["ops"], 1),
     **dict.fromkeys(["nn", "losses", "initializers", "optim", "data"], 2),
     **dict.fromkeys(["course", "core", "functions", "modules"], 2.5),
@@ -28,7 +28,7 @@ FLOORS = {
     **dict.fromkeys(["cli", "__main__", "vugrad"], 6),
 }
 #: Arrays in, batches out.
-DATA_KNOWS = {"data", "random", "suggest"}
+DATA_KNOWS = {"data", "files", "random", "suggest"}
 #: Of what is not in the standard library, the floors below 3 import this alone; data/ brings its sources' packages.
 LOW_FLOORS_KNOW = {"numpy"}
 

@@ -23,6 +23,7 @@ except ImportError as error:  # the core is installed without them
 import numpy as np
 
 import vugrad as vg
+from vugrad.files import check_writable, write_whole
 from vugrad.train.recipe import Recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -118,7 +119,7 @@ def train(
     callbacks: list[vg.train.Callback] = [] if patience is None else [vg.train.EarlyStopping(patience)]
     callbacks += [vg.train.Checkpoint(out / "checkpoint.safetensors")]
     if json_file is not None:
-        vg.train.check_writable(json_file.absolute())
+        check_writable(json_file.absolute())
     vg.seed(seed)
     dataset = recipe.build_data()
     network = recipe.build_model(dataset)
@@ -160,7 +161,7 @@ def train(
             "test": {"loss": test_loss, "accuracy": test_accuracy},
             "versions": _versions(),
         }
-        vg.train.write_whole(json_file, json.dumps(_finite(record), indent=1, allow_nan=False).encode())
+        write_whole(json_file, json.dumps(_finite(record), indent=1, allow_nan=False).encode())
         console.print(f"record in {json_file}")
     if history.stopped and history.stopped.startswith("interrupted"):
         raise typer.Exit(130)

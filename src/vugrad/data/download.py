@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import warnings
 from pathlib import Path
+
+from vugrad.files import write_whole
 
 TIMEOUT = (5, 20)  # seconds to connect, and between two pieces of the answer
 
@@ -51,15 +51,7 @@ def download(url: str, limit: int) -> io.BytesIO:
 def keep(content: bytes, path: Path) -> None:
     """Write ``content`` to ``path``, all of it or nothing; where that cannot be done, warn."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with open(handle, "wb") as stream:
-                stream.write(content)
-            os.replace(temporary, path)  # two processes that do this at once leave one whole file
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_whole(path, content)
     except OSError as error:
         warnings.warn(
             f"{path.name} was downloaded, but not kept, and will be downloaded again: {error}. "

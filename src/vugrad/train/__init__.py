@@ -1,7 +1,7 @@
 """Floor 4: the loop that trains, what can be added to it, and what it leaves behind."""
 
 from vugrad.train.callbacks import Callback, Checkpoint, EarlyStopping, Run
-from vugrad.train.checkpoint import check_writable, load_checkpoint, save_checkpoint, write_whole
+from vugrad.train.checkpoint import load_checkpoint, save_checkpoint
 from vugrad.train.evaluate import confusion_matrix, evaluate, predict
 from vugrad.train.fit import fit
 from vugrad.train.history import Epoch, History
@@ -13,12 +13,10 @@ __all__ = [
     "Epoch",
     "History",
     "Run",
-    "check_writable",
     "confusion_matrix",
     "evaluate",
     "fit",
     "load_checkpoint",
     "predict",
     "save_checkpoint",
-    "write_whole",
 ]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vugrad.data import Dataset
+from vugrad.files import check_writable
 from vugrad.nn import Module
 from vugrad.optim import LRScheduler, Optimizer
 from vugrad.suggest import choose
-from vugrad.train.checkpoint import check_writable, require_safetensors, save_checkpoint
+from vugrad.train.checkpoint import require_safetensors, save_checkpoint
 from vugrad.train.history import Epoch, History
 
 

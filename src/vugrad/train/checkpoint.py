@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vugrad.files import write_whole
 from vugrad.nn import Module
 from vugrad.optim import LRScheduler, Optimizer
 from vugrad.train.history import History
@@ -97,34 +95,6 @@ def require_safetensors() -> None:
     """Raise ``ImportError`` that says what to install if checkpoints cannot be written."""
     if importlib.util.find_spec("safetensors") is None:
         raise ImportError("checkpoints need the package safetensors: pip install 'vugrad[lab]'")
-
-
-def check_writable(path: Path) -> None:
-    """Make the folder of a file to be, and raise ``OSError`` that says so if the file cannot be written in it."""
-    folder = path.parent
-    if path.is_dir():
-        raise OSError(f"cannot write the file {path}: it is a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that at every moment the old or the new one is there, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    try:
-        with open(temporary, "wb") as file:  # unlike tempfile's, it has the permissions that a new file has
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _under(prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
