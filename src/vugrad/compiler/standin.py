@@ -1,0 +1,286 @@
+"""The stand-in for an array: it answers NumPy's functions and operators by recording them in an array program."""
+
+from __future__ import annotations
+
+import linecache
+import math
+import operator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vugrad.compiler.arrays import Program
+from vugrad.graph import TensorNode
+
+#: Which recording answers for each NumPy function; ``answers.py`` fills it.
+ANSWERS: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+Number = bool | int | float
+
+
+class CannotCompileError(TypeError):
+    """What ran cannot be recorded; the message names the op, the line, and what to write instead."""
+
+
+class Traced:
+    """An array whose numbers are not known yet: shape, dtype, and which result of the program it is.
+
+    It works in all pure array code. Whatever would need the numbers now (a branch, ``float(x)``) or would write into
+    the array raises :class:`CannotCompileError`. ``x += y`` gives the name a new array; the old one must not be used
+    again, and raises if it is.
+
+    Args:
+        program: in which it is recorded.
+        number: of the result that it is.
+        weak: whether it stands for a Python number, which takes the dtype of the arrays that it meets.
+        base: the stand-in that it is a view of.
+    """
+
+    __slots__ = ("_changed", "base", "number", "program", "weak")
+    __hash__ = object.__hash__
+
+    def __init__(self, program: Program, number: int, weak: bool = False, base: Traced | None = None) -> None:
+        self.program, self.number, self.weak, self.base = program, number, weak, base
+        self._changed: str | None = None
+
+    # --- what an array says of itself
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.program[self.number].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its dtype."""
+        return self.program[self.number].dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def T(self) -> Any:  # noqa: N802 (NumPy's name)
+        """The array with its axes reversed."""
+        return np.transpose(self)  # type: ignore[call-overload]
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Traced(%{self.number}: {self.program[self.number].type})"
+
+    # --- recording
+
+    def record(self, primitive: str, *others: Traced, view: bool = False, **parameters: Any) -> Traced:
+        """The result of a primitive on this array and others."""
+        for x in (self, *others):
+            x.check_unchanged()
+        number = self.program.add(primitive, self.number, *(x.number for x in others), **parameters)
+        return Traced(self.program, number, all(x.weak for x in (self, *others)), self if view else None)
+
+    def check_unchanged(self) -> None:
+        """Raise if the array was changed in place since it got its name."""
+        x: Traced | None = self
+        while x is not None:
+            if x._changed:
+                raise CannotCompileError(
+                    f"{place()}: an array is used that was changed in place before, at {x._changed}. A compiled program "
+                    "never writes into an array: write x = x + y in place of x += y, and keep what you need of the "
+                    "old one under a name of its own"
+                )
+            x = x.base
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(x, TensorNode) for x in inputs):
+            return NotImplemented
+        if "out" in options or method == "at":
+            raise CannotCompileError(
+                f"{place()}: np.{ufunc.__name__} writes into an array in place: write a = np.{ufunc.__name__}(…), which "
+                "makes a new one"
+            )
+        answer = ANSWERS.get(ufunc)
+        if answer is None or method != "__call__" or options:
+            raise unsupported(ufunc.__name__ + ("" if method == "__call__" else f".{method}"), options)
+        return answer(*inputs)
+
+    def __array_function__(self, func: Any, types: Any, inputs: Any, options: Any) -> Any:
+        if any(issubclass(kind, TensorNode) for kind in types):
+            return NotImplemented
+        if func not in ANSWERS:
+            raise unsupported(func.__name__, {})
+        return ANSWERS[func](*inputs, **options)
+
+    # fmt: off
+    def __add__(self, other: Any) -> Any: return np.add(self, other)
+    def __radd__(self, other: Any) -> Any: return np.add(other, self)
+    def __sub__(self, other: Any) -> Any: return np.subtract(self, other)
+    def __rsub__(self, other: Any) -> Any: return np.subtract(other, self)
+    def __mul__(self, other: Any) -> Any: return np.multiply(self, other)
+    def __rmul__(self, other: Any) -> Any: return np.multiply(other, self)
+    def __truediv__(self, other: Any) -> Any: return np.divide(self, other)
+    def __rtruediv__(self, other: Any) -> Any: return np.divide(other, self)
+    def __pow__(self, other: Any) -> Any: return np.power(self, other)
+    def __rpow__(self, other: Any) -> Any: return np.power(other, self)
+    def __matmul__(self, other: Any) -> Any: return np.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Any: return np.matmul(other, self)
+    def __and__(self, other: Any) -> Any: return np.bitwise_and(self, other)
+    def __rand__(self, other: Any) -> Any: return np.bitwise_and(other, self)
+    def __or__(self, other: Any) -> Any: return np.bitwise_or(self, other)
+    def __ror__(self, other: Any) -> Any: return np.bitwise_or(other, self)
+    def __xor__(self, other: Any) -> Any: return np.bitwise_xor(self, other)
+    def __rxor__(self, other: Any) -> Any: return np.bitwise_xor(other, self)
+    def __lshift__(self, other: Any) -> Any: return np.left_shift(self, other)
+    def __rshift__(self, other: Any) -> Any: return np.right_shift(self, other)
+    def __neg__(self) -> Any: return np.negative(self)
+    def __pos__(self) -> Any: return self
+    def __abs__(self) -> Any: return np.abs(self)
+    def __invert__(self) -> Any: return np.invert(self)
+    def __lt__(self, other: Any) -> Any: return np.less(self, other)
+    def __le__(self, other: Any) -> Any: return np.less_equal(self, other)
+    def __gt__(self, other: Any) -> Any: return np.greater(self, other)
+    def __ge__(self, other: Any) -> Any: return np.greater_equal(self, other)
+    def __eq__(self, other: object) -> Any: return np.equal(self, other)  # type: ignore[call-overload]
+    def __ne__(self, other: object) -> Any: return np.not_equal(self, other)  # type: ignore[call-overload]
+    def __getitem__(self, index: Any) -> Any: return ANSWERS[Traced.__getitem__](self, index)
+
+    def __iadd__(self, other: Any) -> Any: return self._in_place(operator.add, other)
+    def __isub__(self, other: Any) -> Any: return self._in_place(operator.sub, other)
+    def __imul__(self, other: Any) -> Any: return self._in_place(operator.mul, other)
+    def __itruediv__(self, other: Any) -> Any: return self._in_place(operator.truediv, other)
+    def __ipow__(self, other: Any) -> Any: return self._in_place(operator.pow, other)
+
+    def reshape(self, *shape: Any, **options: Any) -> Any:
+        """``np.reshape``."""
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **options)  # type: ignore[call-overload]
+
+    def transpose(self, *axes: Any) -> Any:
+        """``np.transpose``."""
+        return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)  # type: ignore[call-overload]
+
+    def astype(self, dtype: Any, copy: bool = True, **_: Any) -> Any:
+        """``np.astype``."""
+        return ANSWERS[np.astype](self, dtype)
+
+    def copy(self, order: str = "C") -> Any:
+        """The same numbers, as an array of their own."""
+        return self.record("reshape", shape=self.shape)
+
+    def sum(self, *args: Any, **options: Any) -> Any: return np.sum(self, *args, **options)  # noqa: D102
+    def mean(self, *args: Any, **options: Any) -> Any: return np.mean(self, *args, **options)  # noqa: D102
+    def var(self, *args: Any, **options: Any) -> Any: return np.var(self, *args, **options)  # noqa: D102
+    def std(self, *args: Any, **options: Any) -> Any: return np.std(self, *args, **options)  # noqa: D102
+    def max(self, *args: Any, **options: Any) -> Any: return np.max(self, *args, **options)  # noqa: D102
+    def min(self, *args: Any, **options: Any) -> Any: return np.min(self, *args, **options)  # noqa: D102
+    def argmax(self, *args: Any, **options: Any) -> Any: return np.argmax(self, *args, **options)  # noqa: D102
+    def argmin(self, *args: Any, **options: Any) -> Any: return np.argmin(self, *args, **options)  # noqa: D102
+    def any(self, *args: Any, **options: Any) -> Any: return np.any(self, *args, **options)  # noqa: D102
+    def all(self, *args: Any, **options: Any) -> Any: return np.all(self, *args, **options)  # noqa: D102
+    def ravel(self) -> Any: return np.reshape(self, -1)  # type: ignore[call-overload]  # noqa: D102
+    def flatten(self) -> Any: return np.reshape(self, -1)  # type: ignore[call-overload]  # noqa: D102
+    def squeeze(self, axis: Any = None) -> Any: return np.squeeze(self, axis)  # type: ignore[call-overload]  # noqa: D102
+    def clip(self, *args: Any, **options: Any) -> Any: return np.clip(self, *args, **options)  # noqa: D102
+
+    # --- what needs the numbers now, or writes
+
+    def __bool__(self) -> bool: raise self._unknown("a branch", "np.where(condition, x, y)")
+    def __float__(self) -> float: raise self._unknown("float()", "array arithmetic, and return what you want to see")
+    def __int__(self) -> int: raise self._unknown("int()", "array arithmetic, and return what you want to see")
+    def __index__(self) -> int: raise self._unknown("a Python index", "np.take(x, index, axis)")
+    def __complex__(self) -> complex: raise self._unknown("complex()", "array arithmetic")
+    def item(self, *_: Any) -> Any:  # noqa: D102
+        raise self._unknown(".item()", "array arithmetic, and return what you want to see")
+    def tolist(self) -> Any: raise self._unknown(".tolist()", "array arithmetic")  # noqa: D102
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise self._unknown("a plain array", "NumPy functions on the array itself, without np.asarray or np.array")
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise CannotCompileError(
+            f"{place()}: an array is written into by x[…] = …. Build the new array instead, with np.where(mask, value, x), "
+            "np.concatenate or np.pad"
+        )
+    # fmt: on
+
+    def _in_place(self, function: Callable[[Any, Any], Any], other: Any) -> Any:
+        """What ``x += y`` gives the name: the sum in x's own dtype. The old array is marked as changed."""
+        if self.base is not None:
+            raise CannotCompileError(
+                f"{place()}: a view of another array is changed in place, which would change that one too: write "
+                "y = y + z, which makes a new array"
+            )
+        result = function(self, other)
+        if not isinstance(result, Traced) or result.shape != self.shape:
+            raise CannotCompileError(f"{place()}: an array of shape {self.shape} cannot hold {result!r}")
+        if result.dtype != self.dtype:
+            if not np.can_cast(result.dtype, self.dtype, "same_kind"):
+                raise CannotCompileError(f"{place()}: an array of {self.dtype} cannot hold {result.dtype}: use astype")
+            if not self.weak:
+                result = result.astype(self.dtype)
+        if not self.weak:  # a Python number is not changed in place by +=
+            self._changed = location() or "?"
+        return result
+
+    def _unknown(self, wanted: str, instead: str) -> CannotCompileError:
+        return CannotCompileError(
+            f"{place()}: {wanted} needs the numbers of an array, which are not known while a program is compiled: "
+            f"write {instead}"
+        )
+
+
+def unsupported(name: str, options: dict[str, Any]) -> CannotCompileError:
+    """The error for a NumPy function that the compiler does not know."""
+    asked = name + "".join(f", {option}=" for option in options)
+    return CannotCompileError(
+        f"{place()}: np.{asked} cannot be compiled. Write it with functions that can: arithmetic, np.exp and its like, "
+        "np.where, sums, np.matmul, np.einsum, reshapes, slices, np.take"
+    )
+
+
+#: Frames of these folders are not the user's: the compiler itself, and NumPy.
+_OWN = (str(Path(__file__).parent), str(Path(np.__file__).parent))
+
+
+def location() -> str:
+    """The innermost line that is not the compiler's, as ``file.py:12``."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame is not None else ""
+
+
+def place() -> str:
+    """Where the program that is being traced is: the op whose body runs, the file and line, and the line itself."""
+    frame: Any = sys._getframe()
+    line, name = "", ""
+    while frame is not None:
+        code, inside = frame.f_code, frame.f_locals
+        if not line and not code.co_filename.startswith(_OWN):
+            text = linecache.getline(code.co_filename, frame.f_lineno).strip()
+            line = f"{Path(code.co_filename).name}:{frame.f_lineno}" + (f", `{text}`" if text else "")
+        if code.co_name == "do_forward" and "cls" in inside:
+            name = f"{inside['cls'].__name__}.forward, "
+        elif code.co_name == "apply_backward" and "source" in inside:
+            name = f"{inside['source'].op.__name__}.backward, "
+        if name:
+            break
+        frame = frame.f_back
+    return f"in {name}{line}" if line else "here"

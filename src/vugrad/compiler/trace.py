@@ -1,0 +1,265 @@
+"""From a Python function to an array program: run it once on stand-ins.
+
+``state`` names the objects that the function changes: modules, optimizers, nodes. Their arrays, learning rates and
+counts are replaced by stand-ins while the function runs, and what stands in their places afterwards is what the program
+writes back.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vugrad.compiler import answers as answers
+from vugrad.compiler.arrays import Output, Program, simplify, verify
+from vugrad.compiler.standin import CannotCompileError, Traced
+from vugrad.graph import TensorNode
+from vugrad.nn import Module
+from vugrad.optim import Optimizer
+
+Array = Any
+
+
+@dataclass
+class Slot:
+    """One place in the state that holds an array or a number: how it is called, read and set."""
+
+    name: str
+    get: Callable[[], Any]
+    set: Callable[[Any], None]
+
+    @property
+    def scalar(self) -> bool:
+        """Whether it holds a Python number."""
+        return isinstance(self.get(), int | float)
+
+
+def slots(state: Any) -> list[Slot]:
+    """Every array and every changing number of the listed objects."""
+    found: dict[int, Slot] = {}
+    nodes: dict[int, str] = {}
+
+    def add_node(name: str, node: TensorNode) -> None:
+        if id(node) not in nodes:
+            nodes[id(node)] = name
+            found[id(node)] = Slot(name, lambda: node.value, lambda value: setattr(node, "value", value))
+
+    def add_item(name: str, holder: Any, key: Any) -> None:
+        found[id(holder), key] = Slot(  # type: ignore[index]
+            name, lambda: holder[key], lambda value: holder.__setitem__(key, value)
+        )
+
+    def add_member(path: str, holder: Any, key: Any, value: Any) -> None:
+        if isinstance(value, TensorNode):
+            if value.source is None:
+                add_node(path, value)
+        elif isinstance(value, np.ndarray):
+            add_item(path, holder, key)
+        elif isinstance(value, list | dict) and not isinstance(value, Module):
+            for inner, part in value.items() if isinstance(value, dict) else enumerate(value):
+                add_member(f"{path}.{inner}", value, inner, part)
+
+    for i, part in enumerate(state):
+        label = type(part).__name__.lower() if len(state) > 1 else ""
+        if isinstance(part, Module):
+            for path, module in part.named_modules():
+                for key, value in vars(module).items():
+                    if not key.startswith("_") and not isinstance(value, Module):
+                        add_member(f"{path}.{key}".lstrip("."), vars(module), key, value)
+            for j, node in enumerate(part.parameters()):
+                add_node(node.name or f"parameter {j}", node)
+        elif isinstance(part, Optimizer):
+            part.allocate()
+            for j, node in enumerate(part.params):
+                add_node(node.name or f"params[{j}]", node)
+            add_item(f"{label or 'optimizer'}.lr", vars(part), "lr")
+            for j, (node, entry) in enumerate(zip(part.params, part.state, strict=True)):
+                for key in entry:
+                    add_item(f"{nodes[id(node)]}.{key}", entry, key)
+        elif isinstance(part, TensorNode):
+            add_node(part.name or f"state[{i}]", part)
+        else:
+            raise TypeError(
+                f"state[{i}] is a {type(part).__name__}: list modules, optimizers and TensorNodes, the objects whose "
+                "arrays the function changes"
+            )
+    unique: dict[str, Slot] = {}
+    for slot in found.values():
+        name, n = slot.name, 1
+        while name in unique:
+            n += 1
+            name = f"{slot.name}#{n}"
+        slot.name = name
+        unique[name] = slot
+    return list(unique.values())
+
+
+@dataclass
+class Trace:
+    """What tracing gives: the program, the state's slots, and how its outputs make the function's result."""
+
+    program: Program
+    slots: list[Slot]
+    result: Any = field(default=None)
+
+    def rebuild(self, outputs: Mapping[str, Array]) -> Any:
+        """The function's result, with the program's outputs in their places."""
+        return _rebuilt(self.result, outputs)
+
+
+@dataclass(frozen=True)
+class _Hole:
+    """In a result, where an output goes."""
+
+    name: str
+    node: bool
+
+
+def trace(function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...] = ()) -> Trace:
+    """Run ``function`` once on stand-ins for its array arguments and for the state.
+
+    Raises :class:`CannotCompileError` for what cannot be recorded, and for a parameter that is used but not listed. The state is
+    afterwards as it was before.
+
+    >>> import numpy as np
+    >>> print(trace(lambda x: (2 * x).sum(), (np.ones(3, np.float32),)).program)
+    %0: f32[3] = input(name=argument 0, kind=argument)
+    %1: f32[] = constant(value=2.0)
+    %2: f32[3] = mul(%1, %0)
+    %3: f32[] = sum(%2, axes=(0,))
+    return result=%3
+    """
+    program, places = Program(), slots(state)
+    before = [slot.get() for slot in places]
+    nodes = [node for part in state for node in _nodes_of(part)]
+    gradients = [(node, node._grad, node._owned) for node in nodes]
+    try:
+        for slot, value in zip(places, before, strict=True):
+            slot.set(_stand_in(program, slot.name, "scalar" if slot.scalar else "state", value))
+        stand_ins = [_argument(program, i, x) for i, x in enumerate(arguments)]
+        earlier = {}
+        for node in nodes:  # in place of the gradients that an earlier call may have left
+            node._grad = None
+            if node.requires_grad:
+                node._grad = answers.filled(node.value, 0)
+                earlier[node._grad.number] = node
+        result = function(*stand_ins)
+        holes = _with_holes(result, program, "result")
+        for slot, value in zip(places, before, strict=True):
+            _write_back(program, slot, value)
+        program.outputs = [o for o in program.outputs if o.into is None or o.number != program.inputs()[o.into]]
+        _check_gradients(program, nodes, earlier)
+        _check_constants(program)
+    finally:
+        for slot, value in zip(places, before, strict=True):
+            slot.set(value)
+        for node, gradient, owned in gradients:
+            node._grad, node._owned = gradient, owned
+    short = simplify(program)
+    verify(short)
+    return Trace(short, places, holes)
+
+
+def _nodes_of(part: Any) -> Iterator[TensorNode]:
+    if isinstance(part, Module):
+        yield from part.parameters()
+    elif isinstance(part, Optimizer):
+        yield from part.params
+    else:
+        yield part
+
+
+def _stand_in(program: Program, name: str, kind: str, value: Any) -> Traced:
+    array = np.asarray(value)
+    number = program.add("input", name=name, kind=kind, shape=array.shape, dtype=array.dtype)
+    return Traced(program, number, weak=kind == "scalar")
+
+
+def _argument(program: Program, i: int, x: Any) -> Any:
+    """A stand-in for an array or a node; anything else goes in as it is."""
+    value = x.value if isinstance(x, TensorNode) else x
+    if not isinstance(value, np.ndarray):
+        return x
+    stand_in = _stand_in(program, f"argument {i}", "argument", value)
+    return TensorNode(stand_in, name=x.name, requires_grad=x.requires_grad) if isinstance(x, TensorNode) else stand_in
+
+
+def _with_holes(result: Any, program: Program, name: str) -> Any:
+    """The result's structure, each array in it made an output of the program."""
+    if isinstance(result, list | tuple):
+        parts = [_with_holes(part, program, f"{name}[{i}]") for i, part in enumerate(result)]
+        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+    if isinstance(result, dict):
+        return {key: _with_holes(part, program, f"{name}[{key!r}]") for key, part in result.items()}
+    value = result.value if isinstance(result, TensorNode) else result
+    if isinstance(value, Traced):
+        value.check_unchanged()
+        program.outputs.append(Output(name, value.number))
+        return _Hole(name, isinstance(result, TensorNode))
+    return result
+
+
+def _rebuilt(holes: Any, outputs: Mapping[str, Array]) -> Any:
+    if isinstance(holes, _Hole):
+        value = outputs[holes.name]
+        return TensorNode(value, requires_grad=False) if holes.node else value
+    if isinstance(holes, list | tuple):
+        parts = [_rebuilt(part, outputs) for part in holes]
+        return type(holes)(*parts) if hasattr(holes, "_fields") else type(holes)(parts)
+    if isinstance(holes, dict):
+        return {key: _rebuilt(part, outputs) for key, part in holes.items()}
+    return holes
+
+
+def _write_back(program: Program, slot: Slot, before: Any) -> None:
+    """Make what the function left in a slot an output that goes back there."""
+    after, array = slot.get(), np.asarray(before)
+    if isinstance(after, Traced):
+        after.check_unchanged()
+        if (after.shape, after.dtype) != (array.shape, array.dtype):
+            raise CannotCompileError(
+                f"the function leaves {after.dtype} of shape {after.shape} in {slot.name}, which was {array.dtype} of shape "
+                f"{array.shape}: what a compiled function writes back has the same shape and dtype"
+            )
+        number = after.number
+    elif isinstance(after, np.ndarray | int | float) and not isinstance(before, np.ndarray) and slot.name.endswith(".lr"):
+        raise CannotCompileError(
+            f"the function sets {slot.name} to the number {after}, which would be the same at every call: step the schedule "
+            "outside of it, after each call"
+        )
+    else:
+        number = program.add("constant", value=np.asarray(after, array.dtype))
+    program.outputs.append(Output(slot.name, number, into=slot.name))
+
+
+def _check_gradients(program: Program, nodes: list[TensorNode], earlier: dict[int, TensorNode]) -> None:
+    """Raise if gradients add up from one call to the next."""
+    live = {output.number for output in program.outputs}
+    for number in reversed(range(len(program.instructions))):
+        if number in live:
+            live.update(program[number].operands)
+    for number, node in earlier.items():
+        if number in live and node._grad is not None:
+            raise CannotCompileError(
+                f"the gradient of {node.name or 'a parameter'} is added to that of the call before, which a compiled function "
+                "does not keep: call optimizer.zero_grad() at its beginning or its end"
+            )
+
+
+def _check_constants(program: Program) -> None:
+    """Raise if the array of a parameter was recorded as a constant, which it would then be for ever."""
+    arrays = [x.parameters["value"] for x in program.instructions if x.primitive == "constant"]
+    arrays = [array for array in arrays if array.dtype.kind == "f" and array.size]
+    for node in gc.get_referrers(*arrays) if arrays else ():
+        if isinstance(node, TensorNode) and node.source is None and node.requires_grad:
+            name = repr(node.name) if node.name else f"a node of shape {node.shape}"
+            raise CannotCompileError(
+                f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that has it, "
+                "as in vg.compile(f, state=[model, optimizer]), or give it requires_grad=False to make it a constant"
+            )
+
+
