@@ -9,15 +9,10 @@ code is 0. With ``--quick`` all sizes are tiny, to see that it runs; targets say
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
-import os
-import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from chain import OPS_PER_LINK, SHAPE, numpy_chain, vugrad_chain
@@ -25,31 +20,14 @@ from convnet import lenet_step, matrix_product, useful_flop
 from course import course_step
 from footprint import footprint
 from perceptron import Step, numpy_step, problem, vugrad_step
+from report import Row, arguments, matrix_share, publish
 from startup import import_times
-from timing import Spread, apart, ratio, settle_heap, spread, take_turns, timed
+from timing import apart, ratio, settle_heap, spread, take_turns, timed
 
 import vugrad as vg
 
 #: Microseconds of an np.add of 32x32 on a machine like this one whose cores nobody else uses.
 UNDISTURBED_ADD = 0.85
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table. ``target`` is a bound from above, or from below if ``at_least``."""
-
-    name: str
-    measured: Spread
-    unit: str
-    target: float | None = None
-    at_least: bool = False
-    note: str = ""
-
-    def met(self) -> bool | None:
-        """Whether the median keeps to the target; None without one."""
-        if self.target is None:
-            return None
-        return self.measured.median >= self.target if self.at_least else self.measured.median <= self.target
 
 
 @dataclass(frozen=True)
@@ -136,51 +114,15 @@ def lenet_rows(scale: Scale) -> Iterator[Row]:
     seconds = take_turns({"LeNet": timed(lenet_step(scale.lenet_batch)), "matrices": timed(product)}, scale.rounds)
     name = f"LeNet step, batch {scale.lenet_batch}"
     yield Row(name, spread([1e3 * s for s in seconds["LeNet"]]), "ms")
-    share = ratio(seconds["matrices"], seconds["LeNet"])
-    percent = 100 * useful_flop(scale.lenet_batch) / flop
-    rate = flop / spread(seconds["matrices"]).median / 1e9
-    share = Spread(percent * share.low, percent * share.median, percent * share.high)
-    yield Row(f"{name}: share of the matrix rate", share, "%", note=f"sgemm {scale.matrix}: {rate:.0f} GFLOP/s")
-
-
-def table(rows: list[Row], judged: bool) -> str:
-    """The rows as text, the columns aligned."""
-    cells = [("", "measured", "quartiles", "target", "", "")]
-    for row in rows:
-        m = row.measured
-        target = "" if row.target is None else f"{'>=' if row.at_least else '<='} {row.target:g} {row.unit}"
-        verdict = {None: "", True: "met", False: "MISSED"}[row.met() if judged else None]
-        quartiles = f"{m.low:.2f} - {m.high:.2f}"
-        cells.append((row.name, f"{m.median:.2f} {row.unit}", quartiles, target, verdict, row.note))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
-    return "\n".join(line.rstrip() for line in lines)
+    yield matrix_share(name, (seconds["LeNet"], useful_flop(scale.lenet_batch)), (seconds["matrices"], flop))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure eager vugrad against its targets.")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds, to see that it runs")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
-    options = parser.parse_args()
+    options = arguments("Measure eager vugrad against its targets.").parse_args()
     scale = QUICK if options.quick else FULL
     settle_heap()
     rows = [*perceptron_rows(scale), *chain_rows(scale), import_row(scale), *memory_rows(scale), *lenet_rows(scale)]
-    machine = {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "vugrad": vg.__version__,
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-    }
-    print(", ".join(f"{key} {value}" for key, value in machine.items()) + (", quick" if options.quick else ""))
-    print(table(rows, judged=not options.quick))
-    if options.json:
-        record = {
-            "machine": machine,
-            "quick": options.quick,
-            "rows": [asdict(row) | {"met": None if options.quick else row.met()} for row in rows],
-        }
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    publish(rows, options)
 
 
 if __name__ == "__main__":

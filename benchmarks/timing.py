@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,8 +63,31 @@ def timed(contestant: Contestant, calls: int = 1) -> Clock:
     return clock
 
 
+class Apart(NamedTuple):
+    """The near end of a process in which a contestant lives; a clock like any other."""
+
+    connection: Connection
+
+    def __call__(self) -> float:
+        """Let the contestant have its turn."""
+        time.sleep(0.2)  # meanwhile the matrix product's threads of the contestant before stop spinning
+        return float(self._ask("seconds"))
+
+    def result(self) -> Any:
+        """What the contestant returns when it is called once."""
+        return self._ask("result")
+
+    def peak_memory(self) -> int:
+        """The most memory the whole process ever had, in the unit of this system's ``ru_maxrss``."""
+        return int(self._ask("peak memory"))
+
+    def _ask(self, question: str) -> Any:
+        self.connection.send(question)
+        return self.connection.recv()
+
+
 @contextlib.contextmanager
-def apart(factory: Callable[[], Contestant], calls: int) -> Iterator[Clock]:
+def apart(factory: Callable[[], Contestant], calls: int) -> Iterator[Apart]:
     """As :func:`timed`, for a contestant that is made, and lives, in a process of its own.
 
     There it has the heap to itself, as in a user's program. In one process what a contestant holds and frees
@@ -73,24 +98,41 @@ def apart(factory: Callable[[], Contestant], calls: int) -> Iterator[Clock]:
     process = context.Process(target=_serve, args=(factory, calls, there))
     process.start()
     there.close()
-
-    def clock() -> float:
-        time.sleep(0.2)  # meanwhile the matrix product's threads of the contestant before stop spinning
-        here.send("your turn")
-        return float(here.recv())
-
     try:
-        yield clock
+        yield Apart(here)
     finally:
         here.close()
         process.join()
 
 
+@contextlib.contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Environment variables for the processes that are started within."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def _serve(factory: Callable[[], Contestant], calls: int, there: Connection) -> None:
-    clock = timed(factory(), calls)
+    contestant = factory()
+    answers: dict[str, Callable[[], object]] = {
+        "seconds": timed(contestant, calls),
+        "result": contestant,
+        "peak memory": _peak_memory,
+    }
     with contextlib.suppress(EOFError):  # the other end was closed: no more turns
-        while there.recv():
-            there.send(clock())
+        while True:
+            there.send(answers[there.recv()]())
+
+
+def _peak_memory() -> int:
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def settle_heap() -> None:

@@ -75,7 +75,7 @@ def _place(
     if shorter is None and operands and x.size <= FOLDED and all(y.primitive == "constant" for y in xs):
         with np.errstate(all="ignore"):
             value = apply(x, [y.parameters["value"] for y in xs])
-        shorter = ("constant", (), {"value": np.ascontiguousarray(np.asarray(value, x.dtype).reshape(x.shape))})
+        shorter = ("constant", (), {"value": np.ascontiguousarray(value, x.dtype).reshape(x.shape)})
     if shorter is not None:
         program.instructions.pop()
         number = shorter if isinstance(shorter, int) else _place(program, seen, *shorter)

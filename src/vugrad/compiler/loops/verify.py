@@ -1,0 +1,178 @@
+"""The loops' verifier: it proves that no kernel reads or writes outside of a buffer, before any code is made.
+
+Every loop bound and condition on the way to an access is a fact, an index that is at least 0 there. An index is proved
+to be small enough by its atoms' ranges alone, or after facts were added to it that cancel some of its terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vugrad.compiler.loops.index import Div, Index, Indirect, Mod, Var, of
+from vugrad.compiler.loops.program import (
+    BlockLoop,
+    Buffer,
+    Condition,
+    Define,
+    Expression,
+    Guard,
+    Kernel,
+    Load,
+    Loop,
+    LoopProgram,
+    Read,
+    Statement,
+    Store,
+    Update,
+)
+
+Facts = tuple[Index, ...]
+
+
+def verify(program: LoopProgram) -> None:
+    """Raise ``ValueError`` that names the kernel and the access for a program that could touch what is not its own.
+
+    Also wrong: a variable that no loop around gives a value, a local that is read before it is defined, and a vector
+    that is stored in one place for all lanes.
+    """
+    for stage in program.stages:
+        for part in stage.parts:
+            known = {stage.thread}
+            facts: Facts = ()
+            if isinstance(part, BlockLoop):
+                known.add(part.var)
+                facts = loop_facts(part.var, part.lower, part.upper)
+            for kernel in part.kernels if isinstance(part, BlockLoop) else [part]:
+                _Checker(kernel, program.buffers).body(kernel.body, known, facts, None, set())
+
+
+def loop_facts(var: Var, lower: Sequence[Index], upper: Sequence[Index]) -> Facts:
+    """What holds of a loop's variable inside it."""
+    return (*(of(var) - low for low in lower), *(high - 1 - of(var) for high in upper))
+
+
+def at_most(index: Index, limit: int, facts: Facts) -> bool:
+    """Whether an index is surely no larger than a number where the facts hold.
+
+    >>> h, i = Var("h", 12), Var("i", 5)
+    >>> at_most(of(h) - of(i), 7, ()), at_most(of(h) - of(i), 7, (of(i) - of(h) + 7,))
+    (False, True)
+    """
+    return index.range()[1] <= limit or upper(index, facts) <= limit
+
+
+def upper(index: Index, facts: Facts, depth: int = 4) -> int:
+    """The least upper bound of an index that can be found where the facts hold."""
+    best = index.constant
+    for atom, c in index.terms.items():
+        low, high = Index({atom: 1}).range()
+        if facts and isinstance(atom, Div | Mod):
+            bottom, top = -upper(-atom.index, facts, depth - 1), upper(atom.index, facts, depth - 1)
+            if isinstance(atom, Div):
+                low, high = max(low, bottom // atom.k), min(high, top // atom.k)
+            elif bottom >= 0:
+                high = min(high, top)
+        best += max(c * low, c * high)
+    if depth > 0:
+        for fact in facts:
+            for atom, c in index.terms.items():
+                d = fact.terms.get(atom, 0)
+                if c * d < 0 and c % d == 0:
+                    best = min(best, upper(index + fact * (-c // d), facts, depth - 1))
+    return best
+
+
+class _Checker:
+    def __init__(self, kernel: Kernel, buffers: list[Buffer]) -> None:
+        self.kernel, self.buffers = kernel, set(buffers)
+
+    def fail(self, what: str) -> ValueError:
+        return ValueError(f"kernel {self.kernel.name!r}: {what}")
+
+    def body(self, body: list[Statement], known: set[Var], facts: Facts, lane: Var | None, locals_: set[str]) -> None:
+        """Check statements under what is known on the way to them."""
+        for x in body:
+            match x:
+                case Loop():
+                    for index in (*x.lower, *x.upper):
+                        self.index(index, known, facts, locals_)
+                    if x.kind == "lanes" and lane is not None:
+                        raise self.fail("lanes within lanes")
+                    inner = x.var if x.kind == "lanes" else lane
+                    more = (*facts, *loop_facts(x.var, x.lower, x.upper))
+                    self.body(x.body, known | {x.var}, more, inner, locals_)
+                case Define() | Update():
+                    if isinstance(x, Update) and x.local not in locals_:
+                        raise self.fail(f"{x.local} is updated before it is defined")
+                    self.expression(x.value, known, facts, locals_)
+                    locals_.add(x.local)
+                case Store():
+                    within = (*facts, *self.conditions(x.conditions, known, facts, locals_))
+                    self.expression(x.value, known, within, locals_)
+                    self.access(x.buffer, x.index, known, within, locals_)
+                    if lane is not None and x.value.dtype != x.buffer.dtype:
+                        raise self.fail(f"{x.value.dtype} is stored in {x.buffer}")
+                    if lane is not None and lane.extent > 1 and lane not in x.index.variables() and _varies(x.value, lane):
+                        raise self.fail(f"different lanes are stored at one place, {x.buffer.name}[{x.index}]")
+
+    def conditions(
+        self, conditions: tuple[Condition, ...], known: set[Var], facts: Facts, locals_: set[str]
+    ) -> list[Index]:
+        """The facts that conditions add, checked themselves."""
+        for condition in conditions:
+            self.index(condition.index, known, facts, locals_)
+        return [f for c in conditions for f in ((c.index, -c.index) if c.zero else (c.index,))]
+
+    def expression(self, x: Expression, known: set[Var], facts: Facts, locals_: set[str]) -> None:
+        """Check all that an expression reads."""
+        if isinstance(x, Guard):
+            then = self.conditions(x.conditions, known, facts, locals_)
+            self.expression(x.then, known, (*facts, *then), locals_)
+            fails = [-c.index - 1 for c in x.conditions if len(x.conditions) == 1 and not c.zero]
+            self.expression(x.otherwise, known, (*facts, *fails), locals_)
+            return
+        if isinstance(x, Load):
+            self.access(x.buffer, x.index, known, facts, locals_)
+            return
+        if isinstance(x, Read) and x.local not in locals_:
+            raise self.fail(f"{x.local} is read before it is defined")
+        for index in x.indices():
+            self.index(index, known, facts, locals_)
+        for part in x.parts():
+            self.expression(part, known, facts, locals_)
+
+    def index(self, index: Index, known: set[Var], facts: Facts, locals_: set[str]) -> None:
+        """Check an index's variables, and what its positions are read from."""
+        for atom in index.terms:
+            if isinstance(atom, Var):
+                if atom not in known:
+                    raise self.fail(f"{atom.name} has no value in {index}")
+            elif isinstance(atom, Indirect):
+                self.expression(atom.at, known, facts, locals_)
+            else:
+                self.index(atom.index, known, facts, locals_)
+
+    def access(self, buffer: Buffer, index: Index, known: set[Var], facts: Facts, locals_: set[str]) -> None:
+        """Prove that an access is inside its buffer."""
+        if buffer not in self.buffers:
+            raise self.fail(f"{buffer.name} is no buffer of the program")
+        self.index(index, known, facts, locals_)
+        size = buffer.size
+        for atom, c in index.terms.items():
+            if isinstance(atom, Indirect) and atom.extent is None:  # a row of an argument, which the plan checks
+                if c != buffer.row or buffer.role != "argument":
+                    raise self.fail(f"{buffer.name}[{index}] picks rows of {buffer.row} by steps of {c}")
+                index, size = index - Index({atom: c}), buffer.row
+                break
+        if not (at_most(index, size - 1, facts) and at_most(-index, 0, facts)):
+            low, high = index.range()
+            raise self.fail(f"{buffer.name}[{index}] may be anywhere from {low} to {high}, of {size} elements")
+
+
+def _varies(x: Expression, lane: Var) -> bool:
+    """Whether an expression may differ from lane to lane: locals may, what is reduced over the lanes does not."""
+    if type(x).__name__ == "AcrossLanes":
+        return False
+    if isinstance(x, Read):
+        return not x.local.startswith("v")  # what is defined from a reduction over lanes is one number
+    return any(lane in i.variables() for i in x.indices()) or any(_varies(part, lane) for part in x.parts())

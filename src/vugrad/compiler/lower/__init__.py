@@ -1,0 +1,239 @@
+"""From an array program to loops: fusion, layout, and the order of what runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vugrad.compiler.arrays import Output, Program
+from vugrad.compiler.loops.index import Index, Var, of
+from vugrad.compiler.loops.program import BlockLoop, Buffer, Constant, Kernel, Loop, LoopProgram, Stage, Store
+from vugrad.compiler.lower.batch import batch_axes
+from vugrad.compiler.lower.groups import Fusion, Group
+from vugrad.compiler.lower.kernels import Builder, Machine
+from vugrad.compiler.lower.memory import Layout, Stored
+from vugrad.compiler.lower.stages import Step, steps
+
+__all__ = ["Lowered", "Machine", "lower"]
+
+#: A contraction with a constant operand of more bytes reads it once for the whole batch, not once for each block.
+HEAVY = 1 << 19
+#: Fewer instances than this do not fill the lanes.
+FEW = 4
+
+
+@dataclass
+class Lowered:
+    """The loops, and which buffer belongs to which input and output of the array program."""
+
+    loops: LoopProgram
+    inputs: dict[str, Buffer] = field(default_factory=dict)
+    outputs: dict[str, Buffer] = field(default_factory=dict)
+    order: Buffer | None = None
+    batch: int = 0
+
+
+def lower(program: Program, machine: Machine) -> Lowered:
+    """Choose kernels, layouts and order for a verified array program."""
+    program = Program(list(program.instructions), list(program.outputs))
+    arguments = [x for x in program.instructions if x.primitive == "input" and x.parameters["kind"] == "argument"]
+    n = next((x.shape[0] for x in arguments if x.shape), 0)
+    lanes = _lanes(n, machine, any(x.dtype.itemsize == 8 and x.dtype.kind == "f" for x in program.instructions))
+    blocked = n >= FEW and lanes > 1
+    fusion, last = _fused(program, n, blocked)
+    return _Lowering(program, fusion, machine, n, lanes if blocked else 1).run()
+
+
+def _lanes(n: int, machine: Machine, double: bool) -> int:
+    """The instances in a block: two vectors of them where that leaves each thread a block."""
+    width = machine.vector_bytes // (8 if double else 4)
+    lanes = 2 * width
+    while lanes > FEW and (-(-n // lanes) < machine.threads or -(-n // lanes) * lanes > 1.34 * n):
+        lanes //= 2
+    return lanes
+
+
+def _fused(program: Program, n: int, blocked: bool) -> tuple[Fusion, frozenset[int]]:
+    """Groups in which no state is overwritten before all that need its old value have read it."""
+    for i, output in enumerate(program.outputs):  # what leaves is computed by some kernel
+        if program[output.number].family == "source":
+            copy = program.add("reshape", output.number, shape=program[output.number].shape)
+            program.outputs[i] = Output(output.name, copy, output.into)
+    last: frozenset[int] = frozenset()
+    first = Fusion(program, batch_axes(program, n), blocked)
+    for i, output in enumerate(program.outputs):  # a partial sum is whole only when another kernel has read it
+        if first.home[output.number].kind == "partial":
+            copy = program.add("reshape", output.number, shape=program[output.number].shape)
+            program.outputs[i] = Output(output.name, copy, output.into)
+    while True:
+        fusion = Fusion(program, batch_axes(program, n), blocked, last)
+        late = _overwritten(program, fusion)
+        if not late:
+            return fusion, last
+        for i in late:  # a copy is made, and written back when all else is done
+            output = program.outputs[i]
+            copy = program.add("reshape", output.number, shape=program[output.number].shape)
+            program.outputs[i] = Output(output.name, copy, output.into)
+            last |= {copy}
+
+
+def _overwritten(program: Program, fusion: Fusion) -> list[int]:
+    """The outputs, by position, that would overwrite what others still need."""
+    late = []
+    inputs = program.inputs()
+    for i, output in enumerate(program.outputs):
+        if output.into is None or output.number in fusion.last:
+            continue
+        state, writer = inputs[output.into], fusion.home[output.number]
+        readers = [g for g in fusion.groups if state in g.sources and g is not writer]
+        if not _reads_in_place(program, fusion, writer, state) or not all(fusion.order(r, writer) for r in readers):
+            late.append(i)
+    return late
+
+
+def _reads_in_place(program: Program, fusion: Fusion, group: Group, state: int) -> bool:
+    """Whether a kernel reads each element of a state only where it computes the same element."""
+    if state not in group.sources:
+        return True
+    for number in group.members:
+        place = tuple(of(Var(f"p{i}", n)) if n != 1 else Index() for i, n in enumerate(program[number].shape))
+        reads, variables = fusion.reads(number, place)
+        places = [at for i, at in reads if i == state]
+        if places and (variables or set(places) != {place}):
+            return False
+    return True
+
+
+class _Lowering:
+    """The work of :func:`lower`, once the groups are known."""
+
+    def __init__(self, program: Program, fusion: Fusion, machine: Machine, n: int, lanes: int) -> None:
+        self.program, self.fusion, self.machine, self.n, self.lanes = program, fusion, machine, n, lanes
+        self.thread = Var("t", machine.threads)
+        self.buffers: list[Buffer] = []
+        self.inputs: dict[int, Buffer] = {}
+        self.stored: dict[int, list[Stored]] = {}
+        self.stores: dict[int, list[Stored]] = {}
+        self.result = Lowered(LoopProgram([], [], machine.threads, lanes), batch=n)
+
+    def run(self) -> Lowered:
+        """Place everything in memory, then make the kernels."""
+        self._sources()
+        by_blocks = {g for g in self.fusion.groups if self._by_blocks(g)}
+        order = steps(self.fusion, by_blocks)
+        self._places(order)
+        builder = Builder(
+            self.program, self.fusion, self.stored, self.inputs, self.result.order, self.lanes, self.machine, self.thread
+        )
+        self.result.loops.stages = [self._stage(step, builder) for step in order]
+        self.result.loops.buffers = self.buffers
+        return self.result
+
+    def _buffer(self, name: str, number: int, size: int, role: str) -> Buffer:
+        buffer = Buffer(name, self.program[number].dtype, size, role)
+        self.buffers.append(buffer)
+        return buffer
+
+    def _sources(self) -> None:
+        """Buffers for what comes from outside."""
+        for number, x in enumerate(self.program.instructions):
+            if x.primitive == "input":
+                buffer = self._buffer(x.parameters["name"], number, x.size, x.parameters["kind"])
+                if number in self.fusion.stored:
+                    buffer.row = math.prod(x.shape[1:])
+                self.inputs[number] = self.result.inputs[buffer.name] = buffer
+            elif x.primitive == "constant" and x.size != 1:
+                self.inputs[number] = self._buffer(f"constant {number}", number, x.size, "constant")
+                self.inputs[number].value = x.parameters["value"]
+        if any(g.kind == "fetch" for g in self.fusion.groups):
+            self.result.order = Buffer("order", np.dtype(np.int64), self.n, "order")
+            self.buffers.append(self.result.order)
+
+    def _by_blocks(self, group: Group) -> bool:
+        """Whether a group's kernel runs block by block of the batch."""
+        if group.kind == "fetch":
+            return group.batch is not None
+        if group.kind == "partial":
+            return True
+        if group.kind != "blocked":
+            return False
+        if self.program[group.root].primitive != "contract":
+            return True
+        weights = [self.program[i] for i in group.sources if self.fusion.batch[i] is None]
+        return not any(w.size * w.dtype.itemsize > HEAVY for w in weights)
+
+    def _places(self, order: list[Step]) -> None:
+        """Where each stored result lies."""
+        step_of = {g: i for i, step in enumerate(order) for g in (*step.blocked, *step.others)}
+        inside = {g for step in order for g in step.blocked}
+        readers: dict[int, list[Group]] = {}
+        for group in self.fusion.groups:
+            for i in group.sources - set(group.members):
+                readers.setdefault(i, []).append(group)
+        for number, group in self.fusion.home.items():
+            x = self.program[number]
+            mine = readers.get(number, [])
+            targets: list[Stored] = []
+            written = [output for output in self.program.outputs if output.number == number]
+            states = [o for o in written if o.into is not None]
+            if group.kind == "partial":
+                layout = Layout(x.shape)
+                buffer = self._buffer(f"v{number}", number, layout.size * self.machine.threads, "temporary")
+                self.stored[number] = targets = [Stored(buffer, layout, self.machine.threads)]
+            elif mine and states:
+                pass
+            elif mine or group.kind == "fetch":
+                axis = self.fusion.batch[number] if self.fusion.is_blocked(number) else None
+                layout = Layout(x.shape, axis, self.lanes)
+                local = group in inside and all(r in inside and step_of[r] == step_of[group] for r in mine)
+                scratch = axis is not None and local
+                size = layout.block if scratch else layout.size
+                buffer = self._buffer(f"v{number}", number, size, "scratch" if scratch else "temporary")
+                targets = [Stored(buffer, layout)]
+                if group.kind == "fetch" and any(self._wants_rows(r, number) for r in mine):
+                    rows = self._buffer(f"v{number}r", number, x.size, "temporary")
+                    targets.append(Stored(rows, Layout(x.shape)))
+                self.stored[number] = list(targets)
+            for output in written:
+                layout = Layout(x.shape)
+                if output.into is not None:
+                    buffer = self.result.inputs[output.into]
+                    if states[0] is output and mine and group.kind != "partial":
+                        self.stored[number] = [Stored(buffer, layout)]
+                else:
+                    buffer = self._buffer(output.name, number, x.size, "output")
+                    self.result.outputs[output.name] = buffer
+                targets = [*targets, Stored(buffer, layout)]
+            self.stores[number] = targets
+
+    def _wants_rows(self, reader: Group, number: int) -> bool:
+        """Whether a kernel sums over the batch and would like the instances' own axes in its lanes."""
+        x = self.program[reader.root]
+        return reader.kind == "plain" and reader.batch is not None and x.primitive == "contract"
+
+    def _stage(self, step: Step, builder: Builder) -> Stage:
+        stage = Stage(self.thread, [])
+        for group in step.blocked:
+            for target in self.stores[group.root] if group.kind == "partial" else ():
+                z = builder.fresh("z", target.layout.size)
+                at = of(self.thread) * target.layout.size + of(z)
+                zero = Constant(0, target.buffer.dtype)
+                stage.parts.append(Kernel("zero", [Loop(z, [Store(target.buffer, at, zero)])], []))
+        if step.blocked:
+            count = -(-self.n // self.lanes)
+            block, chunk = builder.fresh("block", count), -(-count // self.machine.threads)
+            first = of(self.thread) * chunk
+            kernels: list[Kernel] = []
+            for group in step.blocked:
+                stores = {i: self.stores[i] for i in group.members}
+                if group.kind == "fetch" and len(stores[group.root]) > 1:
+                    rows = {group.root: stores[group.root][1:]}
+                    stage.parts.append(builder.kernel(group, None, rows))
+                    stores = {group.root: stores[group.root][:1]}
+                kernels.append(builder.kernel(group, block, stores))
+            stage.parts.append(BlockLoop(block, kernels, (first,), (first + chunk,)))
+        for group in step.others:
+            stage.parts.append(builder.kernel(group, None, {i: self.stores[i] for i in group.members}))
+        return stage

@@ -1,0 +1,64 @@
+"""Which axis of each result counts the instances of the batch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vugrad.compiler.arrays import Instruction, Program
+
+
+def batch_axes(program: Program, n: int) -> list[int | None]:
+    """For every result its batch axis, or ``None``: followed from the first axis, of extent n, of the arguments."""
+    axes: list[int | None] = []
+    for x in program.instructions:
+        axes.append(_axis(x, [program[i] for i in x.operands], [axes[i] for i in x.operands], n))
+    return axes
+
+
+def _axis(x: Instruction, xs: list[Instruction], axes: list[int | None], n: int) -> int | None:
+    p = x.parameters
+    if x.primitive == "input":
+        return 0 if p["kind"] == "argument" and x.shape[:1] == (n,) else None
+    if x.family == "element-wise":
+        found = {a + len(x.shape) - len(y.shape) for y, a in zip(xs, axes, strict=True) if a is not None}
+        return found.pop() if len(found) == 1 else None
+    if x.primitive == "concatenate":
+        found = set(axes)
+        return axes[0] if len(found) == 1 and axes[0] != p["axis"] else None
+    if x.primitive == "contract":
+        terms, _, output = p["subscripts"].partition("->")
+        letters = {term[a] for term, a in zip(terms.split(","), axes, strict=True) if a is not None}
+        return output.index(letters.pop()) if len(letters) == 1 and letters <= set(output) else None
+    if x.primitive == "gather":
+        places = np.broadcast_shapes(*(y.shape for y in xs[1:]))
+        if axes[0] is not None and axes[0] not in p["axes"]:
+            return len(places) + sum(a not in p["axes"] for a in range(axes[0]))
+        found = {a + len(places) - len(y.shape) for y, a in zip(xs[1:], axes[1:], strict=True) if a is not None}
+        return found.pop() if len(found) == 1 and axes[0] is None else None
+    axis = axes[0] if axes else None
+    if axis is None:
+        return None
+    match x.primitive:
+        case "reshape":
+            before = math.prod(xs[0].shape[:axis])
+            for b, extent in enumerate(x.shape):
+                if extent == n and math.prod(x.shape[:b]) == before:
+                    return b
+            return None
+        case "transpose":
+            return int(p["axes"].index(axis))
+        case "broadcast":
+            return axis + len(x.shape) - len(xs[0].shape)
+        case "slice":
+            return axis if x.shape[axis] == n and p["steps"][axis] == 1 else None
+        case "pad":
+            return axis if p["widths"][axis] == (0, 0, 0) else None
+        case "window":
+            return axis if axis < len(xs[0].shape) - 2 else None
+        case "fold":
+            return axis if axis < len(xs[0].shape) - 4 else None
+    if x.family == "reduction":
+        return None if axis in p["axes"] else axis - sum(a < axis for a in p["axes"])
+    return None

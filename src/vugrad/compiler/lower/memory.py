@@ -1,0 +1,74 @@
+"""How results lie in memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from vugrad.compiler.loops.index import Index, linear
+from vugrad.compiler.loops.program import Buffer, Call, Expression, Load
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """In which order the elements of an array of some shape lie.
+
+    In row-major order; or, with a batch axis, in blocks of ``lanes`` instances: block after block, within a block the
+    other axes in row-major order, and innermost the instances. The last block is whole even if the batch is not.
+    """
+
+    shape: Shape
+    axis: int | None = None
+    lanes: int = 1
+
+    def offset(self, place: tuple[Index, ...]) -> Index:
+        """The position of the element at ``place``."""
+        if self.axis is None:
+            return linear(place, self.shape)
+        n = place[self.axis]
+        return (n // self.lanes) * self.block + self.within(place)
+
+    def within(self, place: tuple[Index, ...]) -> Index:
+        """The position in its block."""
+        assert self.axis is not None
+        others = [i for a, i in enumerate(place) if a != self.axis]
+        extents = [n for a, n in enumerate(self.shape) if a != self.axis]
+        return linear(others, extents) * self.lanes + place[self.axis] % self.lanes
+
+    @property
+    def block(self) -> int:
+        """The elements of a block."""
+        return math.prod(n for a, n in enumerate(self.shape) if a != self.axis) * self.lanes
+
+    @property
+    def size(self) -> int:
+        """The elements of the whole array, those of a last block that is not full included."""
+        if self.axis is None:
+            return math.prod(self.shape)
+        return -(-self.shape[self.axis] // self.lanes) * self.block
+
+
+@dataclass(eq=False)
+class Stored:
+    """A result in a buffer. ``copies`` are partial sums, one for each thread, that make the result together.
+
+    A scratch buffer holds one block of the batch, and each thread has one of its own.
+    """
+
+    buffer: Buffer
+    layout: Layout
+    copies: int = 1
+
+    def offset(self, place: tuple[Index, ...]) -> Index:
+        """Where in the buffer the element at ``place`` is."""
+        return self.layout.within(place) if self.buffer.role == "scratch" else self.layout.offset(place)
+
+    def load(self, place: tuple[Index, ...]) -> Expression:
+        """The element at a place."""
+        at = self.offset(place)
+        result: Expression = Load(self.buffer, at)
+        for copy in range(1, self.copies):
+            result = Call("add", (result, Load(self.buffer, at + copy * self.layout.size)), self.buffer.dtype)
+        return result

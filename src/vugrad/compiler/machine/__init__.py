@@ -1,0 +1,1 @@
+"""The machine: LLVM, compiled code on disk, and threads."""
