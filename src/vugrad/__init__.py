@@ -53,13 +53,16 @@ from vugrad.random import (
 )
 
 if TYPE_CHECKING:
-    from vugrad import data as data, train as train
+    from vugrad import compiler as compiler, data as data, train as train
+    from vugrad.compiler import compile as compile, get_threads as get_threads, set_threads as set_threads
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Load the folders that bring more of the standard library with them when they are first asked for."""
-    if name in ("data", "train"):
+    if name in ("compiler", "data", "train"):
         return importlib.import_module(f"vugrad.{name}")
+    if name in ("compile", "get_threads", "set_threads"):
+        return getattr(importlib.import_module("vugrad.compiler"), name)
     raise AttributeError(f"module 'vugrad' has no attribute {name!r}")

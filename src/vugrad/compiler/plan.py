@@ -1,8 +1,265 @@
-"""A plan."""
+"""A plan: one program, compiled for one signature of shapes and dtypes, with the memory that it needs."""
+
 from __future__ import annotations
+
 import ctypes
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
-from vugrad.compiler.lower import lower, Machine
+
+from vugrad.compiler.arena import arrange
+from vugrad.compiler.arrays import Program
+from vugrad.compiler.driver import Control, driver
 from vugrad.compiler.emit import emit
-from vugrad.compiler.machine import llvm as L
-from vugrad.compiler.trace import trace
+from vugrad.compiler.loops.program import Buffer
+from vugrad.compiler.loops.verify import verify
+from vugrad.compiler.lower import Lowered, Machine, lower
+from vugrad.compiler.machine import cache, llvm, threads
+from vugrad.compiler.trace import Trace
+
+Array = Any
+#: How often, in seconds, Python looks at how far an epoch is, and for Ctrl-C.
+LOOK = 0.05
+
+
+class Plan:
+    """A compiled program, and the arrays that it works on.
+
+    Args:
+        trace: the program and the state that it changes.
+        finite: stop before the state is changed where the first result is not finite.
+
+    Raises ``MemoryError``, with the size, if the machine has not so much memory.
+    """
+
+    def __init__(self, trace: Trace, finite: bool = False) -> None:
+        self.trace, self.threads = trace, threads.get_threads()
+        target = llvm.host()
+        machine = Machine(target.vector_bytes, target.registers, self.threads)
+        check = trace.program.outputs[0].name if finite else None
+        self.lowered: Lowered = lower(trace.program, machine, check)
+        verify(self.lowered.loops)
+        self.arena = arrange(self.lowered.loops)
+        _check_memory(self.arena.size)
+        given = [b for b in self.lowered.loops.buffers if b.role not in ("temporary", "scratch")]
+        self.slots = {buffer: i + 2 for i, buffer in enumerate(given)}  # 0 is the plan's own memory, 1 the counters
+        self._check = None if check is None else self._stage_of(self.lowered.outputs[check])
+        self._code = llvm.Code(self._compiled(target), target)
+        self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(self._code.address("run"))
+        self._memory = _aligned(self.arena.size)
+        self._numbers: dict[str, Array] = {}  # of the state, those that are Python numbers
+        self._lock = threading.Lock()
+
+    # --- compiling
+
+    def text(self, profile: bool = False) -> str:
+        """The program as LLVM's text; with ``profile``, kernels count their cycles."""
+        kernels = emit(self.lowered.loops, self.arena.offsets, self.slots, self.arena.scratch, profile)
+        stages = len(self.lowered.loops.stages)
+        return f"{kernels}\n{driver(stages, self.threads, len(self.slots) + 2, self._check)}"
+
+    def _compiled(self, target: llvm.Target) -> bytes:
+        key = hashlib.sha256(
+            f"{target.key} {self.threads} {self._check is not None} {_version()} {fingerprint(self.trace.program)}".encode()
+        ).hexdigest()
+        code = cache.get(key)
+        if code is None:
+            code = llvm.compile_text(self.text(), target)
+            cache.put(key, code)
+        return code
+
+    def _stage_of(self, buffer: Buffer) -> tuple[Buffer, int, int]:
+        """The buffer, its slot, and the stage that fills it."""
+        for number, stage in enumerate(self.lowered.loops.stages):
+            for kernel in stage.kernels():
+                if buffer in kernel.stores():
+                    return buffer, self.slots[buffer], number
+        raise AssertionError(f"nothing fills {buffer}")
+
+    # --- running
+
+    def run(self, *arguments: Any) -> Any:
+        """One call of the function: the state is updated in place, the result is returned.
+
+        The arrays must have the shapes and dtypes that the plan was made for.
+        """
+        arrays = [_value(x) for x in arguments]
+        rows = self.lowered.batch
+        outputs, stopped = self._launch(arrays, np.arange(rows), 1, 0, {}, None)
+        return self.trace.rebuild({name: array[0] for name, array in outputs.items()})
+
+    def run_epoch(
+        self, arrays: list[Array], order: Array, numbers: dict[str, Array], progress: Callable[[int, dict[str, Array]], None] | None
+    ) -> tuple[dict[str, Array], int]:
+        """Many steps in one native call: the batches are the rows of ``arrays`` named by ``order``, one after the other.
+
+        Args:
+            arrays: for each argument an array of any number of rows; those without rows are the same at every step.
+            order: positions of rows, as many as the steps need.
+            numbers: of the state's numbers those that change from step to step by themselves, one for each step.
+            progress: called now and then with the number of steps done and the outputs so far.
+
+        Returns the outputs of all steps and how many were done. ``KeyboardInterrupt`` ends the run after a step.
+        """
+        steps = len(order) // max(self.lowered.batch, 1)
+        return self._launch(arrays, order, steps, self.lowered.batch, numbers, progress)
+
+    def _launch(
+        self,
+        arguments: list[Array],
+        order: Array,
+        steps: int,
+        stride: int,
+        numbers: dict[str, Array],
+        progress: Callable[[int, dict[str, Array]], None] | None,
+    ) -> tuple[dict[str, Array], int]:
+        with self._lock:
+            places = {buffer: np.asarray(buffer.value) for buffer in self.slots if buffer.role == "constant"}
+            strides = np.zeros(len(self.slots) + 2, np.int64)
+            outputs = {}
+            for i, x in enumerate(arguments):
+                if f"argument {i}" in self.lowered.inputs:
+                    places[self.lowered.inputs[f"argument {i}"]] = np.ascontiguousarray(x)
+            self._bind_state(places, numbers, strides)
+            for name, buffer in self.lowered.outputs.items():
+                outputs[name] = places[buffer] = np.zeros((steps, *self._shape(name)), buffer.dtype)
+                strides[self.slots[buffer]] = buffer.nbytes
+            if self.lowered.order is not None:
+                places[self.lowered.order] = np.ascontiguousarray(order, np.int64)
+                strides[self.slots[self.lowered.order]] = 8 * stride
+            table = np.zeros((self.threads, len(self.slots) + 2), np.uint64)
+            table[:, 0] = self._memory.ctypes.data
+            for buffer, slot in self.slots.items():
+                table[:, slot] = places[buffer].ctypes.data
+            control = _aligned(8 * Control.SIZE).view(np.int64)
+            control[:] = 0
+            control[Control.STEPS] = steps
+            self._go(table, strides, control, outputs, progress, wait=stride == 0)
+            self._unbind_numbers(numbers)
+            return outputs, int(control[Control.DONE])
+
+    def _go(
+        self,
+        table: Array,
+        strides: Array,
+        control: Array,
+        outputs: dict[str, Array],
+        progress: Callable[[int, dict[str, Array]], None] | None,
+        wait: bool,
+    ) -> None:
+        """Call the native function on every thread; the caller's own is one of them if it has nothing else to do."""
+        addresses = (table.ctypes.data, strides.ctypes.data, control.ctypes.data)
+
+        def job(i: int) -> None:
+            self._run(*addresses, i)
+
+        if wait and self.threads == 1:
+            return job(0)
+        team = threads.hire(self.threads)
+        interrupted = False
+        try:
+            team.begin(job, first=1 if wait else 0)
+            if wait:
+                job(0)
+            while True:
+                try:
+                    if team.wait(None if wait or interrupted else LOOK):
+                        break
+                    if progress is not None and not interrupted:
+                        progress(int(control[Control.DONE]), outputs)
+                except BaseException as error:  # whatever it is, the threads must be done before the arrays go
+                    control[Control.STOP] = 1
+                    if interrupted:
+                        continue
+                    interrupted, raised = True, error
+        finally:
+            threads.release(self.threads, team)
+        if interrupted:
+            raise raised
+        return None
+
+    # --- the state
+
+    def _bind_state(self, places: dict[Buffer, Array], numbers: dict[str, Array], strides: Array) -> None:
+        """The state's own arrays; Python numbers, which have no place in memory, get one."""
+        for slot in self.trace.slots:
+            buffer = self.lowered.inputs[slot.name]
+            value = slot.get()
+            if slot.name in numbers:
+                places[buffer] = np.ascontiguousarray(numbers[slot.name], buffer.dtype)
+                strides[self.slots[buffer]] = buffer.dtype.itemsize
+            elif buffer.role == "scalar":
+                places[buffer] = self._numbers[slot.name] = np.array(value, buffer.dtype)
+            else:
+                expected = self.trace.program[self.trace.program.inputs()[slot.name]]
+                if not isinstance(value, np.ndarray) or (value.shape, value.dtype) != (expected.shape, expected.dtype):
+                    raise ValueError(
+                        f"{slot.name} was {expected.dtype} of shape {expected.shape} when this plan was made, and is "
+                        f"{getattr(value, 'dtype', type(value).__name__)} of shape {np.shape(value)} now: make another plan"
+                    )
+                if not value.flags.c_contiguous or not value.flags.writeable:
+                    fault = "read-only" if value.flags.c_contiguous else "not contiguous"
+                    raise ValueError(
+                        f"the array of {slot.name} is {fault}, and a compiled program writes into it: give it an array of its "
+                        "own, as in node.value = node.value.copy()"
+                    )
+                places[buffer] = value
+
+    def _unbind_numbers(self, numbers: dict[str, Array]) -> None:
+        written = {output.into for output in self.trace.program.outputs}
+        for slot in self.trace.slots:
+            if slot.name in self._numbers and slot.name in written and slot.name not in numbers:
+                slot.set(self._numbers[slot.name].item())
+
+    def _shape(self, output: str) -> tuple[int, ...]:
+        return next(self.trace.program[o.number].shape for o in self.trace.program.outputs if o.name == output)
+
+
+def fingerprint(program: Program) -> str:
+    """A hash of everything in a program."""
+    total = hashlib.sha256()
+    for x in program.instructions:
+        parameters = [
+            (key, value.tobytes() if isinstance(value, np.ndarray) else repr(value)) for key, value in x.parameters.items()
+        ]
+        total.update(repr((x.primitive, x.operands, parameters, x.shape, str(x.dtype))).encode())
+    total.update(repr(program.outputs).encode())
+    return total.hexdigest()
+
+
+@functools.cache
+def _version() -> str:
+    """A hash of the compiler's own source, so that no code of an older one is used."""
+    total = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def _check_memory(size: int) -> None:
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return
+    if size > there:
+        raise MemoryError(
+            f"this plan needs {size / 2**30:,.1f} GiB for its intermediate results, and the machine has {there / 2**30:,.1f} "
+            "GiB: use smaller batches"
+        )
+
+
+def _aligned(size: int) -> Array:
+    """Bytes that begin at a cache line."""
+    memory = np.empty(size + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + size]
+
+
+def _value(x: Any) -> Any:
+    return getattr(x, "value", x)

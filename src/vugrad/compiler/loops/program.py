@@ -344,6 +344,18 @@ class Kernel:
     computes: list[int]
     flop: int = 0
 
+    def stores(self) -> set[Buffer]:
+        """The buffers that it writes."""
+        found: set[Buffer] = set()
+        pending = list(self.body)
+        while pending:
+            x = pending.pop()
+            if isinstance(x, Loop):
+                pending.extend(x.body)
+            elif isinstance(x, Store):
+                found.add(x.buffer)
+        return found
+
 
 @dataclass(eq=False)
 class BlockLoop:

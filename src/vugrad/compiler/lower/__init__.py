@@ -35,14 +35,22 @@ class Lowered:
     batch: int = 0
 
 
-def lower(program: Program, machine: Machine) -> Lowered:
-    """Choose kernels, layouts and order for a verified array program."""
+def lower(program: Program, machine: Machine, check: str | None = None) -> Lowered:
+    """Choose kernels, layouts and order for a verified array program.
+
+    With ``check``, the name of an output, no array of the state is written before that output is.
+    """
     program = Program(list(program.instructions), list(program.outputs))
     arguments = [x for x in program.instructions if x.primitive == "input" and x.parameters["kind"] == "argument"]
     n = next((x.shape[0] for x in arguments if x.shape), 0)
     lanes = _lanes(n, machine, any(x.dtype.itemsize == 8 and x.dtype.kind == "f" for x in program.instructions))
     blocked = n >= FEW and lanes > 1
-    fusion, last = _fused(program, n, blocked)
+    fusion = _fused(program, n, blocked)
+    if check is not None:
+        first = fusion.home[next(o.number for o in program.outputs if o.name == check)]
+        for output in program.outputs:
+            if output.into is not None:
+                fusion.order(first, fusion.home[output.number])
     return _Lowering(program, fusion, machine, n, lanes if blocked else 1).run()
 
 
@@ -55,7 +63,7 @@ def _lanes(n: int, machine: Machine, double: bool) -> int:
     return lanes
 
 
-def _fused(program: Program, n: int, blocked: bool) -> tuple[Fusion, frozenset[int]]:
+def _fused(program: Program, n: int, blocked: bool) -> Fusion:
     """Groups in which no state is overwritten before all that need its old value have read it."""
     for i, output in enumerate(program.outputs):  # what leaves is computed by some kernel
         if program[output.number].family == "source":
@@ -71,7 +79,7 @@ def _fused(program: Program, n: int, blocked: bool) -> tuple[Fusion, frozenset[i
         fusion = Fusion(program, batch_axes(program, n), blocked, last)
         late = _overwritten(program, fusion)
         if not late:
-            return fusion, last
+            return fusion
         for i in late:  # a copy is made, and written back when all else is done
             output = program.outputs[i]
             copy = program.add("reshape", output.number, shape=program[output.number].shape)

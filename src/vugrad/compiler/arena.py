@@ -1,0 +1,82 @@
+"""Where the buffers of a plan lie in its own memory: what is not needed at the same time shares its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vugrad.compiler.loops.program import Buffer, Load, Loop, LoopProgram, Statement, Store, walk
+
+#: Every buffer begins at a multiple of so many bytes: a cache line, and the widest vector.
+ALIGNMENT = 64
+
+
+@dataclass
+class Arena:
+    """The offsets of all buffers, in bytes; scratch buffers' are within a thread's own ``scratch`` bytes, which come first."""
+
+    offsets: dict[Buffer, int]
+    scratch: int
+    size: int
+
+
+def arrange(program: LoopProgram) -> Arena:
+    """A place for every temporary and scratch buffer."""
+    spans = _spans(program)
+    offsets, scratch = _packed({b: s for b, s in spans.items() if b.role == "scratch"})
+    shared, size = _packed({b: s for b, s in spans.items() if b.role == "temporary"})
+    begin = scratch * program.threads
+    return Arena(offsets | {b: begin + offset for b, offset in shared.items()}, scratch, begin + size)
+
+
+def _spans(program: LoopProgram) -> dict[Buffer, tuple[int, int]]:
+    """From when to when each buffer is needed. Within a stage only what a thread has for itself can end."""
+    spans: dict[Buffer, tuple[int, int]] = {}
+    clock = 0
+
+    def touch(buffer: Buffer, first: int, last: int) -> None:
+        begin, end = spans.get(buffer, (first, last))
+        spans[buffer] = (min(begin, first), max(end, last))
+
+    for stage in program.stages:
+        begin, kernels = clock, stage.kernels()
+        end = begin + len(kernels) + 1
+        for i, kernel in enumerate(kernels):
+            for buffer in _buffers(kernel.body):
+                now = begin + 1 + i
+                touch(buffer, *((now, now) if buffer.role == "scratch" else (begin, end)))
+        clock = end + 1
+    return spans
+
+
+def _buffers(body: list[Statement]) -> set[Buffer]:
+    """All buffers that some statements read or write."""
+    found: set[Buffer] = set()
+    for x in body:
+        if isinstance(x, Loop):
+            found |= _buffers(x.body)
+            continue
+        found |= {part.buffer for part in walk(x.value) if isinstance(part, Load)}
+        if isinstance(x, Store):
+            found.add(x.buffer)
+    return found
+
+
+def _packed(spans: dict[Buffer, tuple[int, int]]) -> tuple[dict[Buffer, int], int]:
+    """Offsets, largest buffers first, each as low as those allow that are needed at the same time; and the total."""
+    offsets: dict[Buffer, int] = {}
+    total = 0
+    for buffer in sorted(spans, key=lambda b: (-b.nbytes, b.name)):
+        first, last = spans[buffer]
+        taken = sorted(
+            (offsets[b], offsets[b] + b.nbytes) for b in offsets if spans[b][0] <= last and first <= spans[b][1]
+        )
+        offset = 0
+        for begin, end in taken:
+            if offset + buffer.nbytes <= begin:
+                break
+            offset = max(offset, -(-end // ALIGNMENT) * ALIGNMENT)
+        offsets[buffer] = offset
+        total = max(total, offset + buffer.nbytes)
+    return offsets, -(-total // ALIGNMENT) * ALIGNMENT
+
+

@@ -1,0 +1,168 @@
+"""``vg.compile``: a function that is compiled when it is first called, once for each signature."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vugrad.compiler.plan import Plan
+from vugrad.compiler.trace import trace
+from vugrad.graph import TensorNode
+from vugrad.nn import Module
+from vugrad.optim import Optimizer
+
+Array = Any
+
+
+class Compiled:
+    """A function as native code; see :func:`compile`."""
+
+    def __init__(self, function: Callable[..., Any], state: Sequence[Any], finite: bool) -> None:
+        functools.update_wrapper(self, function)
+        self.function, self.state, self.finite = function, tuple(state), finite
+        self.plans: dict[Any, Plan] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's result; the listed state is updated in place."""
+        return self.plan(*arguments).run(*arguments)
+
+    def plan(self, *arguments: Any) -> Plan:
+        """The plan for arguments of these shapes and dtypes, compiled now if it is new."""
+        arguments = tuple(_array(x) for x in arguments)
+        key = (tuple(map(_signature, arguments)), _fingerprint(self.state))
+        if key not in self.plans:
+            self.plans[key] = Plan(trace(self.function, arguments, self.state), self.finite)
+        return self.plans[key]
+
+    def run_epoch(
+        self,
+        *arrays: Array,
+        batch_size: int,
+        order: Array | None = None,
+        numbers: Mapping[str, Array] | None = None,
+        progress: Callable[[int, dict[str, Array]], None] | None = None,
+    ) -> Any:
+        """Pass over whole arrays, batch by batch, in one native call without the interpreter's lock.
+
+        Args:
+            arrays: one for each argument of the function, all with the same number of rows.
+            batch_size: rows in a batch; the last one may be smaller.
+            order: the rows in the order in which they are taken; as they lie if not given.
+            numbers: arrays with a number for every step for learning rates, by their names in ``plan.numbers``.
+            progress: called about twenty times a second with the number of steps done and the outputs so far.
+
+        Returns what the function returns with an axis more, the first, for the steps. Ctrl-C ends the epoch after the step
+        at hand.
+        """
+        n = len(arrays[0])
+        order = np.arange(n) if order is None else np.asarray(order)
+        _check_epoch(arrays, order, batch_size)
+        whole = len(order) // batch_size * batch_size
+        results = []
+        holes: Any = None
+        done = 0
+        for part in (order[:whole], order[whole:]):
+            if len(part):
+                size = min(batch_size, len(part))
+                plan = self.plan(*(array[:size] for array in arrays))
+                steps = len(part) // size
+                mine = {name: values[done : done + steps] for name, values in (numbers or {}).items()}
+                outputs, made = plan.run_epoch(list(arrays), part, mine, progress)
+                results.append({name: values[:made] for name, values in outputs.items()})
+                holes = plan.trace
+                done += made
+                if made < steps:
+                    break
+        if not results:
+            return None
+        return holes.rebuild({name: _joined([r[name] for r in results]) for name in results[0]})
+
+
+def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finite: bool = False) -> Compiled:
+    """A function as native code: array functions, inference, or a whole training step.
+
+    The function is run once, on stand-ins, for every signature of its arguments, and what it does to arrays is recorded
+    and compiled. It must be array code that does not depend on the arrays' numbers but through NumPy.
+
+    Args:
+        function: takes arrays or nodes (their first axis is the batch), returns arrays, nodes, or tuples and dicts of them.
+        state: the modules, optimizers and nodes that it uses or changes. A module compiled by itself is its own state.
+        finite: for a training step that returns its loss first: stop before the weights are changed by a loss that is not
+            finite.
+
+    Raises :class:`CannotCompileError`, at the first call, for what cannot be compiled.
+
+    >>> import numpy as np, vugrad as vg
+    >>> f = vg.compile(lambda x: np.exp(-x * x).sum())
+    >>> round(float(f(np.linspace(0, 1, 5))), 6)
+    3.784656
+    >>> model = vg.nn.Linear(3, 2)
+    >>> optimizer = vg.optim.SGD(model.parameters(), lr=0.1)
+    >>> def step(x, y):
+    ...     optimizer.zero_grad()
+    ...     loss = vg.losses.cross_entropy(model(x), y)
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    >>> fast = vg.compile(step, state=[model, optimizer])
+    >>> x, y = np.eye(3, dtype=np.float32), np.array([0, 1, 1])
+    >>> float(fast(x, y)) > float(fast(x, y))
+    True
+    """
+    if isinstance(function, Module) and not state:
+        state = [function]
+    if isinstance(state, Module | Optimizer | TensorNode):
+        state = [state]
+    return Compiled(function, state, finite)
+
+
+def _array(x: Any) -> Any:
+    """Numbers and lists as arrays; nodes and arrays as they are."""
+    if isinstance(x, TensorNode | np.ndarray):
+        return x
+    return np.asarray(x) if isinstance(x, list | np.generic) else x
+
+
+def _signature(x: Any) -> Any:
+    if isinstance(x, TensorNode):
+        return "node", x.shape, x.dtype.str, x.requires_grad
+    return (x.shape, x.dtype.str) if isinstance(x, np.ndarray) else (type(x), x)
+
+
+def _fingerprint(state: tuple[Any, ...]) -> Any:
+    """What of the state a plan takes for granted: shapes, modes, and every number that is not a learning rate."""
+    found: list[Any] = []
+    for part in state:
+        if isinstance(part, Module):
+            for _, module in part.named_modules():
+                found += [(key, value) for key, value in vars(module).items() if isinstance(value, bool | int | float | str)]
+            found += [(p.shape, p.dtype.str, p.requires_grad) for p in part.parameters()]
+        elif isinstance(part, Optimizer):
+            found += [
+                (key, value)
+                for key, value in vars(part).items()
+                if key not in ("lr", "initial_lr") and isinstance(value, bool | int | float | tuple)
+            ]
+            found += [(p.shape, p.dtype.str, p.requires_grad) for p in part.params]
+        else:
+            found.append((part.shape, part.dtype.str, part.requires_grad))
+    return tuple(found)
+
+
+def _check_epoch(arrays: tuple[Array, ...], order: Array, batch_size: int) -> None:
+    """Raise for arrays of different lengths, and for positions that are not theirs."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: a batch needs at least 1 instance")
+    lengths = {len(array) for array in arrays}
+    if len(lengths) != 1:
+        raise ValueError(f"the arrays have {', '.join(str(len(a)) for a in arrays)} rows: every instance needs one of each")
+    n = lengths.pop()
+    if order.dtype.kind not in "iu" or order.ndim != 1 or (len(order) and not (0 <= order.min() and order.max() < n)):
+        raise ValueError(f"order holds positions of {n} rows, whole numbers from 0 to {n - 1}")
+
+
+def _joined(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
