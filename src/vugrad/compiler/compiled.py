@@ -24,6 +24,7 @@ class Compiled:
         functools.update_wrapper(self, function)
         self.function, self.state, self.finite = function, tuple(state), finite
         self.plans: dict[Any, Plan] = {}
+        self._owners = _owners(self.state)
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's result; the listed state is updated in place."""
@@ -32,7 +33,7 @@ class Compiled:
     def plan(self, *arguments: Any) -> Plan:
         """The plan for arguments of these shapes and dtypes, compiled now if it is new."""
         arguments = tuple(_array(x) for x in arguments)
-        key = (tuple(map(_signature, arguments)), _fingerprint(self.state))
+        key = (tuple(map(_signature, arguments)), _fingerprint(self._owners))
         if key not in self.plans:
             self.plans[key] = Plan(trace(self.function, arguments, self.state), self.finite)
         return self.plans[key]
@@ -132,24 +133,33 @@ def _signature(x: Any) -> Any:
     return (x.shape, x.dtype.str) if isinstance(x, np.ndarray) else (type(x), x)
 
 
-def _fingerprint(state: tuple[Any, ...]) -> Any:
-    """What of the state a plan takes for granted: shapes, modes, and every number that is not a learning rate."""
+def _owners(state: Sequence[Any]) -> list[Any]:
+    """The objects whose attributes a plan takes for granted."""
+    return [owner for part in state for owner in ([m for _, m in part.named_modules()] if isinstance(part, Module) else [part])]
+
+
+def _fingerprint(owners: list[Any]) -> Any:
+    """What of the state a plan takes for granted: shapes, modes, parts, and every number that is not a learning rate."""
     found: list[Any] = []
-    for part in state:
-        if isinstance(part, Module):
-            for _, module in part.named_modules():
-                found += [(key, value) for key, value in vars(module).items() if isinstance(value, bool | int | float | str)]
-            found += [(p.shape, p.dtype.str, p.requires_grad) for p in part.parameters()]
-        elif isinstance(part, Optimizer):
-            found += [
-                (key, value)
-                for key, value in vars(part).items()
-                if key not in ("lr", "initial_lr") and isinstance(value, bool | int | float | tuple)
-            ]
-            found += [(p.shape, p.dtype.str, p.requires_grad) for p in part.params]
-        else:
-            found.append((part.shape, part.dtype.str, part.requires_grad))
+    for owner in owners:
+        if isinstance(owner, TensorNode):
+            found.append((owner.value.shape, owner.value.dtype, owner.requires_grad))
+            continue
+        for key, value in vars(owner).items():
+            if isinstance(value, bool | int | float | str | tuple):
+                if key not in CHANGING:
+                    found.append(value)
+            elif isinstance(value, TensorNode):
+                found.append((id(value), value.value.shape, value.value.dtype, value.requires_grad))
+            elif isinstance(value, np.ndarray):
+                found.append((value.shape, value.dtype))
+            else:
+                found.append(id(value))
     return tuple(found)
+
+
+#: What changes from call to call without another plan.
+CHANGING = {"lr", "initial_lr"}
 
 
 def _check_epoch(arrays: tuple[Array, ...], order: Array, batch_size: int) -> None:

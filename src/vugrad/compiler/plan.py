@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from vugrad.compiler.loops.program import Buffer
 from vugrad.compiler.loops.verify import verify
 from vugrad.compiler.lower import Lowered, Machine, lower
 from vugrad.compiler.machine import cache, llvm, threads
+from vugrad.compiler.machine.team import hire, release
 from vugrad.compiler.trace import Trace
 
 Array = Any
 #: How often, in seconds, Python looks at how far an epoch is, and for Ctrl-C.
 LOOK = 0.05
+#: How soon it looks first.
+QUICK = 0.0002
 
 
 class Plan:
@@ -54,6 +58,10 @@ class Plan:
         self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(self._code.address("run"))
         self._memory = _aligned(self.arena.size)
         self._numbers: dict[str, Array] = {}  # of the state, those that are Python numbers
+        inputs, program = trace.program.inputs(), trace.program
+        self._state = [(s, self.lowered.inputs[s.name], program[inputs[s.name]]) for s in trace.slots if s.name in inputs]
+        self._written = {output.into for output in program.outputs}
+        self._shapes = {output.name: program[output.number].shape for output in program.outputs}
         self._lock = threading.Lock()
 
     # --- compiling
@@ -65,9 +73,8 @@ class Plan:
         return f"{kernels}\n{driver(stages, self.threads, len(self.slots) + 2, self._check)}"
 
     def _compiled(self, target: llvm.Target) -> bytes:
-        key = hashlib.sha256(
-            f"{target.key} {self.threads} {self._check is not None} {_version()} {fingerprint(self.trace.program)}".encode()
-        ).hexdigest()
+        check = str(self._check is not None)
+        key = cache.key(target.key, str(self.threads), check, _version(), fingerprint(self.trace.program))
         code = cache.get(key)
         if code is None:
             code = llvm.compile_text(self.text(), target)
@@ -128,7 +135,7 @@ class Plan:
                     places[self.lowered.inputs[f"argument {i}"]] = np.ascontiguousarray(x)
             self._bind_state(places, numbers, strides)
             for name, buffer in self.lowered.outputs.items():
-                outputs[name] = places[buffer] = np.zeros((steps, *self._shape(name)), buffer.dtype)
+                outputs[name] = places[buffer] = np.zeros((steps, *self._shapes[name]), buffer.dtype)
                 strides[self.slots[buffer]] = buffer.nbytes
             if self.lowered.order is not None:
                 places[self.lowered.order] = np.ascontiguousarray(order, np.int64)
@@ -136,7 +143,7 @@ class Plan:
             table = np.zeros((self.threads, len(self.slots) + 2), np.uint64)
             table[:, 0] = self._memory.ctypes.data
             for buffer, slot in self.slots.items():
-                table[:, slot] = places[buffer].ctypes.data
+                table[:, slot] = places[buffer].__array_interface__["data"][0]
             control = _aligned(8 * Control.SIZE).view(np.int64)
             control[:] = 0
             control[Control.STEPS] = steps
@@ -155,41 +162,35 @@ class Plan:
     ) -> None:
         """Call the native function on every thread; the caller's own is one of them if it has nothing else to do."""
         addresses = (table.ctypes.data, strides.ctypes.data, control.ctypes.data)
-
-        def job(i: int) -> None:
-            self._run(*addresses, i)
-
         if wait and self.threads == 1:
-            return job(0)
-        team = threads.hire(self.threads)
-        interrupted = False
+            self._run(*addresses, 0)
+            return
+        team = hire(self.threads)
+        interrupt: BaseException | None = None
         try:
-            team.begin(job, first=1 if wait else 0)
+            team.begin(self._code.address("run"), addresses, first=1 if wait else 0)
             if wait:
-                job(0)
-            while True:
+                self._run(*addresses, 0)
+            pause = 0.0 if wait else QUICK
+            while not team.finished():
                 try:
-                    if team.wait(None if wait or interrupted else LOOK):
-                        break
-                    if progress is not None and not interrupted:
+                    time.sleep(pause)
+                    pause = min(2 * pause, LOOK)
+                    if progress is not None and interrupt is None and pause == LOOK:
                         progress(int(control[Control.DONE]), outputs)
                 except BaseException as error:  # whatever it is, the threads must be done before the arrays go
                     control[Control.STOP] = 1
-                    if interrupted:
-                        continue
-                    interrupted, raised = True, error
+                    interrupt = interrupt or error
         finally:
-            threads.release(self.threads, team)
-        if interrupted:
-            raise raised
-        return None
+            release(team)
+        if interrupt is not None:
+            raise interrupt
 
     # --- the state
 
     def _bind_state(self, places: dict[Buffer, Array], numbers: dict[str, Array], strides: Array) -> None:
         """The state's own arrays; Python numbers, which have no place in memory, get one."""
-        for slot in self.trace.slots:
-            buffer = self.lowered.inputs[slot.name]
+        for slot, buffer, expected in self._state:
             value = slot.get()
             if slot.name in numbers:
                 places[buffer] = np.ascontiguousarray(numbers[slot.name], buffer.dtype)
@@ -197,28 +198,24 @@ class Plan:
             elif buffer.role == "scalar":
                 places[buffer] = self._numbers[slot.name] = np.array(value, buffer.dtype)
             else:
-                expected = self.trace.program[self.trace.program.inputs()[slot.name]]
-                if not isinstance(value, np.ndarray) or (value.shape, value.dtype) != (expected.shape, expected.dtype):
+                if type(value) is not np.ndarray or value.shape != expected.shape or value.dtype != expected.dtype:
                     raise ValueError(
                         f"{slot.name} was {expected.dtype} of shape {expected.shape} when this plan was made, and is "
                         f"{getattr(value, 'dtype', type(value).__name__)} of shape {np.shape(value)} now: make another plan"
                     )
-                if not value.flags.c_contiguous or not value.flags.writeable:
-                    fault = "read-only" if value.flags.c_contiguous else "not contiguous"
+                flags = value.flags
+                if not flags.c_contiguous or not flags.writeable:
+                    fault = "read-only" if flags.c_contiguous else "not contiguous"
                     raise ValueError(
-                        f"the array of {slot.name} is {fault}, and a compiled program writes into it: give it an array of its "
-                        "own, as in node.value = node.value.copy()"
+                        f"the array of {slot.name} is {fault}, and a compiled program writes into it: give it an array of "
+                        "its own, as in node.value = node.value.copy()"
                     )
                 places[buffer] = value
 
     def _unbind_numbers(self, numbers: dict[str, Array]) -> None:
-        written = {output.into for output in self.trace.program.outputs}
-        for slot in self.trace.slots:
-            if slot.name in self._numbers and slot.name in written and slot.name not in numbers:
+        for slot, buffer, _ in self._state:
+            if buffer.role == "scalar" and slot.name in self._written and slot.name not in numbers:
                 slot.set(self._numbers[slot.name].item())
-
-    def _shape(self, output: str) -> tuple[int, ...]:
-        return next(self.trace.program[o.number].shape for o in self.trace.program.outputs if o.name == output)
 
 
 def fingerprint(program: Program) -> str:

@@ -43,7 +43,7 @@ def lower(program: Program, machine: Machine, check: str | None = None) -> Lower
     program = Program(list(program.instructions), list(program.outputs))
     arguments = [x for x in program.instructions if x.primitive == "input" and x.parameters["kind"] == "argument"]
     n = next((x.shape[0] for x in arguments if x.shape), 0)
-    lanes = _lanes(n, machine, any(x.dtype.itemsize == 8 and x.dtype.kind == "f" for x in program.instructions))
+    lanes = _lanes(n, machine, any(x.dtype.itemsize == 8 and x.dtype.kind == "f" and x.shape for x in program.instructions))
     blocked = n >= FEW and lanes > 1
     fusion = _fused(program, n, blocked)
     if check is not None:

@@ -25,6 +25,11 @@ def folder() -> Path | None:
     return (Path(base) if base else Path.home() / ".cache") / "vugrad" / "code"
 
 
+def key(*parts: str) -> str:
+    """The name of a file for code that depends on these texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 def get(key: str) -> bytes | None:
     """The code stored under a key, if there is any and it is whole."""
     place = folder()
