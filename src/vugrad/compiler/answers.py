@@ -292,6 +292,29 @@ def reshape(x: Traced, shape: Any, order: str = "C", copy: bool | None = None) -
     return x.record("reshape", view=True, shape=np.empty(x.shape, np.bool).reshape(shape).shape)
 
 
+# NumPy itself works out the shapes of these, from an array of nothing.
+
+
+@answers(np.squeeze)
+def squeeze(x: Traced, axis: Any = None) -> Traced:
+    return reshape(x, np.squeeze(np.empty(x.shape, np.bool), axis).shape)
+
+
+@answers(np.expand_dims)
+def expand_dims(x: Traced, axis: Any) -> Traced:
+    return reshape(x, np.expand_dims(np.empty(x.shape, np.bool), axis).shape)
+
+
+@answers(np.repeat)
+def repeat(x: Traced, repeats: Any, axis: int | None = None) -> Any:
+    x, axis = (reshape(x, -1), 0) if axis is None else (x, range(x.ndim)[axis])
+    if np.ndim(repeats) == 0:
+        before, after = x.shape[: axis + 1], x.shape[axis + 1 :]
+        wide = broadcast_to(reshape(x, (*before, 1, *after)), (*before, int(repeats), *after))
+        return reshape(wide, (*before[:-1], before[-1] * int(repeats), *after)).copy()
+    return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
+
+
 @answers(np.transpose)
 def transpose(x: Traced, axes: Any = None) -> Traced:
     order = tuple(range(x.ndim))[::-1] if axes is None else normalize_axis_tuple(axes, x.ndim)
@@ -467,7 +490,7 @@ def through_nodes(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 THROUGH_NODES = (
-    *(np.ravel, np.squeeze, np.expand_dims, np.swapaxes, np.moveaxis, np.vstack, np.hstack, np.split, np.repeat),
+    *(np.ravel, np.swapaxes, np.moveaxis, np.vstack, np.hstack, np.split),
     *(np.tile, np.std, np.prod, np.cumsum, np.dot, np.inner, np.outer, np.tensordot, np.trace, np.linalg.norm),
     *(np.exp2, np.var, np.clip),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vugrad.compiler.loops.program import Buffer, Load, Loop, LoopProgram, Statement, Store, walk
+from vugrad.compiler.loops.program import Buffer, Load, Loop, LoopProgram, Prefetch, Statement, Store, walk
 
 #: Every buffer begins at a multiple of so many bytes: a cache line, and the widest vector.
 ALIGNMENT = 64
@@ -54,6 +54,8 @@ def _buffers(body: list[Statement]) -> set[Buffer]:
     for x in body:
         if isinstance(x, Loop):
             found |= _buffers(x.body)
+            continue
+        if isinstance(x, Prefetch):
             continue
         found |= {part.buffer for part in walk(x.value) if isinstance(part, Load)}
         if isinstance(x, Store):

@@ -25,6 +25,7 @@ from vugrad.compiler.loops.program import (
     Loop,
     LoopProgram,
     Position,
+    Prefetch,
     Read,
     Statement,
     Store,
@@ -186,6 +187,11 @@ class KernelWriter:
                 self.update(x)
             case Store():
                 self.store(x)
+            case Prefetch():
+                index = self.simplified(x.index)
+                place = self.address(x.buffer, index.substitute({self.lane: of(0)}) if self.lane else index)
+                self.out.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+                self.out.say(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 3, i32 1)")
 
     def fixed(self, x: Loop) -> tuple[int, int]:
         """The bounds of an unrolled loop, which must be numbers."""
@@ -462,7 +468,8 @@ class KernelWriter:
         dtype = np.dtype(np.int8) if buffer.dtype == BOOL else buffer.dtype
         size = dtype.itemsize
         if step == 0:
-            if self.mask is not None and lane is not None:  # nothing may be read where no lane is
+            low, high = index.range()
+            if self.mask is not None and not (0 <= low and high < buffer.size):  # nothing may be read where no lane is
                 step = None
             else:
                 value = Value(out.emit(f"load {typed(dtype)}, ptr {self.address(buffer, index)}, align {size}"), dtype)

@@ -26,10 +26,8 @@ from vugrad.compiler.machine.team import hire, release
 from vugrad.compiler.trace import Trace
 
 Array = Any
-#: How often, in seconds, Python looks at how far an epoch is, and for Ctrl-C.
-LOOK = 0.05
-#: How soon it looks first.
-QUICK = 0.0002
+#: How often, in seconds, Python looks whether an epoch is over, and for Ctrl-C; and how often it reports.
+LOOK, REPORT = 0.0005, 0.05
 
 
 class Plan:
@@ -171,13 +169,13 @@ class Plan:
             team.begin(self._code.address("run"), addresses, first=1 if wait else 0)
             if wait:
                 self._run(*addresses, 0)
-            pause = 0.0 if wait else QUICK
+            reported = time.monotonic()
             while not team.finished():
                 try:
-                    time.sleep(pause)
-                    pause = min(2 * pause, LOOK)
-                    if progress is not None and interrupt is None and pause == LOOK:
+                    time.sleep(0 if wait else LOOK)
+                    if progress is not None and interrupt is None and time.monotonic() - reported > REPORT:
                         progress(int(control[Control.DONE]), outputs)
+                        reported = time.monotonic()
                 except BaseException as error:  # whatever it is, the threads must be done before the arrays go
                     control[Control.STOP] = 1
                     interrupt = interrupt or error

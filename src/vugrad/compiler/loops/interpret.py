@@ -60,6 +60,7 @@ class _Run:
     def __init__(self, memory: dict[Buffer, Array], values: dict[Var, Any]) -> None:
         self.memory, self.values = memory, values
         self.locals: dict[Any, Array] = {}
+        self.lanes: tuple[int, ...] = ()
         self.mask: Array = np.True_
 
     def range(self, var: Var, lower: tuple[Index, ...], upper: tuple[Index, ...]) -> range:
@@ -71,8 +72,9 @@ class _Run:
         for x in body:
             match x:
                 case Loop(kind="lanes"):
-                    self.values[x.var] = np.arange(x.var.extent)
+                    self.values[x.var], self.lanes = np.arange(x.var.extent), (x.var.extent,)
                     self.body(x.body)
+                    self.lanes = ()
                 case Loop():
                     for i in self.range(x.var, x.lower, x.upper):
                         self.values[x.var] = i
@@ -80,6 +82,8 @@ class _Run:
                 case Define() | Update():
                     key = (x.local, *map(self.index, x.at))
                     value = self.element(x.value)
+                    if isinstance(x.value, Constant) and isinstance(x, Define):  # an accumulator has one for each lane
+                        value = np.full(self.lanes, value)
                     if isinstance(x, Update) and x.how != "set":
                         value = COMBINE[x.how](self.locals[key], value)
                     self.locals[key] = np.asarray(value).astype(x.value.dtype)

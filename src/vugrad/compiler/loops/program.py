@@ -332,7 +332,15 @@ class Store:
     conditions: tuple[Condition, ...] = ()
 
 
-Statement = Loop | Define | Update | Store
+@dataclass(eq=False)
+class Prefetch:
+    """A hint that an element of a buffer will be needed soon; it has no effect on any number."""
+
+    buffer: Buffer
+    index: Index
+
+
+Statement = Loop | Define | Update | Store | Prefetch
 
 
 @dataclass(eq=False)
@@ -426,6 +434,8 @@ def text(body: list[Statement], depth: int = 0) -> list[str]:
             case Update():
                 sign = {"sum": "+=", "set": "←"}.get(x.how, f"{x.how}=")
                 lines.append(f"{pad}{x.local}{_copy(x.at)} {sign} {x.value}")
+            case Prefetch():
+                lines.append(f"{pad}prefetch {x.buffer.name}[{x.index}]")
             case Store():
                 condition = f"  if {' and '.join(map(str, x.conditions))}" if x.conditions else ""
                 lines.append(f"{pad}{x.buffer.name}[{x.index}] {'+=' if x.add else '='} {x.value}{condition}")

@@ -6,9 +6,10 @@ to be small enough by its atoms' ranges alone, or after facts were added to it t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from vugrad.compiler.loops.index import Div, Index, Indirect, Mod, Var, of
+from vugrad.compiler.loops.index import Atom, Div, Index, Indirect, Mod, Var, of
 from vugrad.compiler.loops.program import (
     BlockLoop,
     Buffer,
@@ -20,6 +21,7 @@ from vugrad.compiler.loops.program import (
     Load,
     Loop,
     LoopProgram,
+    Prefetch,
     Read,
     Statement,
     Store,
@@ -58,28 +60,60 @@ def at_most(index: Index, limit: int, facts: Facts) -> bool:
     >>> at_most(of(h) - of(i), 7, ()), at_most(of(h) - of(i), 7, (of(i) - of(h) + 7,))
     (False, True)
     """
-    return index.range()[1] <= limit or upper(index, facts) <= limit
+    return index.range()[1] <= limit or upper(index, facts, limit) <= limit
 
 
-def upper(index: Index, facts: Facts, depth: int = 4) -> int:
-    """The least upper bound of an index that can be found where the facts hold."""
-    best = index.constant
-    for atom, c in index.terms.items():
-        low, high = Index({atom: 1}).range()
-        if facts and isinstance(atom, Div | Mod):
-            bottom, top = -upper(-atom.index, facts, depth - 1), upper(atom.index, facts, depth - 1)
-            if isinstance(atom, Div):
-                low, high = max(low, bottom // atom.k), min(high, top // atom.k)
-            elif bottom >= 0:
-                high = min(high, top)
-        best += max(c * low, c * high)
-    if depth > 0:
-        for fact in facts:
-            for atom, c in index.terms.items():
-                d = fact.terms.get(atom, 0)
-                if c * d < 0 and c % d == 0:
-                    best = min(best, upper(index + fact * (-c // d), facts, depth - 1))
+def upper(index: Index, facts: Facts, enough: float = -math.inf, depth: int = 4) -> int:
+    """The least upper bound of an index that is found by adding up to ``depth`` facts, or one that is small enough."""
+    ranges: dict[Atom, tuple[int, int]] = {}
+
+    def plain(index: Index) -> int:
+        """The bound by the ranges of the atoms alone, of those in quotients and remainders with the facts."""
+        total = index.constant
+        for atom, c in index.terms.items():
+            if atom not in ranges:
+                ranges[atom] = _atom_range(atom, facts, depth)
+            low, high = ranges[atom]
+            total += max(c * low, c * high)
+        return total
+
+    best, seen, newest = plain(index), {index}, [index]
+    for _ in range(depth):
+        found: list[Index] = []
+        for old in newest:
+            for fact in (*facts, *_of_quotients(old)):
+                for atom, d in fact.terms.items():
+                    c = old.terms.get(atom, 0)
+                    if best <= enough:
+                        return best
+                    if c * d < 0 and c % d == 0 and (new := old + fact * (-c // d)) not in seen:
+                        seen.add(new)
+                        found.append(new)
+                        best = min(best, plain(new))
+        newest = found
     return best
+
+
+def _of_quotients(index: Index) -> Facts:
+    """What holds of every ``e // k`` in an index: k times it is at most e, and more than e − k."""
+    found = []
+    for atom in index.terms:
+        if isinstance(atom, Div):
+            rest = atom.index - Index({atom: atom.k})
+            found += [rest, atom.k - 1 - rest]
+    return tuple(found)
+
+
+def _atom_range(atom: Atom, facts: Facts, depth: int) -> tuple[int, int]:
+    """The least and the largest value of an atom where the facts hold."""
+    low, high = Index({atom: 1}).range()
+    if isinstance(atom, Div | Mod) and facts and depth:
+        bottom, top = -upper(-atom.index, facts, depth=depth - 1), upper(atom.index, facts, depth=depth - 1)
+        if isinstance(atom, Div):
+            low, high = max(low, bottom // atom.k), min(high, top // atom.k)
+        elif bottom >= 0:
+            high = min(high, top)
+    return low, high
 
 
 class _Checker:
@@ -98,6 +132,8 @@ class _Checker:
                         self.index(index, known, facts, locals_)
                     if x.kind == "lanes" and lane is not None:
                         raise self.fail("lanes within lanes")
+                    if not x.var.extent:  # the body never runs
+                        continue
                     inner = x.var if x.kind == "lanes" else lane
                     more = (*facts, *loop_facts(x.var, x.lower, x.upper))
                     self.body(x.body, known | {x.var}, more, inner, locals_)
@@ -106,6 +142,8 @@ class _Checker:
                         raise self.fail(f"{x.local} is updated before it is defined")
                     self.expression(x.value, known, facts, locals_)
                     locals_.add(x.local)
+                case Prefetch():
+                    self.access(x.buffer, x.index, known, facts, locals_)
                 case Store():
                     within = (*facts, *self.conditions(x.conditions, known, facts, locals_))
                     self.expression(x.value, known, within, locals_)

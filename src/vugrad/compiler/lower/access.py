@@ -176,8 +176,8 @@ class Access:
 
     # --- reductions
 
-    def reduction(self, number: int, place: Place) -> Reduction:
-        """The loop that an element of a reduction needs."""
+    def reduction(self, number: int, place: Place, lane: Var | None = None) -> Reduction:
+        """The loop that an element of a reduction needs; its bounds are the same for all values of ``lane``."""
         variables: list[Var] = []
         term = self._term(number, place, variables)
         how = {"maximum": "maximum", "minimum": "minimum"}.get(self.program[number].primitive, "sum")
@@ -185,7 +185,7 @@ class Access:
             how = self.program[number].primitive
         found = Reduction(how, variables, term)
         if how == "sum":
-            _tighten(found)
+            _tighten(found, lane)
         return found
 
     def _term(self, number: int, place: Place, variables: list[Var]) -> Expression:
@@ -287,14 +287,14 @@ def _spaced(index: Index, step: int, n: int) -> tuple[Index, list[Condition]]:
     return index // step, conditions + ([Condition(index % step, zero=True)] if step > 1 else [])
 
 
-def _tighten(found: Reduction) -> None:
+def _tighten(found: Reduction, lane: Var | None) -> None:
     """Turn conditions on a sum's term into bounds of its loops: where they fail, nothing is added."""
     while isinstance(found.term, Guard) and isinstance(found.term.otherwise, Constant) and not found.term.otherwise.value:
         left = []
         for condition in found.term.conditions:
             inner = [v for v in found.variables if not condition.zero and condition.index.coefficient(v) in (1, -1)]
             others = [v for v in found.variables if v in condition.index.variables() and v not in inner[:1]]
-            if not inner or others:
+            if not inner or others or lane in condition.index.variables():
                 left.append(condition)
             elif condition.index.coefficient(inner[0]) == 1:  # v + rest >= 0
                 v = inner[0]

@@ -72,7 +72,7 @@ class Fusion:
 
     def _stored(self) -> set[int]:
         program = self.program
-        stored = {output.number for output in program.outputs}
+        stored = {output.number for output in program.outputs} | {program[i].operands[0] for i in self.last}
         for number, x in enumerate(program.instructions):
             if x.primitive == "input":
                 if x.parameters["kind"] == "argument" and self.batch[number] is not None:
@@ -92,7 +92,8 @@ class Fusion:
                 continue
             needed = frozenset({number}).union(*(inside[i] for i in x.operands))
             cost = sum(COST.get(program[i].primitive, program[i].family == "element-wise") for i in needed)
-            again = len(set(self.users[number])) > 1 and x.family != "movement" and x.dtype.kind != "b"
+            again = len(set(self.users[number])) > 1 or any(program[user].size > x.size for user in self.users[number])
+            again = again and x.family != "movement" and x.dtype.kind != "b"
             if cost > LONG or (again and cost > CHEAP) or (x.primitive == "pad" and self._contracted(number)):
                 stored.add(number)
             else:

@@ -24,6 +24,7 @@ from vugrad.compiler.loops.program import (
     Load,
     Loop,
     Position,
+    Prefetch,
     Read,
     Statement,
     Store,
@@ -40,6 +41,9 @@ from vugrad.compiler.lower.memory import Stored
 SMALL = 1 << 13
 #: A reduction's innermost loop of up to so many turns is written out.
 UNROLLED = 8
+
+#: An array of more bytes is not in a nearby cache.
+LARGE = 1 << 18
 
 Values = dict[Var, Index]
 BOOL = np.dtype(bool)
@@ -177,8 +181,20 @@ class Builder:
             conditions = () if target.layout.axis is not None or row % lanes == 0 else (Condition(limit),)
             inside.body = [Store(target.buffer, at, guarded, conditions=conditions)]
             inner: list[Statement] = [Loop(lane, [inside], "lanes")]
+            if target.layout.axis is not None and row > 1:
+                inner = [*self._ahead(number, row, of(outer) * lanes, lanes), *inner]
             body += inner if outer is block else self.shared(outer, inner, True)
         return body
+
+    def _ahead(self, number: int, row: int, start: Index, lanes: int) -> list[Statement]:
+        """Prefetches of all rows of a block: they lie anywhere, and one by one would each be waited for."""
+        assert self.order is not None
+        buffer = self.inputs[number]
+        step = max(64 // buffer.dtype.itemsize, 1)
+        i, line = self.fresh("i", lanes), self.fresh("line", -(-row // step))
+        position = Index({Indirect(Load(self.order, start + of(i)), None): 1})
+        body: list[Statement] = [Prefetch(buffer, position * row + of(line) * step)]
+        return [Loop(i, [Loop(line, body)], upper=(of(self.order.size) - start,))]
 
     def _scatter(self, group: Group, block: Var | None, stores: dict[int, list[Stored]]) -> list[Statement]:
         """Zeros, to which values are then added one by one, in order, by one thread."""
@@ -226,17 +242,12 @@ class GroupLoops:
         self._choose_lanes()
         dims = [v for v in self.group.axes if v not in self.fixed] + self.outer
         factors = self._factors(dims)
-        if self.over_lanes is None and self.outer and self.reduces and self._wide():
-            dims = [*self.outer, *(v for v in dims if v not in self.outer)]  # a panel of vectors stays close by
         alone = self.block is not None or self._work() < SMALL
         parallel = None if alone else max(dims, key=lambda v: v.extent // factors.get(v, 1), default=None)
         inner = self._nest(dims, factors, dict(self.fixed), [], parallel)
         if self.lane is not None:
             inner = [Loop(self.lane, inner, "lanes")]
         return self.b.by_one(inner) if self.block is None and parallel is None else inner
-
-    def _wide(self) -> bool:
-        return self.group.kind == "plain"
 
     def _work(self) -> int:
         """About how many element operations the kernel has."""
@@ -329,7 +340,7 @@ class GroupLoops:
         if not self.reduces:
             return None
         place = tuple(i.substitute(values) for i in self.group.members[self.root])
-        return Access(self.program, self.b.leaf(self.group, self.lane, {})).reduction(self.root, place)
+        return Access(self.program, self.b.leaf(self.group, self.lane, {})).reduction(self.root, place, self.lane)
 
     def _factors(self, dims: list[Var]) -> dict[Var, int]:
         """How many values of each axis are computed at once."""
@@ -408,6 +419,7 @@ class GroupLoops:
                 held = AcrossLanes(self._how(), held)
             members[self.root] = held
         access = Access(self.program, self.b.leaf(self.group, self.lane, members))
+        reduced = len(statements)
         stores: list[Statement] = []
         for number, member in self.group.members.items():
             there = tuple(i.substitute(values) for i in member)
@@ -418,7 +430,18 @@ class GroupLoops:
                 access = Access(self.program, self.b.leaf(self.group, self.lane, members))
             for target in self.stores.get(number, ()):
                 stores += copies([self._store(target, there, members[number])])
-        return statements + stores
+        return [*self._fetched_early(statements[reduced:], copies), *statements, *stores]
+
+    def _fetched_early(
+        self, epilogue: list[Statement], copies: Callable[[list[Statement]], list[Statement]]
+    ) -> list[Statement]:
+        """Prefetches, before a long reduction, of the large arrays that are needed after it."""
+        found: dict[str, Statement] = {}
+        for value in _values(epilogue) if self.reduces and self.group.kind == "plain" else ():
+            for x in walk(value):
+                if isinstance(x, Load) and x.buffer.nbytes > LARGE:
+                    found[str(x)] = Prefetch(x.buffer, x.index)
+        return copies(list(found.values())) if found else []
 
     def _store(self, target: Stored, place: Place, value: Expression) -> Store:
         offset = target.offset(place)
@@ -450,13 +473,13 @@ class GroupLoops:
     ) -> list[Statement]:
         """The accumulators, the loops that fill them, and what they add up."""
         dtype = self.program[self.root].dtype
-        found = Access(self.program, self.b.leaf(self.group, self.lane, {})).reduction(self.root, place)
+        found = Access(self.program, self.b.leaf(self.group, self.lane, {})).reduction(self.root, place, self.lane)
         values: Values = {}
         limits = list(self.bounds) if self.over_lanes is None else []
         loops: list[Loop] = []
         for k, v in enumerate(found.variables):
-            if k == self.over_lanes:
-                loops += self._split(v, values, limits)
+            if k == self.over_lanes or (self._is_batch(v) and self.b.lanes > 1 and v not in found.lower and not self._arg()):
+                loops += self._split(v, values, limits, k == self.over_lanes)
             else:
                 loops.append(Loop(v, [], "serial", found.lower.get(v, ()), found.upper.get(v, ())))
         term = found.term.substitute(values)
@@ -464,7 +487,7 @@ class GroupLoops:
             return self._search(found, loops, at, copies)
         how = self._how()
         empty = Constant(_neutral(how, dtype), dtype)
-        if limits and (self.over_lanes is not None or self._masked(term) is not term):
+        if limits and (len(limits) > len(self.bounds) or self._masked(term) is not term):
             term = guard(tuple(limits), term, empty)
         body = copies([Update("acc", at, how, term)])
         last = loops[-1] if loops else None
@@ -475,10 +498,10 @@ class GroupLoops:
             body = [loop]
         return [*copies([Define("acc", at, empty)]), *body]
 
-    def _split(self, v: Var, values: Values, limits: list[Condition]) -> list[Loop]:
-        """A reduction's variable that fills the lanes: the loops around them."""
-        lanes = self.lane.extent if self.lane is not None else 1
-        inner = of(self.lane) if self.lane is not None else Index()
+    def _split(self, v: Var, values: Values, limits: list[Condition], over_lanes: bool) -> list[Loop]:
+        """A reduction's variable that fills the lanes, or runs over the batch in blocks: the loops for it."""
+        lanes = self.lane.extent if self.lane is not None and over_lanes else 1
+        inner = of(self.lane) if self.lane is not None and over_lanes else Index()
         if not self._is_batch(v):
             outer = self.b.fresh(v.name, -(-v.extent // lanes))
             values[v] = of(outer) * lanes + inner
@@ -545,6 +568,11 @@ def _wrapped(body: list[Statement], unrolled: Iterable[Var]) -> list[Statement]:
     for v in reversed(list(unrolled)):
         body = [Loop(v, body, "unrolled")]
     return body
+
+
+def _values(body: list[Statement]) -> list[Expression]:
+    """What some statements define."""
+    return [v for x in body for v in (_values(x.body) if isinstance(x, Loop) else [x.value] if isinstance(x, Define) else [])]
 
 
 def _delinear(flat: Index, shape: tuple[int, ...]) -> Place:

@@ -49,9 +49,9 @@ def choose(candidates: Sequence[Var], loads: Iterable[Operand], vectors: int, re
             factor = dict(zip(picked, factors, strict=True))
             reads = sum(o.vectors * math.prod(factor.get(v, 1) for v in o.variables) for o in loads)
             work = size * vectors
-            tail = 1 + 0.1 * sum(v.extent % f != 0 for v, f in factor.items())
-            # A chain of sums that is too short waits for itself: four cycles for each, two begun in a cycle.
-            cost = max(work, reads, 8 if work < 8 else 0) / work * tail
+            tail = 1 + 0.5 * sum(v.extent % f / v.extent for v, f in factor.items())
+            # Few sums wait for themselves: each takes four cycles, and two begin in one.
+            cost = (max(work, reads, 8) + 0.25 * reads) / work * tail
             key = (round(cost, 3), -size)
             if best is None or key < best:
                 best, chosen = key, factor

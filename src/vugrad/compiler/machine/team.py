@@ -18,8 +18,8 @@ from vugrad.compiler.machine import cache, llvm
 
 Array = Any
 
-#: How often a worker looks before it sleeps: a fraction of a millisecond.
-PATIENCE = 30000
+#: How often a worker looks before it sleeps: some milliseconds, less than the time to be woken up often costs.
+PATIENCE = 4_000_000
 #: Where things stand in a box, in numbers of 8 bytes: a mutex and a condition have 128 bytes each, more than any platform's.
 ROUND, FUNCTION, ARGUMENTS, FINISHED, MUTEX, CONDITION, SIZE = 0, 8, 9, 16, 24, 40, 56
 
