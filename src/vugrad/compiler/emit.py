@@ -468,12 +468,12 @@ class KernelWriter:
         dtype = np.dtype(np.int8) if buffer.dtype == BOOL else buffer.dtype
         size = dtype.itemsize
         if step == 0:
-            low, high = index.range()
-            if self.mask is not None and not (0 <= low and high < buffer.size):  # nothing may be read where no lane is
-                step = None
-            else:
-                value = Value(out.emit(f"load {typed(dtype)}, ptr {self.address(buffer, index)}, align {size}"), dtype)
-                return self.from_memory(buffer, value)
+            at, (low, high) = self.index(index), index.range()
+            if self.mask is not None and not (0 <= low and high < buffer.size):  # the first one where no lane is
+                name = f"llvm.vector.reduce.or.{mangled(BOOL, self.mask.lanes)}"
+                at = out.select(Value(out.call(name, "i1", self.mask), BOOL), at, Value("0", INDEX))
+            place = out.emit(f"getelementptr {typed(dtype)}, ptr {self.base(buffer)}, i64 {at.text}")
+            return self.from_memory(buffer, Value(out.emit(f"load {typed(dtype)}, ptr {place}, align {size}"), dtype))
         assert lane is not None
         lanes = lane.extent
         kind = typed(dtype, lanes)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import functools
 import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +24,10 @@ from vugrad.compiler.loops.verify import verify
 from vugrad.compiler.lower import Lowered, Machine, lower
 from vugrad.compiler.machine import cache, llvm, threads
 from vugrad.compiler.machine.team import hire, release
-from vugrad.compiler.trace import Trace
+from vugrad.compiler.trace import Slot, Trace
+
+if TYPE_CHECKING:
+    from vugrad.compiler.profile import Profile
 
 Array = Any
 #: How often, in seconds, Python looks whether an epoch is over, and for Ctrl-C; and how often it reports.
@@ -52,14 +56,20 @@ class Plan:
         given = [b for b in self.lowered.loops.buffers if b.role not in ("temporary", "scratch")]
         self.slots = {buffer: i + 2 for i, buffer in enumerate(given)}  # 0 is the plan's own memory, 1 the counters
         self._check = None if check is None else self._stage_of(self.lowered.outputs[check])
-        self._code = llvm.Code(self._compiled(target), target)
-        self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(self._code.address("run"))
-        self._memory = _aligned(self.arena.size)
-        self._numbers: dict[str, Array] = {}  # of the state, those that are Python numbers
+        #: The cycles of each kernel on each thread, in a copy that counts them.
+        self.counters: Array = np.zeros(1, np.int64)
+        self._load(self._compiled(target), target)
         inputs, program = trace.program.inputs(), trace.program
         self._state = [(s, self.lowered.inputs[s.name], program[inputs[s.name]]) for s in trace.slots if s.name in inputs]
         self._written = {output.into for output in program.outputs}
         self._shapes = {output.name: program[output.number].shape for output in program.outputs}
+
+    def _load(self, code: bytes, target: llvm.Target) -> None:
+        """Make machine code ready to run, with memory of its own."""
+        self._code = llvm.Code(code, target)
+        self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(self._code.address("run"))
+        self._memory = _aligned(self.arena.size)
+        self._numbers: dict[str, Array] = {}  # of the state, those that are Python numbers
         self._lock = threading.Lock()
 
     # --- compiling
@@ -86,6 +96,32 @@ class Plan:
                 if buffer in kernel.stores():
                     return buffer, self.slots[buffer], number
         raise AssertionError(f"nothing fills {buffer}")
+
+    # --- looking into it
+
+    def explain(self, *arguments: Any, **options: Any) -> str:
+        """The plan as text, floor by floor; with arguments, also where the time goes. See ``explain.py`` for options."""
+        from vugrad.compiler.explain import explain
+
+        return explain(self, arguments, **options)
+
+    def profile(self, *arguments: Any, repeats: int | None = None) -> Profile:
+        """The time of every kernel, measured on copies of the state; see ``profile.py``."""
+        from vugrad.compiler.profile import profile
+
+        return profile(self, *arguments, repeats=repeats)
+
+    def copied(self, profile: bool = False) -> Plan:
+        """A plan with the same code and a copy of the state; with ``profile``, the code counts its cycles."""
+        other, target = copy.copy(self), llvm.host()
+        other._load(llvm.compile_text(self.text(profile), target) if profile else self._compiled(target), target)
+        other.counters = np.zeros(self.threads * sum(len(s.kernels()) for s in self.lowered.loops.stages), np.int64)
+        other._state = [(_apart(slot), buffer, x) for slot, buffer, x in self._state]
+        return other
+
+    def repeat(self, arguments: Sequence[Any], steps: int) -> None:
+        """So many steps with the same arguments, in one native call."""
+        self._launch([_value(x) for x in arguments], np.arange(self.lowered.batch), steps, 0, {}, None)
 
     # --- running
 
@@ -140,6 +176,7 @@ class Plan:
                 strides[self.slots[self.lowered.order]] = 8 * stride
             table = np.zeros((self.threads, len(self.slots) + 2), np.uint64)
             table[:, 0] = self._memory.ctypes.data
+            table[:, 1] = self.counters.ctypes.data
             for buffer, slot in self.slots.items():
                 table[:, slot] = places[buffer].__array_interface__["data"][0]
             control = _aligned(8 * Control.SIZE).view(np.int64)
@@ -254,6 +291,12 @@ def _aligned(size: int) -> Array:
     memory = np.empty(size + 64, np.uint8)
     begin = -memory.ctypes.data % 64
     return memory[begin : begin + size]
+
+
+def _apart(slot: Slot) -> Slot:
+    """A slot of the same name with a copy of what is in it."""
+    held = [copy.copy(slot.get())]
+    return Slot(slot.name, lambda: held[0], lambda value: held.__setitem__(0, value))
 
 
 def _value(x: Any) -> Any:

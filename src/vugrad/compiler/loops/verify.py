@@ -77,11 +77,12 @@ def upper(index: Index, facts: Facts, enough: float = -math.inf, depth: int = 4)
             total += max(c * low, c * high)
         return total
 
+    facts = (*facts, *_rounded(index, facts))
     best, seen, newest = plain(index), {index}, [index]
     for _ in range(depth):
         found: list[Index] = []
         for old in newest:
-            for fact in (*facts, *_of_quotients(old)):
+            for fact in facts:
                 for atom, d in fact.terms.items():
                     c = old.terms.get(atom, 0)
                     if best <= enough:
@@ -94,13 +95,19 @@ def upper(index: Index, facts: Facts, enough: float = -math.inf, depth: int = 4)
     return best
 
 
-def _of_quotients(index: Index) -> Facts:
-    """What holds of every ``e // k`` in an index: k times it is at most e, and more than e − k."""
+def _rounded(index: Index, facts: Facts) -> Facts:
+    """What holds of each ``e // k`` in an index: ``e − k (e // k)`` is from 0 to k − 1, and the facts about e, rounded."""
     found = []
     for atom in index.terms:
         if isinstance(atom, Div):
             rest = atom.index - Index({atom: atom.k})
             found += [rest, atom.k - 1 - rest]
+            for fact in facts:
+                for sign in (1, -1):  # with 1, e + k m >= −c, and with −1, e + k m <= −c
+                    m = fact * sign - atom.index
+                    if all(c % atom.k == 0 for c in m.terms.values()):
+                        quotient = Index({atom: 1}) + Index({a: c // atom.k for a, c in m.terms.items()})
+                        found.append((quotient - -m.constant // atom.k) * sign)
     return tuple(found)
 
 

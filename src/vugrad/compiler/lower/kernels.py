@@ -303,7 +303,7 @@ class GroupLoops:
 
     def _is_batch(self, v: Var) -> bool:
         """Whether a reduction's variable runs over the batch in blocks."""
-        return self.group.batch is not None and self.group.kind in ("partial", "plain") and v.extent == self.group.batch.extent
+        return self.group.batch is not None and self.group.kind in ("partial", "plain") and v == self.group.batch
 
     def _lane_cost(self, v: Var, dry: Reduction | None, domain: Var | None) -> float:
         """How badly an axis suits the lanes: what is contiguous along it is good, what jumps is bad."""

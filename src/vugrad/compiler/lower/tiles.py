@@ -15,10 +15,14 @@ FACTORS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 
 @dataclass(frozen=True)
 class Operand:
-    """A load of a contraction's term: the variables it depends on, and the vectors that it fills (1 for a number)."""
+    """A load of a contraction's term: the variables it depends on, and the vectors that it fills.
+
+    One number, spread over all lanes, fills one, and is more likely to be in the nearest cache.
+    """
 
     variables: frozenset[Var]
     vectors: int
+    spread: bool
 
 
 def operands(term: Expression, lane: Var | None, vectors: int) -> list[Operand]:
@@ -27,7 +31,7 @@ def operands(term: Expression, lane: Var | None, vectors: int) -> list[Operand]:
     for x in walk(term):
         if isinstance(x, Load):
             variables = frozenset(x.variables())
-            found[str(x)] = Operand(variables, vectors if lane in variables else 1)
+            found[str(x)] = Operand(variables, vectors if lane in variables else 1, lane not in variables)
     return list(found.values())
 
 
@@ -47,11 +51,13 @@ def choose(candidates: Sequence[Var], loads: Iterable[Operand], vectors: int, re
             if size * vectors > budget:
                 continue
             factor = dict(zip(picked, factors, strict=True))
-            reads = sum(o.vectors * math.prod(factor.get(v, 1) for v in o.variables) for o in loads)
+            counts = [(o, o.vectors * math.prod(factor.get(v, 1) for v in o.variables)) for o in loads]
+            reads = sum(n for _, n in counts)
+            traffic = sum(n if o.spread else 2 * n for o, n in counts)
             work = size * vectors
             tail = 1 + 0.5 * sum(v.extent % f / v.extent for v, f in factor.items())
             # Few sums wait for themselves: each takes four cycles, and two begin in one.
-            cost = (max(work, reads, 8) + 0.25 * reads) / work * tail
+            cost = (max(work, reads, 8) + 0.15 * traffic) / work * tail
             key = (round(cost, 3), -size)
             if best is None or key < best:
                 best, chosen = key, factor
