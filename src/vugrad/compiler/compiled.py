@@ -38,6 +38,21 @@ class Compiled:
             self.plans[key] = Plan(trace(self.function, arguments, self.state), self.finite)
         return self.plans[key]
 
+    def explain(self, *arguments: Any, **options: Any) -> str:
+        """How these arguments are compiled, floor by floor, and where the time goes; see ``explain.py`` for options.
+
+        >>> import numpy as np, vugrad as vg
+        >>> f = vg.compile(lambda x: np.exp(-x * x).sum())
+        >>> print(f.explain(np.ones(8), floor="arrays"))  # doctest: +ELLIPSIS
+        1  What is compiled ...
+        """
+        arguments = tuple(_array(x) for x in arguments)
+        plan = self.plan(*arguments)
+        again = trace(self.function, arguments, self.state, origins=True).program  # where everything comes from
+        origins = again.origins if len(again.instructions) == len(plan.trace.program.instructions) else None
+        name = getattr(self, "__name__", type(self.function).__name__)
+        return plan.explain(*arguments, **{"name": name, "origins": origins, **options})
+
     def run_epoch(
         self,
         *arrays: Array,

@@ -45,11 +45,11 @@ class Plan:
     """
 
     def __init__(self, trace: Trace, finite: bool = False) -> None:
-        self.trace, self.threads = trace, threads.get_threads()
-        target = llvm.host()
-        machine = Machine(target.vector_bytes, target.registers, self.threads)
+        self.trace, target = trace, llvm.host()
+        machine = Machine(target.vector_bytes, target.registers, threads.get_threads())
         check = trace.program.outputs[0].name if finite else None
         self.lowered: Lowered = lower(trace.program, machine, check)
+        self.threads = self.lowered.loops.threads  # fewer than allowed where there is not so much to share
         verify(self.lowered.loops)
         self.arena = arrange(self.lowered.loops)
         _check_memory(self.arena.size)

@@ -96,6 +96,8 @@ class Traced:
         for x in (self, *others):
             x.check_unchanged()
         number = self.program.add(primitive, self.number, *(x.number for x in others), **parameters)
+        if self.program.origins is not None:
+            self.program.origins[number] = origin()
         return Traced(self.program, number, all(x.weak for x in (self, *others)), self if view else None)
 
     def check_unchanged(self) -> None:
@@ -267,20 +269,32 @@ def location() -> str:
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame is not None else ""
 
 
+def origin() -> str:
+    """The op whose body runs, as ``Linear.backward``, or else the line."""
+    name, line = _running()
+    return name or line
+
+
 def place() -> str:
     """Where the program that is being traced is: the op whose body runs, the file and line, and the line itself."""
+    name, line = _running(source=True)
+    return f"in {name}{', ' if name else ''}{line}" if line else "here"
+
+
+def _running(source: bool = False) -> tuple[str, str]:
+    """The op whose body runs, if one does, and the innermost line that is not the compiler's."""
     frame: Any = sys._getframe()
     line, name = "", ""
     while frame is not None:
         code, inside = frame.f_code, frame.f_locals
         if not line and not code.co_filename.startswith(_OWN):
-            text = linecache.getline(code.co_filename, frame.f_lineno).strip()
+            text = linecache.getline(code.co_filename, frame.f_lineno).strip() if source else ""
             line = f"{Path(code.co_filename).name}:{frame.f_lineno}" + (f", `{text}`" if text else "")
         if code.co_name == "do_forward" and "cls" in inside:
-            name = f"{inside['cls'].__name__}.forward, "
+            name = f"{inside['cls'].__name__}.forward"
         elif code.co_name == "apply_backward" and "source" in inside:
-            name = f"{inside['source'].op.__name__}.backward, "
+            name = f"{inside['source'].op.__name__}.backward"
         if name:
             break
         frame = frame.f_back
-    return f"in {name}{line}" if line else "here"
+    return name, line

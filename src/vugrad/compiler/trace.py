@@ -119,8 +119,12 @@ class _Hole:
     node: bool
 
 
-def trace(function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...] = ()) -> Trace:
+def trace(
+    function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...] = (), origins: bool = False
+) -> Trace:
     """Run ``function`` once on stand-ins for its array arguments and for the state.
+
+    With ``origins``, the program says of each result which op, or which line, it comes from.
 
     Raises :class:`CannotCompileError` for what cannot be recorded, and for a parameter that is used but not listed. The state is
     afterwards as it was before.
@@ -133,7 +137,7 @@ def trace(function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple
     %3: f32[] = sum(%2, axes=(0,))
     return result=%3
     """
-    program, places = Program(), slots(state)
+    program, places = Program(origins={} if origins else None), slots(state)
     before = [slot.get() for slot in places]
     nodes = [node for part in state for node in _nodes_of(part)]
     gradients = [(node, node._grad, node._owned) for node in nodes]

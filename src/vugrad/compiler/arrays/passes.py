@@ -30,14 +30,22 @@ def simplify(program: Program) -> Program:
     %1: f64[2] = mul(%0, %0)
     return y=%1
     """
-    short, new_number, seen = Program(), {}, dict[Any, int]()
+    short, new_number, seen = Program(), dict[int, int](), dict[Any, int]()
     live = _live(program)
     for number, x in enumerate(program.instructions):
         if number in live:
             operands = tuple(new_number[i] for i in x.operands)
             new_number[number] = _place(short, seen, x.primitive, operands, dict(x.parameters))
     short.outputs = [Output(o.name, new_number[o.number], o.into) for o in program.outputs]
+    short.origins = _carried(program, new_number)
     return _without_dead(short)
+
+
+def _carried(program: Program, new_number: dict[int, int]) -> dict[int, str] | None:
+    """Where the results of a shorter program come from; of what became one, where it was first."""
+    if program.origins is None:
+        return None
+    return {new_number[i]: program.origins[i] for i in sorted(program.origins, reverse=True) if i in new_number}
 
 
 def _live(program: Program) -> set[int]:
@@ -51,13 +59,14 @@ def _live(program: Program) -> set[int]:
 
 def _without_dead(program: Program) -> Program:
     """The program without what the laws of algebra have made useless."""
-    live, kept, new_number = _live(program), Program(), {}
+    live, kept, new_number = _live(program), Program(), dict[int, int]()
     for number, x in enumerate(program.instructions):
         if number in live:
             new_number[number] = len(kept.instructions)
             operands = tuple(new_number[i] for i in x.operands)
             kept.instructions.append(Instruction(x.primitive, operands, x.parameters, x.shape, x.dtype))
     kept.outputs = [Output(o.name, new_number[o.number], o.into) for o in program.outputs]
+    kept.origins = _carried(program, new_number)
     return kept
 
 

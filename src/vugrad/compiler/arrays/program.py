@@ -100,6 +100,8 @@ class Program:
 
     instructions: list[Instruction] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
+    #: Where results come from, by their numbers, if that is recorded: the op, or the line of the source.
+    origins: dict[int, str] | None = field(default=None, repr=False, compare=False)
 
     def add(self, primitive: str, *operands: int, **parameters: Any) -> int:
         """Append an instruction, its shape and dtype inferred; returns its number."""

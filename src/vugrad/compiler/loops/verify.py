@@ -6,10 +6,11 @@ to be small enough by its atoms' ranges alone, or after facts were added to it t
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
-from vugrad.compiler.loops.index import Atom, Div, Index, Indirect, Mod, Var, of
+from vugrad.compiler.loops.index import Div, Index, Indirect, Mod, Var, of
 from vugrad.compiler.loops.program import (
     BlockLoop,
     Buffer,
@@ -65,19 +66,33 @@ def at_most(index: Index, limit: int, facts: Facts) -> bool:
 
 def upper(index: Index, facts: Facts, enough: float = -math.inf, depth: int = 4) -> int:
     """The least upper bound of an index that is found by adding up to ``depth`` facts, or one that is small enough."""
-    ranges: dict[Atom, tuple[int, int]] = {}
+    if depth <= 0:
+        return index.range()[1]
+    facts = _with_cuts(facts)
+    known: dict[Index, int] = {}
+
+    def within(index: Index) -> int:
+        """The bound of what stands in a quotient or remainder."""
+        if index not in known:
+            known[index] = upper(index, facts, depth=depth - 2)
+        return known[index]
 
     def plain(index: Index) -> int:
-        """The bound by the ranges of the atoms alone, of those in quotients and remainders with the facts."""
-        total = index.constant
-        for atom, c in index.terms.items():
-            if atom not in ranges:
-                ranges[atom] = _atom_range(atom, facts, depth)
-            low, high = ranges[atom]
+        """The bound by the ranges of the atoms, without the facts but for what is in quotients and remainders."""
+        total, terms = index.constant, dict(index.terms)
+        for atom in sorted((a for a in terms if isinstance(a, Div)), key=lambda a: -abs(terms[a])):
+            if atom in terms:  # c (e // k) + c m … is c ((e + k m) // k)
+                c, k = terms[atom], atom.k
+                whole = Index({a: d // c * k for a, d in terms.items() if d % c == 0 and a != atom}) + atom.index
+                terms = {a: d for a, d in terms.items() if d % c}
+                total += c * (within(whole) // k if c > 0 else -within(-whole) // k)
+        for atom, c in terms.items():
+            low, high = Index({atom: 1}).range()
+            if facts and isinstance(atom, Mod) and c > 0 and high == atom.k - 1 and -within(-atom.index) >= 0:
+                high = min(high, within(atom.index))
             total += max(c * low, c * high)
         return total
 
-    facts = (*facts, *_rounded(index, facts))
     best, seen, newest = plain(index), {index}, [index]
     for _ in range(depth):
         found: list[Index] = []
@@ -95,32 +110,16 @@ def upper(index: Index, facts: Facts, enough: float = -math.inf, depth: int = 4)
     return best
 
 
-def _rounded(index: Index, facts: Facts) -> Facts:
-    """What holds of each ``e // k`` in an index: ``e − k (e // k)`` is from 0 to k − 1, and the facts about e, rounded."""
-    found = []
-    for atom in index.terms:
-        if isinstance(atom, Div):
-            rest = atom.index - Index({atom: atom.k})
-            found += [rest, atom.k - 1 - rest]
-            for fact in facts:
-                for sign in (1, -1):  # with 1, e + k m >= −c, and with −1, e + k m <= −c
-                    m = fact * sign - atom.index
-                    if all(c % atom.k == 0 for c in m.terms.values()):
-                        quotient = Index({atom: 1}) + Index({a: c // atom.k for a, c in m.terms.items()})
-                        found.append((quotient - -m.constant // atom.k) * sign)
-    return tuple(found)
-
-
-def _atom_range(atom: Atom, facts: Facts, depth: int) -> tuple[int, int]:
-    """The least and the largest value of an atom where the facts hold."""
-    low, high = Index({atom: 1}).range()
-    if isinstance(atom, Div | Mod) and facts and depth:
-        bottom, top = -upper(-atom.index, facts, depth=depth - 1), upper(atom.index, facts, depth=depth - 1)
-        if isinstance(atom, Div):
-            low, high = max(low, bottom // atom.k), min(high, top // atom.k)
-        elif bottom >= 0:
-            high = min(high, top)
-    return low, high
+@functools.lru_cache(1024)
+def _with_cuts(facts: Facts) -> Facts:
+    """The facts, and what follows from them for whole numbers: of 2 n + m + 3 >= 0 with m from −1 to 0 that n + 1 >= 0."""
+    more = dict.fromkeys(facts)
+    for fact in facts:
+        for k in {abs(c) for c in fact.terms.values()} - {1}:
+            rest = Index({a: c for a, c in fact.terms.items() if c % k}, fact.constant).range()[1]
+            if len(whole := {a: c // k for a, c in fact.terms.items() if c % k == 0}) < len(fact.terms) or rest % k:
+                more[Index(whole, rest // k)] = None
+    return tuple(more)
 
 
 class _Checker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -51,14 +51,22 @@ def lower(program: Program, machine: Machine, check: str | None = None) -> Lower
         for output in program.outputs:
             if output.into is not None:
                 fusion.order(first, fusion.home[output.number])
+    if blocked and not any(_heavy(program, fusion, group) for group in fusion.groups):
+        machine = replace(machine, threads=min(machine.threads, -(-n // lanes)))
     return _Lowering(program, fusion, machine, n, lanes if blocked else 1).run()
+
+
+def _heavy(program: Program, fusion: Fusion, group: Group) -> bool:
+    """Whether a contraction reads so large an array, the same for all instances, that once for each block is too often."""
+    weights = [program[i] for i in group.sources if fusion.batch[i] is None]
+    return program[group.root].primitive == "contract" and any(w.size * w.dtype.itemsize > HEAVY for w in weights)
 
 
 def _lanes(n: int, machine: Machine, double: bool) -> int:
     """The instances in a block: two vectors of them where that leaves each thread a block."""
     width = machine.vector_bytes // (8 if double else 4)
-    lanes = 2 * width
-    while lanes > FEW and (-(-n // lanes) < machine.threads or -(-n // lanes) * lanes > 1.34 * n):
+    lanes = 2 * width if -(-n // (2 * width)) >= machine.threads else width
+    while lanes > FEW and -(-n // lanes) * lanes > 1.34 * n:
         lanes //= 2
     return lanes
 
@@ -167,10 +175,7 @@ class _Lowering:
             return True
         if group.kind != "blocked":
             return False
-        if self.program[group.root].primitive != "contract":
-            return True
-        weights = [self.program[i] for i in group.sources if self.fusion.batch[i] is None]
-        return not any(w.size * w.dtype.itemsize > HEAVY for w in weights)
+        return not _heavy(self.program, self.fusion, group)
 
     def _places(self, order: list[Step]) -> None:
         """Where each stored result lies."""
@@ -200,7 +205,7 @@ class _Lowering:
                 size = layout.block if scratch else layout.size
                 buffer = self._buffer(f"v{number}", number, size, "scratch" if scratch else "temporary")
                 targets = [Stored(buffer, layout)]
-                if group.kind == "fetch" and any(self._wants_rows(r, number) for r in mine):
+                if axis is not None and any(self.fusion.rows(r) == number for r in mine):
                     rows = self._buffer(f"v{number}r", number, x.size, "temporary")
                     targets.append(Stored(rows, Layout(x.shape)))
                 self.stored[number] = list(targets)
@@ -215,11 +220,6 @@ class _Lowering:
                     self.result.outputs[output.name] = buffer
                 targets = [*targets, Stored(buffer, layout)]
             self.stores[number] = targets
-
-    def _wants_rows(self, reader: Group, number: int) -> bool:
-        """Whether a kernel sums over the batch and would like the instances' own axes in its lanes."""
-        x = self.program[reader.root]
-        return reader.kind == "plain" and reader.batch is not None and x.primitive == "contract"
 
     def _stage(self, step: Step, builder: Builder) -> Stage:
         stage = Stage(self.thread, [])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 from vugrad.compiler.arrays import Program
-from vugrad.compiler.loops.index import Index, Var, of
+from vugrad.compiler.loops.index import Index, Var, linear, of
 from vugrad.compiler.loops.program import Constant, Expression
 from vugrad.compiler.lower.access import SUMS, VIEWS, Access, Place, is_reduction
 
@@ -24,6 +24,8 @@ COST = {
 }
 #: A sum over the batch is added up block by block if each element takes so many terms, or if there are few elements.
 MANY_TERMS, FEW_SUMS = 16, 1024
+#: Rows this long fill the lanes.
+WIDE = 8
 
 
 @dataclass(eq=False)
@@ -206,9 +208,23 @@ class Fusion:
             return "partial", over[0]
         return "plain", over[0] if over else None
 
-    def sums_lanes(self, group: Group) -> bool:
-        """Whether a kernel outside of the blocks sums over the batch, and has no instances' rows to fill its lanes with."""
-        return group.kind == "plain" and not any(self.program[i].primitive == "input" and self.is_blocked(i) for i in group.sources)
+    def rows(self, group: Group) -> int | None:
+        """Of a sum of products over the batch, outside of its blocks: the factor of which it wants whole rows.
+
+        With the instances in the lanes, the lanes of every result must be added up at the end. With a row of the factor
+        in them that is spared, at the price of a copy in which rows lie together (an argument's rows do anyway). To copy
+        a number costs about as much as to add up the lanes of a result.
+        """
+        x = self.program[group.root]
+        if group.kind != "plain" or group.batch is None or x.primitive != "contract" or not x.shape:
+            return None
+        last = group.axes[-1]
+        for i, place in self.reads(group.root, tuple(of(v) for v in group.axes))[0]:
+            if self.is_blocked(i) and linear(place, self.program[i].shape).coefficient(last) == 1:
+                worth = x.size > group.batch.extent * last.extent
+                if last.extent >= WIDE and (worth or self.program[i].primitive == "input"):
+                    return i
+        return None
 
     def is_blocked(self, number: int) -> bool:
         """Whether a result lies in memory in blocks of the batch."""
@@ -230,7 +246,9 @@ class Fusion:
         self, group: Group, reads: list[tuple[int, Place]], axes: tuple[Var, ...]
     ) -> dict[Var, Index] | None:
         """The result's own axes in terms of the group's, if it reads all members at one place that is its own."""
-        if group.kind in ("partial", "scatter", "fetch") or (group.batch is not None and self.sums_lanes(group)):
+        if group.kind in ("partial", "scatter", "fetch") or (
+            group.kind == "plain" and group.batch is not None and self.rows(group) is None
+        ):
             return None
         mapping: dict[Var, Index] = {}
         for i, place in reads:
