@@ -23,7 +23,9 @@ except ImportError as error:  # the core is installed without them
 import numpy as np
 
 import vugrad as vg
+from vugrad.data.named import DATASETS
 from vugrad.files import check_writable, write_whole
+from vugrad.suggest import choose
 from vugrad.train.recipe import Recipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -167,6 +169,42 @@ def train(
         raise typer.Exit(130)
     if history.stopped and history.stopped.startswith("the loss became"):
         raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    model: Annotated[str | None, Flag(help="cnn or mlp (default: cnn for images it fits)")] = None,
+    data: Annotated[str, Flag(help="The shape of the data, which is random here: as for train")] = DEFAULT.data,
+    hidden: Annotated[str | None, Flag(help="Features of the hidden layers, as in 3136 or 784,784")] = None,
+    optimizer: Annotated[str, Flag(help="sgd, adam, adamw, rmsprop, adagrad")] = DEFAULT.optimizer,
+    batch_size: Annotated[int, Flag(help="Instances in an update")] = 64,
+    floor: Annotated[
+        str, Flag(help="arrays, loops, memory, time or llvm (default: all, of which llvm is not one)")
+    ] = "all",
+    kernel: Annotated[int | None, Flag(help="Show the loops, or with --floor llvm the text, of this kernel")] = None,
+    full: Annotated[bool, Flag("--full", help="Leave out nothing")] = False,
+) -> None:
+    """Show how the compiler makes native code of a training step, floor by floor, and where the time goes."""
+    choose("dataset", data, DATASETS)
+    features = None if hidden is None else _numbers("--hidden", hidden)
+    recipe = Recipe(model=model, data=data, hidden=features, optimizer=optimizer, batch_size=batch_size)
+    rng = np.random.default_rng(0)
+    shape, classes = {"synth": ((2,), 2), "digits": ((1, 8, 8), 10)}.get(data, ((1, 28, 28), 10))
+    x, y = rng.random((batch_size, *shape), np.float32), rng.integers(0, classes, batch_size)
+    dataset = vg.data.Dataset((x, y), num_classes=classes, name=data)
+    network, loss = recipe.build_model(dataset), recipe.build_loss(dataset)
+    rule = recipe.build_optimizer(network)
+
+    def step(x: Any, y: Any) -> Any:
+        value = loss(network(x), y)
+        value.backward()
+        rule.step()
+        rule.zero_grad()
+        return value
+
+    text = vg.compile(step, state=[network, rule]).explain(x, y, floor=floor, kernel=kernel, full=full)
+    for line in text.splitlines():
+        console.print(line, style="bold" if line[:1].isdigit() else None)
 
 
 @app.command()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from vugrad.compiler.plan import Plan
+from vugrad.compiler.plan import Plan, fingerprint
+from vugrad.compiler.standin import CannotCompileError
 from vugrad.compiler.trace import trace
 from vugrad.graph import TensorNode
 from vugrad.nn import Module
@@ -21,7 +22,7 @@ class Compiled:
     """A function as native code; see :func:`compile`."""
 
     def __init__(self, function: Callable[..., Any], state: Sequence[Any], finite: bool) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())  # the attributes of a module are not taken over
         self.function, self.state, self.finite = function, tuple(state), finite
         self.plans: dict[Any, Plan] = {}
         self._owners = _owners(self.state)
@@ -37,6 +38,25 @@ class Compiled:
         if key not in self.plans:
             self.plans[key] = Plan(trace(self.function, arguments, self.state), self.finite)
         return self.plans[key]
+
+    def refresh(self, *arguments: Any) -> None:
+        """Compile for arguments like these, again if the function does not compute what it did when it was compiled.
+
+        Call it when numbers that the function takes from elsewhere may have changed. Raises :class:`CannotCompileError`
+        for a function that never does the same twice: one that draws random numbers, or counts, in Python.
+        """
+        arguments = tuple(_array(x) for x in arguments)
+        plan = self.plan(*arguments)
+        for _ in range(2):
+            now = trace(self.function, arguments, self.state)
+            if fingerprint(now.program) == fingerprint(plan.trace.program):
+                return
+            self.plans = {key: other for key, other in self.plans.items() if other is not plan}
+            plan = self.plan(*arguments)
+        raise CannotCompileError(
+            "the function does not compute the same when it is run twice: it draws random numbers, or counts, in Python, "
+            "which a compiled program does not do again. Pass in what changes as an array, or use vg.nn.Dropout"
+        )
 
     def explain(self, *arguments: Any, **options: Any) -> str:
         """How these arguments are compiled, floor by floor, and where the time goes; see ``explain.py`` for options.
@@ -58,8 +78,8 @@ class Compiled:
         *arrays: Array,
         batch_size: int,
         order: Array | None = None,
-        numbers: Mapping[str, Array] | None = None,
-        progress: Callable[[int, dict[str, Array]], None] | None = None,
+        rates: Sequence[float] | None = None,
+        progress: Callable[[Any], None] | None = None,
     ) -> Any:
         """Pass over whole arrays, batch by batch, in one native call without the interpreter's lock.
 
@@ -67,15 +87,19 @@ class Compiled:
             arrays: one for each argument of the function, all with the same number of rows.
             batch_size: rows in a batch; the last one may be smaller.
             order: the rows in the order in which they are taken; as they lie if not given.
-            numbers: arrays with a number for every step for learning rates, by their names in ``plan.numbers``.
-            progress: called about twenty times a second with the number of steps done and the outputs so far.
+            rates: a learning rate for every step, in place of the one that the optimizers in the state have.
+            progress: called about twenty times a second with the results of the steps done since its last call; when
+                the epoch ends, in whatever way, it has had all of them.
 
-        Returns what the function returns with an axis more, the first, for the steps. Ctrl-C ends the epoch after the step
-        at hand.
+        Returns what the function returns with an axis more, the first, for the steps. If ``finite`` ended the epoch, the
+        last of them is the step with the loss that is not finite, and what else it returns is void. Ctrl-C ends the
+        epoch after the step at hand, and is raised then.
         """
         n = len(arrays[0])
         order = np.arange(n) if order is None else np.asarray(order)
         _check_epoch(arrays, order, batch_size)
+        if rates is not None and len(rates) != -(-len(order) // batch_size):
+            raise ValueError(f"{len(rates)} rates for {-(-len(order) // batch_size)} steps: every step needs one")
         whole = len(order) // batch_size * batch_size
         results = []
         holes: Any = None
@@ -85,9 +109,10 @@ class Compiled:
                 size = min(batch_size, len(part))
                 plan = self.plan(*(array[:size] for array in arrays))
                 steps = len(part) // size
-                mine = {name: values[done : done + steps] for name, values in (numbers or {}).items()}
-                outputs, made = plan.run_epoch(list(arrays), part, mine, progress)
-                results.append({name: values[:made] for name, values in outputs.items()})
+                mine = {} if rates is None else dict.fromkeys(plan.trace.rates(), rates[done : done + steps])
+                tell = None if progress is None else _teller(plan, progress)
+                outputs, made = plan.run_epoch(list(arrays), part, mine, tell)
+                results.append({name: values[: made + 1] for name, values in outputs.items()})
                 holes = plan.trace
                 done += made
                 if made < steps:
@@ -187,6 +212,19 @@ def _check_epoch(arrays: tuple[Array, ...], order: Array, batch_size: int) -> No
     n = lengths.pop()
     if order.dtype.kind not in "iu" or order.ndim != 1 or (len(order) and not (0 <= order.min() and order.max() < n)):
         raise ValueError(f"order holds positions of {n} rows, whole numbers from 0 to {n - 1}")
+
+
+def _teller(plan: Plan, progress: Callable[[Any], None]) -> Callable[[int, dict[str, Array]], None]:
+    """From all outputs so far to the results that are new."""
+    told = 0
+
+    def tell(done: int, outputs: dict[str, Array]) -> None:
+        nonlocal told
+        if done > told:
+            first, told = told, done
+            progress(plan.trace.rebuild({name: values[first:done] for name, values in outputs.items()}))
+
+    return tell
 
 
 def _joined(parts: list[Array]) -> Array:

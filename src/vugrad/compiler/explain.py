@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vugrad.compiler.arrays.program import SHORT, Instruction, Program
-from vugrad.compiler.loops.program import Buffer, text
-from vugrad.compiler.lower.batch import batch_axes
+from vugrad.compiler.loops.program import text
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.memory_map import memory_map
-from vugrad.compiler.tables import WIDTH, amount, bar, cut, item, paragraph, seconds, size, table
+from vugrad.compiler.tables import WIDTH, amount, bar, cut, item, paragraph, seconds, size, some, table
 from vugrad.compiler.work import Work, work
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def sections(
     makers: dict[str, Callable[[], Section]] = {
         "arrays": about.arrays,
         "loops": lambda: about.loops(kernel),
-        "memory": lambda: Section("4  Memory", memory_map(plan, about.works)),
+        "memory": lambda: Section("4  Memory", memory_map(plan, about.works, full)),
         "time": lambda: about.time(arguments),
         "llvm": lambda: about.llvm(kernel),
     }
@@ -84,10 +83,14 @@ class _About:
         self.plan, self.full, self.origins = plan, full, origins
         self.program: Program = plan.trace.program
         self.works: list[Work] = work(plan.lowered.loops)
-        self.home: dict[int, int] = {}
+        self.home: dict[int, int] = {}  # the kernel that stores a result
         for w in self.works:
             for number in w.kernel.computes:
                 self.home.setdefault(number, w.number)
+        self.inside: dict[int, list[int]] = {}  # those that compute a result on the way
+        for w in self.works:
+            for number in self.fused(w)[1]:
+                self.inside.setdefault(number, []).append(w.number)
 
     # --- 1
 
@@ -99,13 +102,17 @@ class _About:
         states = [program[i] for i in program.inputs("state").values()]
         state = sum(x.size * x.dtype.itemsize for x in states)
         lanes, batch = plan.lowered.loops.lanes, plan.lowered.batch
+        kernels, stages = len(self.works), len(plan.lowered.loops.stages)
         lines = item("function", f"{name}({arguments}) → {', '.join(results) or 'nothing'}")
         if states or program.inputs("scalar"):
-            numbers = ", ".join(program.inputs("scalar"))
+            numbers = list(program.inputs("scalar"))
             changed = sum(o.into is not None for o in program.outputs)
-            lines += item("state", f"{len(states)} arrays, {size(state)}; {changed} of the state's parts are updated in place")
-            lines += item("numbers", f"read at every call: {cut(numbers, 160)}") if numbers else []
-        lines += item("threads", f"{plan.threads}, which meet {len(plan.lowered.loops.stages)} times a step")
+            lines += item("state", f"{len(states)} arrays, {size(state)}, and {len(numbers)} numbers; a call updates {changed} of them")
+            lines += item("numbers", numbers if self.full else some(numbers, 5)) if numbers else []
+        inner = sum(x.family != "source" for x in program.instructions)
+        flow = [f"{inner} instructions on arrays", f"{kernels} kernels in {stages} stages", "LLVM", "machine code"]
+        lines += item("floors", "Python → " + " → ".join(flow))
+        lines += item("threads", f"{plan.threads}, which wait for each other after each stage" if plan.threads > 1 else "1")
         if lanes > 1:
             lines += item("lanes", f"{lanes}: so many of the batch's {batch} instances are computed side by side in vectors")
         else:
@@ -122,11 +129,12 @@ class _About:
         inner = [i for i, x in enumerate(program.instructions) if x.family != "source"]
         lines = paragraph(
             "The function ran once on stand-ins for its arrays, which recorded what was done to them (trace.py): one "
-            "instruction for each NumPy operation, forward, backward and update alike. Numbers stand where they are used."
+            "instruction for each NumPy operation, forward, backward and update alike. The last column names the "
+            "kernel that stores the result or, in brackets, those that compute it on the way to others, without storing it."
         )
         lines.append("")
         inputs = [f"%{i} {name} {program[i].type}" for name, i in program.inputs().items()]
-        lines += item("inputs", cut(", ".join(inputs), 10_000 if self.full else 5 * (WIDTH - 12)))
+        lines += item("inputs", inputs if self.full else some(inputs, 16))
         hidden = inner[SHOWN - LAST : -LAST] if len(inner) > SHOWN and not self.full else []
         rows = []
         for i in inner:
@@ -140,11 +148,14 @@ class _About:
             rows, heads = [[row[0], row[1], row[3]] for row in rows], [heads[0], heads[1], heads[3]]
         lines += ["", *table(heads, rows)]
         returned = [f"{o.into} ← %{o.number}" if o.into else f"{o.name} = %{o.number}" for o in program.outputs]
-        lines += ["", *item("return", cut(", ".join(returned), 10_000 if self.full else 4 * (WIDTH - 12)))]
+        lines += ["", *item("return", returned if self.full else some(returned, 12))]
         return Section(f"2  The array program: {len(inner)} instructions", lines)
 
     def _where(self, number: int) -> str:
-        return str(self.home[number]) if number in self.home else "·"
+        if number in self.home:
+            return str(self.home[number])
+        inside = [str(k) for k in self.inside.get(number, [])]
+        return f"({', '.join(inside if len(inside) < 4 else [*inside[:2], '…'])})"
 
     # --- 3
 
@@ -154,8 +165,8 @@ class _About:
         lines = paragraph(
             "What is stored, and what is computed again where it is used, is settled by lower/: results that are needed at "
             "the same place are fused into one kernel. Threads wait for each other between two stages. Kernels that run by "
-            "blocks do one block of the batch after the other, so that what they pass on is still in the cache. FLOP are "
-            "floating-point operations, a multiply-add being two, of a whole step; bytes are what is read and written at all."
+            "blocks do one block of the batch after the other, so that what they pass on is still in the cache. FLOP are the "
+            "floating-point operations of a step, a multiply-add being two; bytes are all that is read and written, once."
         )
         flop, moved = sum(w.flop for w in works), sum(w.nbytes for w in works)
         rows, small = [], list[Work]()
@@ -169,39 +180,51 @@ class _About:
                 rows.append(self._small_row(small) if len(small) > 1 else self._kernel_row(small[0]))
                 small = []
         total = ["", "", "", "all", "", amount(flop), size(moved), f"{flop / max(moved, 1):.2g}"]
-        heads = [">kernel", ">stage", "runs", "computes", "results", ">FLOP", ">bytes", ">FLOP/byte"]
+        heads = [">kernel", ">stage", "run by", "computes", "for" if self.origins else "results", ">FLOP", ">bytes", ">FLOP/byte"]
         lines += ["", *table(heads, [*rows, total])]
         largest = sorted(works, key=lambda w: (-w.flop, -w.nbytes))[:LOOPS]
         chosen = [works[only]] if only is not None else works if self.full else sorted(largest, key=lambda w: w.number)
         if len(chosen) < len(works) and only is None:
-            lines += ["", *paragraph(f"The {len(chosen)} largest; --kernel N shows another, --full all:")]
+            lines += ["", *paragraph(
+                f"The loops of the {len(chosen)} largest kernels (--kernel N shows another, --full all). Loops over lanes happen "
+                "all at once, in vectors; unrolled ones are written out. t is the thread, block the block of the batch; acc and "
+                "what is indexed by unrolled variables alone stays in registers."
+            )]
         for w in chosen:
             lines += ["", *self._kernel(w, self.full or only is not None)]
         return Section(f"3  The kernels: {len(works)} in {len(self.plan.lowered.loops.stages)} stages", lines)
 
     def _kernel_row(self, w: Work) -> list[str]:
-        results = ", ".join(f"%{i}" for i in w.kernel.computes)
-        runs = "by blocks" if w.by_blocks else "once"
-        intensity = f"{w.intensity:.2g}"
-        return [str(w.number), str(w.stage), runs, w.kernel.name, cut(results, 16), amount(w.flop), size(w.nbytes), intensity]
+        intensity = f"{w.intensity:.2g}" if w.flop else ""
+        return [str(w.number), str(w.stage), w.run_by, w.kernel.name, self._for([w]), amount(w.flop), size(w.nbytes), intensity]
+
+    def _for(self, works: list[Work]) -> str:
+        """The ops or files that kernels' results come from, or else their numbers."""
+        numbers = [i for w in works for i in w.kernel.computes]
+        if not self.origins:
+            return cut(", ".join(f"%{i}" for i in numbers), 16)
+        found: dict[str, dict[str, None]] = {}
+        for i in numbers:
+            name, _, direction = self.origins.get(i, "").partition(":")[0].partition(".")
+            ours = direction in ("forward", "backward")
+            found.setdefault(f" {direction}" if ours else f".{direction}", {})[name] = None
+        return ", ".join(", ".join(names) + ending for ending, names in found.items() if ending != ".")
 
     def _small_row(self, small: list[Work]) -> list[str]:
         names = ", ".join(dict.fromkeys(w.kernel.name for w in small))
         numbers = f"{small[0].number}–{small[-1].number}"
         flop, moved = sum(w.flop for w in small), sum(w.nbytes for w in small)
-        return [numbers, str(small[0].stage), "", f"{len(small)} small: {names}", "", amount(flop), size(moved), ""]
+        return [numbers, str(small[0].stage), "", f"{len(small)} small: {names}", self._for(small), amount(flop), size(moved), ""]
 
     def _kernel(self, w: Work, full: bool) -> list[str]:
         """One kernel: what it computes, what it reads and writes, and its loops."""
         stored, between = self.fused(w)
         lines = [f"  kernel {w.number}: {w.kernel.name}"]
         if stored:
-            names = ", ".join(f"%{i} {self._primitive(i)}" for i in stored)
-            on_the_way = ", ".join(f"%{i} {self._primitive(i)}" for i in between)
-            lines += item("stores", names, 4, 14)
-            lines += item("fused", f"{on_the_way} (computed here, stored nowhere)", 4, 14) if between else []
-        lines += item("reads", ", ".join(f"{b.name} ({size(n)})" for b, n in w.reads.items()) or "nothing", 4, 14)
-        lines += item("writes", ", ".join(f"{b.name} ({size(n)})" for b, n in w.writes.items()), 4, 14)
+            lines += item("stores", [f"%{i} {self._primitive(i)}" for i in stored], 4, 16)
+            lines += item("on the way", [f"%{i} {self._primitive(i)}" for i in between], 4, 16) if between else []
+        lines += item("reads", [f"{b.name} ({size(n)})" for b, n in w.reads.items()] or "nothing", 4, 16)
+        lines += item("writes", [f"{b.name} ({size(n)})" for b, n in w.writes.items()], 4, 16)
         body = text(w.kernel.body, 3)
         return [*lines, *(body if full else [cut(line, WIDTH) for line in body])]
 
@@ -245,7 +268,9 @@ class _About:
             f"This machine, measured, on {self.plan.threads} threads: {amount(best.f32, 'FLOP/s')} in a large float32 matrix "
             f"product, {amount(best.f64, 'FLOP/s')} in float64; copies move {amount(best.near, 'B/s')} within a nearby cache "
             f"and {amount(best.far, 'B/s')} beyond. No kernel should be quicker than its FLOP at the one rate, or its bytes at "
-            "the other, whichever takes longer, the limit; the last column is the part of the limit's speed that it reaches."
+            "the other, whichever takes longer, the limit; the last column is the part of the limit's speed that it reaches. (Above "
+            "100% it beats the matrix product, or finds more in its cache.) Times are those of the slowest thread; shares are of "
+            "all threads' time."
         )
         rows, rest = [], list[Work]()
         for w in self.works:
@@ -257,11 +282,11 @@ class _About:
             least, by = best.least(w.flop, w.nbytes, w.footprint(self.plan.threads), double)
             reached = least / took if took else 0.0
             figures = [seconds(took), f"{found.share(w.number):.1%}", amount(w.flop / took if took else 0)]
-            rows.append([str(w.number), w.kernel.name, *figures, f"{w.intensity:.2g}", by, f"{bar(reached)} {reached:4.0%}"])
+            rows.append([str(w.number), w.kernel.name, self._for([w]), *figures, by, f"{bar(reached)} {reached:4.0%}"])
         if rest:
-            rows.append(["", f"{len(rest)} others", "", f"{sum(found.share(w.number) for w in rest):.1%}", *[""] * 4])
-        rows.append(["", "waiting for other threads, and calls", "", f"{max(found.rest, 0):.1%}", *[""] * 4])
-        heads = [">kernel", "computes", ">time", ">share", ">FLOP/s", ">FLOP/byte", "limit", "of the limit"]
+            rows.append(["", f"{len(rest)} others", "", "", f"{sum(found.share(w.number) for w in rest):.1%}", "", "", ""])
+        rows.append(["", "waiting, calls", "", "", f"{max(found.rest, 0):.1%}", "", "", ""])
+        heads = [">kernel", "computes", "for" if self.origins else "results", ">time", ">share", ">FLOP/s", "limit", "of the limit"]
         return Section(title, [*lines, "", *table(heads, rows)])
 
     # --- 6
@@ -300,8 +325,3 @@ def _operand(program: Program, number: int) -> str:
 
 def _short(value: Any) -> str:
     return str(value).replace(" ", "") if isinstance(value, tuple) else str(value)
-
-
-def holds(plan: Plan, buffer: Buffer) -> tuple[str, str]:
-    """What a buffer holds and how it lies there."""
-    return layouts(plan)[buffer]

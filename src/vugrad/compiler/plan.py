@@ -23,6 +23,7 @@ from vugrad.compiler.loops.program import Buffer
 from vugrad.compiler.loops.verify import verify
 from vugrad.compiler.lower import Lowered, Machine, lower
 from vugrad.compiler.machine import cache, llvm, threads
+from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.machine.team import hire, release
 from vugrad.compiler.trace import Slot, Trace
 
@@ -144,7 +145,7 @@ class Plan:
             arrays: for each argument an array of any number of rows; those without rows are the same at every step.
             order: positions of rows, as many as the steps need.
             numbers: of the state's numbers those that change from step to step by themselves, one for each step.
-            progress: called now and then with the number of steps done and the outputs so far.
+            progress: called now and then, and at the end, with the number of steps done and the outputs so far.
 
         Returns the outputs of all steps and how many were done. ``KeyboardInterrupt`` ends the run after a step.
         """
@@ -182,8 +183,12 @@ class Plan:
             control = _aligned(8 * Control.SIZE).view(np.int64)
             control[:] = 0
             control[Control.STEPS] = steps
-            self._go(table, strides, control, outputs, progress, wait=stride == 0)
-            self._unbind_numbers(numbers)
+            try:
+                self._go(table, strides, control, outputs, progress, wait=stride == 0)
+            finally:
+                self._unbind_numbers(numbers)
+                if progress is not None:
+                    progress(int(control[Control.DONE]), outputs)
             return outputs, int(control[Control.DONE])
 
     def _go(
@@ -200,26 +205,27 @@ class Plan:
         if wait and self.threads == 1:
             self._run(*addresses, 0)
             return
-        team = hire(self.threads)
-        interrupt: BaseException | None = None
-        try:
+        failure: BaseException | None = None
+        with HeldBack() as interrupt:
+            team = hire(self.threads)
             team.begin(self._code.address("run"), addresses, first=1 if wait else 0)
             if wait:
                 self._run(*addresses, 0)
             reported = time.monotonic()
             while not team.finished():
-                try:
-                    time.sleep(0 if wait else LOOK)
-                    if progress is not None and interrupt is None and time.monotonic() - reported > REPORT:
-                        progress(int(control[Control.DONE]), outputs)
-                        reported = time.monotonic()
-                except BaseException as error:  # whatever it is, the threads must be done before the arrays go
+                time.sleep(0 if wait else LOOK)
+                if interrupt.came:
                     control[Control.STOP] = 1
-                    interrupt = interrupt or error
-        finally:
+                elif progress is not None and failure is None and time.monotonic() - reported > REPORT:
+                    try:  # a step is counted by one thread while others may still be at it
+                        progress(max(int(control[Control.DONE]) - 1, 0), outputs)
+                        reported = time.monotonic()
+                    except BaseException as error:  # the threads must be done before the arrays go
+                        control[Control.STOP] = 1
+                        failure = error
             release(team)
-        if interrupt is not None:
-            raise interrupt
+        if failure is not None:
+            raise failure
 
     # --- the state
 

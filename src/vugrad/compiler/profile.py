@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from vugrad.compiler.plan import Plan
 
 Array = Any
-#: How long a measurement takes if nobody says how many steps it has, how often it is repeated, and its most steps.
-SECONDS, ROUNDS, MOST = 0.1, 5, 20_000
+#: How long a measurement takes if nobody says how many steps it has, its most steps, and how often it is repeated. It
+#: is short and repeated often, so that one falls between what else the machine does.
+SECONDS, MOST, ROUNDS = 0.02, 20_000, 25
 #: The edge of the matrices whose product gives the peak, and the bytes of the arrays that are copied.
 EDGE, SMALL_COPY, LARGE_COPY = 1024, 128 << 10, 64 << 20
-#: What one thread touches is in a nearby cache if it is no more bytes than this.
+#: The bytes of a thread's nearby cache, its second, where the system says; else so many.
 NEAR = 1 << 20
 
 CLOCK = "declare i64 @llvm.readcyclecounter()\ndefine i64 @now() {\n  %x = call i64 @llvm.readcyclecounter()\n  ret i64 %x\n}"
@@ -45,7 +47,7 @@ class Machine:
     def least(self, flop: int, nbytes: int, footprint: int, double: bool = False) -> tuple[float, str]:
         """The least seconds that a kernel can take, and by what: "compute" or "memory"."""
         computing = flop / (self.f64 if double else self.f32)
-        moving = nbytes / (self.near if footprint <= NEAR else self.far)
+        moving = nbytes / (self.near if footprint <= _cache() else self.far)
         return (computing, "compute") if computing >= moving else (moving, "memory")
 
 
@@ -76,15 +78,24 @@ class Profile:
         return 1 - float(self.kernels.sum() / self.kernels.shape[1] / self.counted)
 
 
+@functools.cache
+def _cache() -> int:
+    """The bytes of one core's second cache."""
+    try:  # Linux says it in KiB
+        return int(Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().removesuffix("K\n")) << 10
+    except (OSError, ValueError):
+        return NEAR
+
+
 def profile(plan: Plan, *arguments: Any, repeats: int | None = None) -> Profile:
     """Time a plan's kernels on copies of its state, so that nothing changes.
 
     Args:
         plan: what to time.
         arguments: as for ``plan.run``.
-        repeats: the steps of a measurement; as many as take about a tenth of a second if not given.
+        repeats: the steps of a measurement; as many as take about 20 ms if not given.
 
-    The best of five measurements counts. Raises ``NotImplementedError`` on processors on which a program may not read the
+    The best of 25 measurements counts. Raises ``NotImplementedError`` on processors on which a program may not read the
     cycle counter.
     """
     target = llvm.host()
@@ -98,7 +109,7 @@ def profile(plan: Plan, *arguments: Any, repeats: int | None = None) -> Profile:
         many = max(1, min(MOST, math.ceil(0.005 / once)))
         repeats = max(1, min(MOST, math.ceil(SECONDS * many / _timed(lambda: plain.repeat(arguments, many)))))
     repeats = min(repeats, max(1, LARGE_COPY // max(1, sum(b.nbytes for b in plan.lowered.outputs.values()))))
-    seconds = min(_timed(lambda: plain.repeat(arguments, repeats)) for _ in range(ROUNDS)) / repeats
+    seconds = _best(lambda: plain.repeat(arguments, repeats), ROUNDS) / repeats
     best: tuple[float, Array, float] | None = None
     for _ in range(ROUNDS):
         counting.counters[:] = 0
@@ -111,6 +122,10 @@ def profile(plan: Plan, *arguments: Any, repeats: int | None = None) -> Profile:
     took, counters, ticks = best
     kernels = counters.reshape(-1, plan.threads) * (took / max(ticks, 1) / repeats)
     return Profile(seconds, took / repeats, kernels, repeats)
+
+
+def _best(call: Callable[[], object], times: int) -> float:
+    return min(_timed(call) for _ in range(times))
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -140,25 +155,18 @@ def measured(threads: int) -> Machine:
     for dtype in (np.float32, np.float64):
         a = np.random.default_rng(0).random((EDGE, EDGE)).astype(dtype)
         out = np.empty_like(a)
-        best = min(_timed(lambda a=a, out=out: np.matmul(a, a, out)) for _ in range(2 * ROUNDS))  # type: ignore[misc]
-        speeds.append(2 * EDGE**3 / best)
+        speeds.append(2 * EDGE**3 / _best(lambda a=a, out=out: np.matmul(a, a, out), 2 * ROUNDS))  # type: ignore[misc]
     return Machine(*speeds, threads * _small_copies(), _large_copies(threads))
 
 
 def _small_copies() -> float:
     """Bytes read and written a second by one thread, whose arrays stay in its cache."""
     source, target = np.ones(SMALL_COPY, np.uint8), np.empty(SMALL_COPY, np.uint8)
-    best = math.inf
-    for _ in range(20):
-        best = min(best, _timed(lambda: [np.copyto(target, source) for _ in range(20)]) / 20)
-    return 2 * SMALL_COPY / best
+    return 2 * SMALL_COPY * ROUNDS / _best(lambda: [np.copyto(target, source) for _ in range(ROUNDS)], 2 * ROUNDS)
 
 
 def _large_copies(threads: int) -> float:
     """Bytes read and written a second by all threads together, of arrays too large for nearby caches."""
     parts = [(np.ones(LARGE_COPY // threads, np.uint8), np.empty(LARGE_COPY // threads, np.uint8)) for _ in range(threads)]
-    best = math.inf
     with ThreadPoolExecutor(threads) as pool:
-        for _ in range(ROUNDS + 1):
-            best = min(best, _timed(lambda: list(pool.map(lambda part: np.copyto(part[1], part[0]), parts))))
-    return 2 * LARGE_COPY / best
+        return 2 * LARGE_COPY / _best(lambda: list(pool.map(lambda part: np.copyto(part[1], part[0]), parts)), ROUNDS)

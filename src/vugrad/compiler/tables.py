@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 #: The columns of a print-out.
 WIDTH = 100
+#: A space at which no line ends.
+SOLID = "\N{NO-BREAK SPACE}"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], indent: int = 2, width: int = WIDTH) -> list[str]:
@@ -45,15 +47,26 @@ def paragraph(text: str, indent: int = 2, width: int = WIDTH) -> list[str]:
     return textwrap.wrap(text, width, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
-def item(label: str, text: str, indent: int = 2, column: int = 12, width: int = WIDTH) -> list[str]:
-    """A label, and beside it text that may need several lines.
+def item(label: str, text: str | Sequence[str], indent: int = 2, column: int = 12, width: int = WIDTH) -> list[str]:
+    """A label, and beside it text that may need several lines; the parts of a list are not broken.
 
     >>> print(*item("lanes", "32"), sep="\\n")
       lanes     32
     """
     first = " " * indent + label.ljust(column - indent)
+    if not isinstance(text, str):
+        text = ", ".join(part.replace(" ", SOLID) for part in text)
     wrapped = textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * column, break_on_hyphens=False)
-    return wrapped or [first.rstrip()]
+    return [line.replace(SOLID, " ") for line in wrapped] or [first.rstrip()]
+
+
+def some(parts: Sequence[str], most: int) -> list[str]:
+    """The first parts, and how many more there are.
+
+    >>> some(["a", "b", "c"], 2)
+    ['a', 'b', 'and 1 more']
+    """
+    return [*parts] if len(parts) <= most else [*parts[:most], f"and {len(parts) - most} more"]
 
 
 def size(nbytes: float) -> str:

@@ -106,6 +106,10 @@ class Trace:
     slots: list[Slot]
     result: Any = field(default=None)
 
+    def rates(self) -> list[str]:
+        """The names of the slots that hold the optimizers' learning rates."""
+        return [slot.name for slot in self.slots if slot.name.endswith(".lr") and slot.scalar]
+
     def rebuild(self, outputs: Mapping[str, Array]) -> Any:
         """The function's result, with the program's outputs in their places."""
         return _rebuilt(self.result, outputs)

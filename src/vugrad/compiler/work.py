@@ -44,7 +44,7 @@ class Work:
     number: int
     stage: int
     kernel: Kernel
-    by_blocks: bool
+    run_by: str
     flop: int = 0
     reads: dict[Buffer, int] = field(default_factory=dict)
     writes: dict[Buffer, int] = field(default_factory=dict)
@@ -80,7 +80,9 @@ def work(program: LoopProgram) -> list[Work]:
 
 
 def _work(number: int, i: int, stage: Stage, block: BlockLoop | None, kernel: Kernel, threads: int) -> Work:
-    result = Work(number, i, kernel, block is not None)
+    alone = len(kernel.body) == 1 and isinstance(kernel.body[0], Loop) and kernel.body[0].lower == (of(stage.thread),)
+    run_by = "blocks" if block is not None else "one thread" if alone else "threads"
+    result = Work(number, i, kernel, run_by)
     count, total, calls = _Count(), Counter[Any](), 0
     body = kernel.body if block is None else [Loop(block.var, kernel.body, "serial", block.lower, block.upper)]
     for t in range(threads):

@@ -18,8 +18,8 @@ from vugrad.nn.compose import Flatten, Residual, Sequential
 from vugrad.nn.conv import AvgPool2d, Conv2d, MaxPool2d
 from vugrad.nn.linear import Embedding, Linear
 from vugrad.nn.module import Module, parameter
-from vugrad.nn.networks import MLP, LeNet
-from vugrad.nn.norm import BatchNorm1d, BatchNorm2d, Dropout, LayerNorm
+from vugrad.nn.networks import MLP, LeNet, StridedCNN
+from vugrad.nn.norm import BatchNorm1d, BatchNorm2d, Dropout, LayerNorm, RandomShift
 
 __all__ = [
     "ACTIVATIONS",
@@ -41,6 +41,7 @@ __all__ = [
     "LogSoftmax",
     "MaxPool2d",
     "Module",
+    "RandomShift",
     "ReLU",
     "Residual",
     "Sequential",
@@ -48,6 +49,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "StridedCNN",
     "Tanh",
     "parameter",
 ]

@@ -110,3 +110,44 @@ class LeNet(Sequential):
         options = {"batch_norm": batch_norm, "residual": residual, "dropout": dropout}
         head = MLP(sizes, activation, **options, init=init, rng=rng, dtype=dtype)  # type: ignore[arg-type]
         super().__init__(*layers, Flatten(), head)
+
+
+class StridedCNN(Sequential):
+    """A convolutional network that learns digits with few operations: 8,906 parameters on 28×28 images.
+
+    Conv2d(1, 8, 5) with stride 2, Conv2d(8, 16, 3), 2×2 max-pooling, Conv2d(16, 32, 3), an activation after each, and one
+    linear layer on the 288 features. The stride spares most of what LeNet spends on its first layer: 0.19 million
+    multiply-adds an image, against LeNet's 0.28.
+
+    Args:
+        num_classes: features of the output.
+        image_shape: (channels, rows, columns) of the input, at least 19×19.
+        activation, init, rng, dtype: as in :class:`MLP`.
+
+    >>> import numpy as np, vugrad as vg
+    >>> vg.nn.StridedCNN()(np.zeros((2, 1, 28, 28), np.float32)).shape
+    (2, 10)
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+        activation: Callable[[], Module] = ReLU,
+        *,
+        init: initializers.Initializer = initializers.glorot_normal,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        channels, rows, columns = image_shape
+        rows, columns = ((((extent - 5) // 2 + 1) - 2) // 2 - 2 for extent in (rows, columns))
+        if min(rows, columns) < 1:
+            raise ValueError(f"StridedCNN: images of {image_shape[1]}x{image_shape[2]} are too small, use MLP for them")
+        options: dict[str, Any] = {"init": init, "rng": rng, "dtype": dtype}
+        super().__init__(
+            *(Conv2d(channels, 8, 5, stride=2, **options), activation()),
+            *(Conv2d(8, 16, 3, **options), MaxPool2d(2), activation()),
+            *(Conv2d(16, 32, 3, **options), activation()),
+            Flatten(),
+            Linear(32 * rows * columns, num_classes, **options),
+        )

@@ -1,4 +1,4 @@
-"""Layers that keep activations in range: normalisation and dropout."""
+"""Layers that keep activations in range, or a network from learning by heart: normalisation, dropout, shifts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vugrad import ops, random as randomness
+from vugrad.graph import TensorNode
 from vugrad.nn.module import Module, parameter
 
 
@@ -126,3 +127,42 @@ class Dropout(Module):
     def extra_repr(self) -> str:
         """The share that is dropped."""
         return f"p={self.p}"
+
+
+class RandomShift(Module):
+    """In train mode move each image of the batch by up to ``pixels`` rows and columns, each way equally likely.
+
+    Args:
+        pixels: the farthest shift, in rows and in columns.
+        value: of the pixels that come in at the edges.
+        rng: generator from which the layer draws its seed.
+
+    How far follows from the buffer ``key`` alone, as in :class:`Dropout`. Training on shifted images teaches a network
+    that where a digit stands does not matter (Simard et al., 2003).
+    """
+
+    def __init__(self, pixels: int = 1, value: float = 0.0, *, rng: np.random.Generator | None = None) -> None:
+        super().__init__()
+        if pixels < 0:
+            raise ValueError(f"RandomShift: pixels is the farthest shift, at least 0, got {pixels}")
+        self.pixels, self.value = int(pixels), float(value)
+        self.key = np.array([randomness.generator(rng).integers(2**32), 0], np.uint32)
+
+    def forward(self, x: Any) -> Any:
+        """(N, C, H, W) to the same."""
+        if not self.training or self.pixels == 0:
+            return x
+        self.key = self.key + np.array([0, 1], np.uint32)
+        n, channels, rows, columns = x.shape
+        # The upper half of the bits, times the number of shifts, has the shift in its own upper half.
+        shift = ((ops.random_bits(self.key, (n, 2)) >> 16) * np.uint32(2 * self.pixels + 1) >> 16).astype(np.int64)
+        at_rows = shift[:, 0].reshape(n, 1, 1, 1) + np.arange(rows).reshape(rows, 1)
+        at_columns = shift[:, 1].reshape(n, 1, 1, 1) + np.arange(columns)
+        border = (self.pixels, self.pixels)
+        x = x if isinstance(x, TensorNode) else TensorNode(x, requires_grad=False)
+        padded = np.pad(x, ((0, 0), (0, 0), border, border), constant_values=self.value)
+        return padded[np.arange(n).reshape(n, 1, 1, 1), np.arange(channels).reshape(channels, 1, 1), at_rows, at_columns]
+
+    def extra_repr(self) -> str:
+        """The farthest shift."""
+        return f"pixels={self.pixels}, value={self.value:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,14 @@ from vugrad.losses import Loss, cross_entropy
 from vugrad.nn import Module
 
 Array = np.ndarray[Any, Any]
+#: From a batch to the node of a model's outputs: the model itself, or ``vg.compile(model)``.
+Forward = Callable[[Array], Any]
 
 
-def predict(model: Module, x: Array, batch_size: int = 500) -> Array:
+def predict(model: Module, x: Array, batch_size: int = 500, forward: Forward | None = None) -> Array:
     """The outputs for every instance of ``x``, in eval mode and without a graph: shape (N, …).
+
+    ``forward`` is called in place of the model: give it ``vg.compile(model)`` to predict in native code.
 
     >>> import numpy as np, vugrad as vg
     >>> vg.train.predict(vg.nn.Linear(3, 2), np.zeros((5, 3), np.float32)).shape
@@ -25,38 +30,46 @@ def predict(model: Module, x: Array, batch_size: int = 500) -> Array:
     try:
         model.eval()
         with no_grad():
-            return np.concatenate([model(part).value for part, _ in batches(x, x, batch_size)])
+            outputs = [(forward or model)(part).value for part, _ in batches(x, x, batch_size)]
+            return np.concatenate(outputs)
     finally:
         for module, mode in modes:
             module.training = mode
 
 
 def evaluate(
-    model: Module, split: Split, loss: Loss = cross_entropy, batch_size: int = 500
+    model: Module,
+    split: Split,
+    loss: Loss = cross_entropy,
+    batch_size: int = 500,
+    forward: Forward | None = None,
 ) -> tuple[float, float | None]:
-    """Mean loss, and accuracy where the targets are classes, over a split in eval mode.
+    """Mean loss, and accuracy where the targets are classes, over a split in eval mode; ``forward`` as in `predict`.
 
     >>> import numpy as np, vugrad as vg
     >>> split = vg.data.Split(np.zeros((4, 3), np.float32), np.array([0, 1, 1, 0]))
     >>> vg.train.evaluate(vg.nn.Linear(3, 2), split)
     (0.6931..., 0.5)
     """
-    outputs = predict(model, split.x, batch_size)
+    outputs = predict(model, split.x, batch_size, forward)
     value = loss(TensorNode(outputs, requires_grad=False), split.y).item()
     right = hits(outputs, split.y)
-    return float(value), None if right is None else right / len(split.y)
+    return float(value), None if right is None else int(right) / len(split.y)
 
 
-def hits(outputs: Array, targets: Array) -> int | None:
-    """How many rows of outputs are largest at their target class; ``None`` where targets are not classes."""
+def hits(outputs: Array, targets: Array) -> Any:
+    """How many rows of outputs are largest at their target class; ``None`` where targets are not classes.
+
+    Array code, so that it can be a part of a compiled step.
+    """
     if targets.dtype.kind not in "iu" or outputs.ndim != 2:
         return None
-    return int(np.count_nonzero(outputs.argmax(axis=1) == targets))
+    return np.count_nonzero(outputs.argmax(axis=1) == targets)
 
 
-def confusion_matrix(model: Module, data: Dataset, split: Split) -> Array:
+def confusion_matrix(model: Module, data: Dataset, split: Split, forward: Forward | None = None) -> Array:
     """How often each class (row) was taken for each class (column): integers (classes, classes)."""
-    taken_for = predict(model, split.x).argmax(axis=1)
+    taken_for = predict(model, split.x, forward=forward).argmax(axis=1)
     table = np.zeros((data.num_classes, data.num_classes), int)
     np.add.at(table, (split.y, taken_for), 1)
     return table

@@ -18,7 +18,7 @@ from vugrad.suggest import choose
 class Recipe:
     """All that decides a run but the random numbers, by the names that the command line uses.
 
-    ``model`` and ``lr`` may be ``None``: the convolutional network where the images are large enough for it, and
+    ``shift`` moves each image by up to so many pixels while training. ``model`` and ``lr`` may be ``None``: the convolutional network where the images are large enough for it, and
     the optimizer's own rate. ``hidden`` are the features of the hidden linear layers, by default 4 × the input's
     for the multi-layer perceptron and (120, 84) for the convolutional network.
 
@@ -40,12 +40,14 @@ class Recipe:
     batch_norm: bool = False
     residual: bool = False
     dropout: float = 0.0
+    shift: int = 0
     init: str = "glorot_normal"
     loss: str = "cross_entropy"
     reduction: str = "mean"
     optimizer: str = "adam"
     lr: float | None = None
     momentum: float = 0.0
+    nesterov: bool = False
     weight_decay: float = 0.0
     schedule: str = "cosine"
     clip_norm: float | None = None
@@ -73,7 +75,12 @@ class Recipe:
             "dropout": self.dropout,
             "init": choose("initializer", self.init, INITIALIZERS),
         }
-        return choose("model", name, MODELS)(shape, data.num_classes, self.hidden, options)
+        network = choose("model", name, MODELS)(shape, data.num_classes, self.hidden, options)
+        if not self.shift:
+            return network
+        if len(shape) != 3:
+            raise ValueError(f"shift moves images, and each instance of this data has shape {shape}: leave it out")
+        return nn.Sequential(nn.RandomShift(self.shift, float(data.train.x.min())), network)
 
     def build_optimizer(self, model: nn.Module) -> optim.Optimizer:
         """The optimizer of the model's parameters."""
@@ -83,6 +90,10 @@ class Recipe:
             if self.optimizer not in ("sgd", "rmsprop"):
                 raise ValueError(f"{self.optimizer} has no momentum to set: use sgd or rmsprop, or leave it out")
             options["momentum"] = self.momentum
+        if self.nesterov:
+            if self.optimizer != "sgd":
+                raise ValueError(f"{self.optimizer} does not look ahead: nesterov is for sgd")
+            options["nesterov"] = True
         if self.weight_decay:
             options["weight_decay"] = self.weight_decay
         return make(model.parameters(), **options)
@@ -113,7 +124,15 @@ def _cnn(shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] | None, o
     return nn.LeNet(classes, shape, (120, 84) if hidden is None else hidden, **options)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"cnn": _cnn, "mlp": _mlp}
+def _strided(shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] | None, options: dict[str, Any]) -> nn.Module:
+    if len(shape) != 3:
+        raise ValueError(f"the model 'strided' takes images, and each instance has shape {shape}: use 'mlp'")
+    if hidden is not None or options["batch_norm"] or options["residual"] or options["dropout"]:
+        raise ValueError("the model 'strided' has no hidden linear layers, and so none of their options: use 'cnn'")
+    return nn.StridedCNN(classes, shape, activation=options["activation"], init=options["init"])
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"cnn": _cnn, "mlp": _mlp, "strided": _strided}
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "sgd": optim.SGD,
@@ -129,4 +148,25 @@ SCHEDULES: dict[str, Callable[[optim.Optimizer, int], optim.LRScheduler | None]]
     "cosine": lambda optimizer, batches: optim.CosineAnnealingLR(optimizer, batches),
     "warmup": lambda optimizer, batches: optim.LinearLR(optimizer, total_iters=max(1, batches // 10)),
     "onecycle": lambda optimizer, batches: optim.OneCycleLR(optimizer, optimizer.lr, batches),
+}
+
+#: Whole recipes by name, for the command's ``--recipe``.
+RECIPES: dict[str, Recipe] = {
+    # 99 % on MNIST's test set with as little work as we found: chosen on the validation split alone.
+    "fast99": Recipe(
+        data="mnist",
+        pixels="standard",
+        final=True,
+        model="strided",
+        shift=1,
+        init="he_normal",
+        optimizer="sgd",
+        lr=0.1,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=1e-3,
+        schedule="onecycle",
+        batch_size=128,
+        epochs=4,
+    ),
 }

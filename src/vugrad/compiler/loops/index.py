@@ -182,9 +182,8 @@ class Index:
 
     def coefficient(self, var: Var) -> int | None:
         """By how much the index grows with ``var``; ``None`` where that is not one number."""
-        for atom in self.terms:
-            if not isinstance(atom, Var) and var in Index({atom: 1}).variables():
-                return None
+        if any(not isinstance(atom, Var) and _varies(atom, var) for atom in self.terms):
+            return None
         return self.terms.get(var, 0)
 
     def __str__(self) -> str:
@@ -219,6 +218,13 @@ def delinear(flat: Index, shape: tuple[int, ...]) -> tuple[Index, ...]:
         indices.append(flat % n if n > 1 else Index())
         flat = flat // n if n > 1 else flat
     return (*([flat] if shape else []), *reversed(indices))
+
+
+def _varies(atom: Atom, var: Var) -> bool:
+    """Whether an atom may depend on a variable, be it by what a local holds."""
+    if isinstance(atom, Div | Mod):
+        return any(_varies(a, var) for a in atom.index.terms)
+    return atom == var if isinstance(atom, Var) else var in atom.at.variables() or atom.at.reads_locals()
 
 
 def _range(atom: Atom) -> tuple[int, int]:

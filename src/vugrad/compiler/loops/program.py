@@ -67,6 +67,10 @@ class Expression:
                 found |= index.variables()
         return found
 
+    def reads_locals(self) -> bool:
+        """Whether it depends on what locals hold."""
+        return any(isinstance(part, Read) for part in walk(self))
+
     def substitute(self, values: Mapping[Var, Index]) -> Expression:
         """The expression with some variables replaced."""
         raise NotImplementedError

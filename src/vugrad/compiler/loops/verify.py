@@ -61,10 +61,10 @@ def at_most(index: Index, limit: int, facts: Facts) -> bool:
     >>> at_most(of(h) - of(i), 7, ()), at_most(of(h) - of(i), 7, (of(i) - of(h) + 7,))
     (False, True)
     """
-    return index.range()[1] <= limit or upper(index, facts, limit) <= limit
+    return index.range()[1] <= limit or any(upper(index, facts, limit, depth) <= limit for depth in (1, 2, 3, 4))
 
 
-def upper(index: Index, facts: Facts, enough: float = -math.inf, depth: int = 4) -> int:
+def upper(index: Index, facts: Facts, enough: float, depth: int) -> int:
     """The least upper bound of an index that is found by adding up to ``depth`` facts, or one that is small enough."""
     if depth <= 0:
         return index.range()[1]
@@ -74,7 +74,7 @@ def upper(index: Index, facts: Facts, enough: float = -math.inf, depth: int = 4)
     def within(index: Index) -> int:
         """The bound of what stands in a quotient or remainder."""
         if index not in known:
-            known[index] = upper(index, facts, depth=depth - 2)
+            known[index] = upper(index, facts, -math.inf, depth - 1)
         return known[index]
 
     def plain(index: Index) -> int:
@@ -115,10 +115,14 @@ def _with_cuts(facts: Facts) -> Facts:
     """The facts, and what follows from them for whole numbers: of 2 n + m + 3 >= 0 with m from −1 to 0 that n + 1 >= 0."""
     more = dict.fromkeys(facts)
     for fact in facts:
+        for mod in (atom for atom in fact.terms if isinstance(atom, Mod)):
+            if fact == Index({mod: -1}):  # no remainder
+                rest = mod.index - Index({Div(mod.index, mod.k): mod.k})
+                more |= {rest: None, -rest: None}
         for k in {abs(c) for c in fact.terms.values()} - {1}:
-            rest = Index({a: c for a, c in fact.terms.items() if c % k}, fact.constant).range()[1]
-            if len(whole := {a: c // k for a, c in fact.terms.items() if c % k == 0}) < len(fact.terms) or rest % k:
-                more[Index(whole, rest // k)] = None
+            most = Index({a: c for a, c in fact.terms.items() if c % k}, fact.constant).range()[1]
+            if len(whole := {a: c // k for a, c in fact.terms.items() if c % k == 0}) < len(fact.terms) or most % k:
+                more[Index(whole, most // k)] = None
     return tuple(more)
 
 

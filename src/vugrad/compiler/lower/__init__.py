@@ -160,7 +160,7 @@ class _Lowering:
                 if number in self.fusion.stored:
                     buffer.row = math.prod(x.shape[1:])
                 self.inputs[number] = self.result.inputs[buffer.name] = buffer
-            elif x.primitive == "constant" and x.size != 1:
+            elif x.primitive == "constant" and self.fusion.is_leaf(number):
                 self.inputs[number] = self._buffer(f"constant {number}", number, x.size, "constant")
                 self.inputs[number].value = x.parameters["value"]
         if any(g.kind == "fetch" for g in self.fusion.groups):

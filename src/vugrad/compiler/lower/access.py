@@ -59,9 +59,14 @@ class Access:
         """The element of a result at a place."""
         key = (number, place)
         if key not in self._seen:
-            answer = self.leaf(number, place)
+            answer = self._counted(self.program[number], place) or self.leaf(number, place)
             self._seen[key] = answer if answer is not None else self._followed(number, place)
         return self._seen[key]
+
+    def _counted(self, x: Instruction, place: Place) -> Expression | None:
+        """An element of a constant array that counts along an axis, as ``np.arange`` does: no array is needed."""
+        axis = counts_along(x)
+        return None if axis is None else Position(place[axis], x.dtype)
 
     def _followed(self, number: int, place: Place) -> Expression:
         x = self.program[number]
@@ -144,6 +149,8 @@ class Access:
                 extent = source.shape[axis]
                 wrapped = position.value + extent if position.value < 0 else position.value
                 picked[axis] = of(min(max(wrapped, 0), max(extent - 1, 0)))
+            elif isinstance(position, Position) and position.index.range()[0] >= 0 and position.index.range()[1] < source.shape[axis]:
+                picked[axis] = position.index
             else:
                 picked[axis] = Index({Indirect(position, source.shape[axis]): 1})
         return tuple(picked[a] if a in picked else next(rest) for a in range(len(source.shape)))
@@ -232,6 +239,18 @@ class Access:
             for term, i in zip(terms.split(","), x.operands, strict=True)
         )
         return factors[0] if len(factors) == 1 else Call("mul", factors, x.dtype)
+
+
+def counts_along(x: Instruction) -> int | None:
+    """The axis along which a constant array counts 0, 1, 2, …, the same everywhere else; ``None`` for any other array."""
+    if x.primitive != "constant" or x.dtype.kind not in "iu" or x.size < 2:
+        return None
+    value = x.parameters["value"]
+    for axis, n in enumerate(x.shape):
+        if n > 1:
+            counts = np.arange(n).reshape([-1 if a == axis else 1 for a in range(len(x.shape))])
+            return axis if np.array_equal(value, np.broadcast_to(counts, x.shape)) else None
+    return None
 
 
 def aligned(place: Place, shape: tuple[int, ...]) -> Place:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from vugrad.compiler.arrays import Instruction, Program
+from vugrad.compiler.lower.access import counts_along
 
 
 def batch_axes(program: Program, n: int) -> list[int | None]:
@@ -19,6 +20,8 @@ def batch_axes(program: Program, n: int) -> list[int | None]:
 
 def _axis(x: Instruction, xs: list[Instruction], axes: list[int | None], n: int) -> int | None:
     p = x.parameters
+    if x.primitive == "bits":
+        return p["shape"].index(n) if n in p["shape"] else None
     if x.primitive == "input":
         return 0 if p["kind"] == "argument" and x.shape[:1] == (n,) else None
     if x.family == "element-wise":
@@ -33,7 +36,11 @@ def _axis(x: Instruction, xs: list[Instruction], axes: list[int | None], n: int)
         return output.index(letters.pop()) if len(letters) == 1 and letters <= set(output) else None
     if x.primitive == "gather":
         places = np.broadcast_shapes(*(y.shape for y in xs[1:]))
-        if axes[0] is not None and axes[0] not in p["axes"]:
+        if axes[0] is not None and axes[0] in p["axes"]:  # each instance may pick from itself alone
+            picker = xs[1 + p["axes"].index(axes[0])]
+            along = counts_along(picker)
+            return None if along is None else along + len(places) - len(picker.shape)
+        if axes[0] is not None:
             return len(places) + sum(a not in p["axes"] for a in range(axes[0]))
         found = {a + len(places) - len(y.shape) for y, a in zip(xs[1:], axes[1:], strict=True) if a is not None}
         return found.pop() if len(found) == 1 and axes[0] is None else None

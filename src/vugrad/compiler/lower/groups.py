@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-
 from vugrad.compiler.arrays import Program
 from vugrad.compiler.loops.index import Index, Var, linear, of
 from vugrad.compiler.loops.program import Constant, Expression
-from vugrad.compiler.lower.access import SUMS, VIEWS, Access, Place, is_reduction
+from vugrad.compiler.lower.access import SUMS, VIEWS, Access, Place, counts_along, is_reduction
 
 #: So many operations may be done again for each user before a result is stored; so many may be in one expression.
 CHEAP, LONG = 3, 100
@@ -70,7 +69,9 @@ class Fusion:
     def is_leaf(self, number: int) -> bool:
         """Whether a result lies in memory: it is stored, an input, or an array of constants."""
         x = self.program[number]
-        return number in self.stored or x.primitive == "input" or (x.primitive == "constant" and x.size != 1)
+        if x.primitive == "constant":
+            return x.size != 1 and counts_along(x) is None
+        return number in self.stored or x.primitive == "input"
 
     def _stored(self) -> set[int]:
         program = self.program

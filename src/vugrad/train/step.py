@@ -1,0 +1,165 @@
+"""One update of a model, and many of them: op by op, or as native code."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vugrad.losses import Loss
+from vugrad.nn import Module
+from vugrad.optim import LRScheduler, Optimizer, clip_grad_norm_
+from vugrad.train.evaluate import Forward, hits
+
+if TYPE_CHECKING:
+    from vugrad.compiler import Compiled
+
+Array = Any
+#: What is told of every batch: its loss, how many it has right (``None`` where that has no meaning), its size.
+Told = Callable[[float, int | None, int], None]
+
+
+class EagerWarning(UserWarning):
+    """A training step could not be compiled, so that it runs op by op: slower, with the same results."""
+
+
+class Step:
+    """Forward, loss, backward and the optimizer's update.
+
+    Args:
+        model: in train mode when the step is used.
+        loss: a function ``(outputs, targets)``.
+        optimizer: of the model's parameters.
+        weight: what the loss is multiplied by, given how many instances there are.
+        max_norm: of the gradient, if it is to be clipped.
+        compile: whether to run as native code.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        weight: Callable[[int], int],
+        max_norm: float | None,
+        compile: bool,
+    ) -> None:
+        self.model, self.loss, self.optimizer, self.weight, self.max_norm = model, loss, optimizer, weight, max_norm
+        #: The step, and the model by itself, as native code.
+        self.native: Compiled | None = None
+        self.inference: Forward | None = None
+        self._wanted = compile
+
+    # What follows is array code, which the compiler can record.
+
+    def measure(self, x: Array, y: Array) -> tuple[Any, Any]:
+        """The loss, and how many are right where the targets are classes."""
+        outputs = self.model(x)
+        return self.loss(outputs, y), hits(outputs.value, y)
+
+    def update(self, value: Any, n: int) -> None:
+        """Follow the gradient of the loss of ``n`` instances."""
+        (value * self.weight(n)).backward()
+        if self.max_norm is not None:
+            clip_grad_norm_(self.optimizer.params, self.max_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def whole(self, x: Array, y: Array) -> tuple[Any, Any]:
+        """All of it."""
+        value, right = self.measure(x, y)
+        self.update(value, len(x))
+        return value, right
+
+    # Running it.
+
+    def prepare(self, x: Array, y: Array, batch_size: int, changed: bool) -> None:
+        """Compile for the batches of an epoch, or warn, once, that it cannot be done.
+
+        With ``changed``, see whether loss and model still compute what they did when they were compiled.
+        """
+        if not self._wanted:
+            return
+        from vugrad.compiler import CannotCompileError, compile
+
+        if self.native is None:
+            self.native, changed = compile(self.whole, state=[self.model, self.optimizer], finite=True), True
+        try:
+            for size in {min(batch_size, len(x)), len(x) % batch_size} - {0}:
+                (self.native.refresh if changed else self.native.plan)(x[:size], y[:size])
+        except CannotCompileError as error:
+            self._wanted, self.native, self.inference = False, None, None
+            reason = textwrap.shorten(str(error), 400)
+            warnings.warn(f"this trains op by op, since its step cannot be compiled: {reason}", EagerWarning, stacklevel=4)
+            return
+        if changed:
+            self.inference = inference(self.model)
+
+    def __call__(self, x: Array, y: Array) -> tuple[float, int | None]:
+        """One update, unless the loss is not finite; that loss, and how many were right."""
+        if self.native is not None:
+            value, right = self.native(x, y)
+        else:
+            value, right = self.measure(x, y)
+            if math.isfinite(value.item()):
+                self.update(value, len(x))
+        return value.item(), None if right is None else int(right)
+
+    def epoch(
+        self, x: Array, y: Array, order: Array | None, batch_size: int, schedule: LRScheduler | None, tell: Told
+    ) -> float | None:
+        """All batches in one native call, with the schedule stepped after each; ``tell`` hears of them in time.
+
+        Returns the loss that ended the epoch early because it is not finite, or ``None``.
+        """
+        assert self.native is not None
+        sizes = [min(batch_size, len(x) - i) for i in range(0, len(x), batch_size)]
+        rates, states = _ahead(self.optimizer, schedule, len(sizes))
+        done = 0
+
+        def told(results: tuple[Any, Any]) -> None:
+            nonlocal done
+            losses, right = results
+            counts = [None] * len(losses.value) if right is None else right.tolist()
+            for value, count in zip(losses.value.ravel().tolist(), counts, strict=True):
+                done += 1
+                tell(value, count, sizes[done - 1])
+
+        try:
+            losses, _ = self.native.run_epoch(x, y, order=order, batch_size=batch_size, rates=rates, progress=told)
+        finally:
+            if schedule is not None:
+                schedule.load_state_dict(states[done])
+        return None if done == len(sizes) else float(losses.value.ravel()[-1])
+
+
+def inference(model: Module) -> Forward:
+    """The model as native code; op by op where it cannot be compiled."""
+    from vugrad.compiler import CannotCompileError, compile
+
+    native = compile(model)
+
+    def forward(x: Array) -> Any:
+        try:
+            return native(x)
+        except CannotCompileError:
+            return model(x)
+
+    return forward
+
+
+def _ahead(optimizer: Optimizer, schedule: LRScheduler | None, steps: int) -> tuple[Sequence[float] | None, list[Any]]:
+    """The rates of the next steps, and the schedule's states between them; the schedule is left where it was."""
+    if schedule is None:
+        return None, []
+    rates, states = [], [schedule.state_dict()]
+    try:
+        for _ in range(steps):
+            rates.append(optimizer.lr)
+            schedule.step()
+            states.append(schedule.state_dict())
+    finally:
+        schedule.load_state_dict(states[0])
+    return rates, states
