@@ -27,6 +27,7 @@ from vugrad.data.named import DATASETS
 from vugrad.files import check_writable, write_whole
 from vugrad.suggest import choose
 from vugrad.train.recipe import Recipe
+from vugrad.train.step import inference
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 console = Console(markup=False, highlight=False, soft_wrap=True)
@@ -104,6 +105,9 @@ def train(
         int | None,
         Flag(help="Stop after so many epochs without a better validation accuracy", rich_help_panel="Training"),
     ] = None,
+    eager: Annotated[
+        bool, Flag("--eager", help="Run op by op, not as native code", rich_help_panel="Training")
+    ] = False,
     seed: Annotated[int, Flag(help="Of weights, order and dropout", rich_help_panel="Training")] = 0,
     out: Annotated[Path, Flag(help="Folder for pictures and checkpoint", rich_help_panel="Results")] = Path(
         "runs/train"
@@ -142,11 +146,13 @@ def train(
         shuffle=shuffle,
         reduction=reduction,
         max_norm=clip_norm,
+        compile=not eager,
     )
     split = dataset.test
     assert split is not None  # every dataset that has a name has one
-    test_loss, test_accuracy = vg.train.evaluate(network, split, recipe.build_loss(dataset))
-    _print_confusion(vg.train.confusion_matrix(network, dataset, split))
+    forward = None if eager else inference(network)
+    test_loss, test_accuracy = vg.train.evaluate(network, split, recipe.build_loss(dataset), forward=forward)
+    _print_confusion(vg.train.confusion_matrix(network, dataset, split, forward))
     console.print(f"\ntest loss {test_loss:.4f}, test accuracy {test_accuracy:.2%}", style="bold")
     if history.epochs:
         pictures.draw_curves(history, out / "curves.png")
@@ -196,10 +202,10 @@ def explain(
     rule = recipe.build_optimizer(network)
 
     def step(x: Any, y: Any) -> Any:
+        rule.zero_grad()
         value = loss(network(x), y)
         value.backward()
         rule.step()
-        rule.zero_grad()
         return value
 
     text = vg.compile(step, state=[network, rule]).explain(x, y, floor=floor, kernel=kernel, full=full)

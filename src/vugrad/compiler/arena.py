@@ -12,7 +12,7 @@ ALIGNMENT = 64
 
 @dataclass
 class Arena:
-    """The offsets of all buffers, in bytes; scratch buffers' are within a thread's own ``scratch`` bytes, which come first."""
+    """The offsets of all buffers, in bytes; of scratch buffers, in a thread's own ``scratch`` bytes, which come first."""
 
     offsets: dict[Buffer, int]
     scratch: int
@@ -80,5 +80,3 @@ def _packed(spans: dict[Buffer, tuple[int, int]]) -> tuple[dict[Buffer, int], in
         offsets[buffer] = offset
         total = max(total, offset + buffer.nbytes)
     return offsets, -(-total // ALIGNMENT) * ALIGNMENT
-
-

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from vugrad.compiler.instructions import LLVM, SHORT
+from vugrad.compiler.arrays.program import SHORT
+from vugrad.compiler.instructions import LLVM
 from vugrad.compiler.loops.program import Buffer
 
 #: How often a thread looks for the others before it offers its core to somebody else.
@@ -58,7 +59,11 @@ def driver(stages: int, threads: int, slots: int, check: tuple[Buffer, int, int]
             lines += ["  %asked = load atomic i64, ptr %stop monotonic, align 8"]
             lines += ["  %left = sub i64 %steps, %number", "  %last = icmp eq i64 %left, 1"]
             lines += ["  %halt = icmp ne i64 %asked, 0", "  %ends = or i1 %last, %halt"]
-            lines += ["  %word = zext i1 %ends to i64", "  store i64 %word, ptr %decision", "  %count = add i64 %number, 1"]
+            lines += [
+                "  %word = zext i1 %ends to i64",
+                "  store i64 %word, ptr %decision",
+                "  %count = add i64 %number, 1",
+            ]
             lines += ["  store atomic i64 %count, ptr %done monotonic, align 8", "  br label %decided", "decided:"]
         lines += wait
         if check is not None and check[2] == stage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -30,7 +30,9 @@ ATTRIBUTES = '"no-trapping-math"="true" "prefer-vector-width"="512" "min-legal-v
 SIGNATURE = "(ptr noalias %table, i64 %thread, i64 %block)"
 
 
-def emit(program: LoopProgram, offsets: dict[Buffer, int], slots: dict[Buffer, int], scratch: int, profile: bool = False) -> str:
+def emit(
+    program: LoopProgram, offsets: dict[Buffer, int], slots: dict[Buffer, int], scratch: int, profile: bool = False
+) -> str:
     """The text of a module with one function for each stage, ``stage0(table, thread)`` and so on.
 
     Args:
@@ -51,7 +53,9 @@ def emit(program: LoopProgram, offsets: dict[Buffer, int], slots: dict[Buffer, i
             kernels = part.kernels if isinstance(part, BlockLoop) else [part]
             names = []
             for kernel in kernels:
-                writer = KernelWriter(stage.thread, part.var if isinstance(part, BlockLoop) else None, offsets, slots, scratch)
+                writer = KernelWriter(
+                    stage.thread, part.var if isinstance(part, BlockLoop) else None, offsets, slots, scratch
+                )
                 texts.append(writer.function(f"kernel{number}", kernel))
                 declared.update(writer.out.declared)
                 names.append((f"kernel{number}", number))
@@ -126,6 +130,11 @@ class KernelWriter(ExpressionWriter):
 
     # --- statements
 
+    def statements(self, body: list[Statement]) -> None:
+        """Write statements."""
+        for x in body:
+            self.statement(x)
+
     def statement(self, x: Statement) -> None:
         """Write one statement."""
         self.seen = {}
@@ -146,7 +155,7 @@ class KernelWriter(ExpressionWriter):
                         self.statement(inner)
                 self.numbers.pop(x.var, None)
             case Loop():
-                self.loop(x.var, x.lower, x.upper, lambda: [self.statement(inner) for inner in x.body])
+                self.loop(x.var, x.lower, x.upper, lambda: self.statements(x.body))
             case Define():
                 value = self.expression(x.value)
                 if isinstance(x.value, Constant) and self.lane:  # an accumulator has a sum for each lane
@@ -168,7 +177,7 @@ class KernelWriter(ExpressionWriter):
         high = min([x.var.extent, *(self.simplified(i).number() or 0 for i in x.upper)])
         return low, high
 
-    def loop(self, var: Var, lower: Sequence[Index], upper: Sequence[Index], body: object) -> None:
+    def loop(self, var: Var, lower: Sequence[Index], upper: Sequence[Index], body: Callable[[], None]) -> None:
         """A loop whose body ``body`` writes."""
         out = self.out
         low = self.bound(lower, 0, "llvm.smax.i64")
@@ -188,7 +197,7 @@ class KernelWriter(ExpressionWriter):
         out.label(f"loop{n}")
         out.say(f"{register} = phi i64 [ {low.text}, %before{n} ], [ {following}, %latch{n} ]")
         self.scalars[var] = Value(register, INDEX)
-        body()  # type: ignore[operator]
+        body()
         out.say(f"br label %latch{n}")
         out.label(f"latch{n}")
         out.say(f"{following} = add nuw nsw i64 {register}, 1")
@@ -273,7 +282,9 @@ class KernelWriter(ExpressionWriter):
             if self.mask is None:
                 out.say(f"store {value}, ptr {place}, align {buffer.dtype.itemsize}")
             else:
-                self.intrinsic_store(f"llvm.masked.store.{mangled(value.dtype, lanes)}.p0", value, f"ptr {place}", buffer)
+                self.intrinsic_store(
+                    f"llvm.masked.store.{mangled(value.dtype, lanes)}.p0", value, f"ptr {place}", buffer
+                )
         else:
             places = self.addresses(buffer, index)
             name = f"llvm.masked.scatter.{mangled(value.dtype, lanes)}.v{lanes}p0"

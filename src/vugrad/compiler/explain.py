@@ -135,7 +135,7 @@ class _About:
         lines.append("")
         inputs = [f"%{i} {name} {program[i].type}" for name, i in program.inputs().items()]
         lines += item("inputs", inputs if self.full else some(inputs, 16))
-        hidden = inner[SHOWN - LAST : -LAST] if len(inner) > SHOWN and not self.full else []
+        hidden = inner[SHOWN - LAST : -LAST] if len(inner) > SHOWN + LAST and not self.full else []
         rows = []
         for i in inner:
             if hidden and i == hidden[0]:
@@ -201,11 +201,13 @@ class _About:
     def _for(self, works: list[Work]) -> str:
         """The ops or files that kernels' results come from, or else their numbers."""
         numbers = [i for w in works for i in w.kernel.computes]
+        if all(w.kernel.name == "fetch" for w in works):
+            return ", ".join(self.program[i].parameters["name"] for i in numbers)
         if not self.origins:
             return cut(", ".join(f"%{i}" for i in numbers), 16)
         found: dict[str, dict[str, None]] = {}
         for i in numbers:
-            name, _, direction = self.origins.get(i, "").partition(":")[0].partition(".")
+            name, _, direction = self.origins.get(i, ".").partition(":")[0].partition(".")
             ours = direction in ("forward", "backward")
             found.setdefault(f" {direction}" if ours else f".{direction}", {})[name] = None
         return ", ".join(", ".join(names) + ending for ending, names in found.items() if ending != ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +30,9 @@ class ExpressionWriter:
     Loop variables are registers (``scalars``), numbers where their loop is unrolled (``numbers``), or the lanes.
     """
 
-    def __init__(self, thread: Var, block: Var | None, offsets: dict[Buffer, int], slots: dict[Buffer, int], scratch: int) -> None:
+    def __init__(
+        self, thread: Var, block: Var | None, offsets: dict[Buffer, int], slots: dict[Buffer, int], scratch: int
+    ) -> None:
         self.out = Lines()
         self.offsets, self.slots, self.scratch = offsets, slots, scratch
         self.scalars: dict[Var, Value] = {thread: Value("%thread", INDEX)}
@@ -121,7 +124,11 @@ class ExpressionWriter:
         out, n = self.out, self.new_label()
         out.say(f"br i1 {uniform}, label %then{n}, label %else{n}")
         ends = []
-        for name, side in (("then", lambda: self.chosen(x, mask)), ("else", lambda: self.expression(x.otherwise))):
+        sides: list[tuple[str, Callable[[], Value]]] = [
+            ("then", lambda: self.chosen(x, mask)),
+            ("else", lambda: self.expression(x.otherwise)),
+        ]
+        for name, side in sides:
             self.forget()
             out.label(f"{name}{n}")
             value = out.spread(side(), lanes)

@@ -16,7 +16,9 @@ DType = np.dtype[Any]
 
 #: LLVM's names of the types of registers; in memory a bool is an i8.
 LLVM = {
-    **{"bool": "i1", "f32": "float", "f64": "double"},
+    "bool": "i1",
+    "f32": "float",
+    "f64": "double",
     **{f"{sign}{8 * n}": f"i{8 * n}" for sign in "iu" for n in (1, 2, 4, 8)},
 }
 INDEX = np.dtype(np.int64)
@@ -134,7 +136,7 @@ class Lines:
         return [self.spread(x, lanes) for x in xs]
 
     def select(self, condition: Value, x: Value, y: Value) -> Value:
-        """x where the condition holds, else y."""
+        """X where the condition holds, else y."""
         condition, x, y = self.alike(condition, x, y)
         return Value(self.emit(f"select {condition}, {x}, {y}"), x.dtype, x.lanes)
 
@@ -179,7 +181,9 @@ def call(out: Lines, function: str, xs: list[Value], dtype: DType) -> Value:
     if function in COMPARE:
         by_floats, by_integers = COMPARE[function]
         signed = {"i": "s"}.get(x.dtype.kind, "u")
-        return out.compare(by_floats if floating else by_integers if function in ("eq", "ne") else signed + by_integers, *xs)
+        return out.compare(
+            by_floats if floating else by_integers if function in ("eq", "ne") else signed + by_integers, *xs
+        )
     if function in BITS:
         return out.binary(BITS[function], *xs)
     if function == "shr":
@@ -246,7 +250,9 @@ def _cast(out: Lines, x: Value, dtype: DType) -> Value:
     if other == "b":
         return out.compare("une" if kind == "f" else "ne", x, out.constant(0, x.dtype, x.lanes))
     if kind == "f" and other == "f":
-        return Value(out.emit(f"{'fpext' if dtype.itemsize > x.dtype.itemsize else 'fptrunc'} {x} to {to}"), dtype, x.lanes)
+        return Value(
+            out.emit(f"{'fpext' if dtype.itemsize > x.dtype.itemsize else 'fptrunc'} {x} to {to}"), dtype, x.lanes
+        )
     if kind == "f":  # beyond the range the nearest number, where a bare conversion would be undefined
         name = f"llvm.fpto{'s' if other == 'i' else 'u'}i.sat.{mangled(dtype, x.lanes)}.{mangled(x.dtype, x.lanes)}"
         return Value(out.call(name, to, x), dtype, x.lanes)
@@ -269,4 +275,6 @@ def _transcendental(out: Lines, function: str, xs: list[Value], dtype: DType) ->
     for line in (*needs, text):
         out.declare(line)
     arguments = ", ".join(map(str, xs))
-    return Value(out.emit(f"call {xs[0].type} @{functions.symbol(function, kind, lanes or 1)}({arguments})"), dtype, lanes)
+    return Value(
+        out.emit(f"call {xs[0].type} @{functions.symbol(function, kind, lanes or 1)}({arguments})"), dtype, lanes
+    )

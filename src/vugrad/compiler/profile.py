@@ -27,8 +27,8 @@ Array = Any
 #: How long a measurement takes if nobody says how many steps it has, its most steps, and how often it is repeated. It
 #: is short and repeated often, so that one falls between what else the machine does.
 SECONDS, MOST, ROUNDS = 0.02, 20_000, 25
-#: The edge of the matrices whose product gives the peak, and the bytes of the arrays that are copied.
-EDGE, SMALL_COPY, LARGE_COPY = 1024, 128 << 10, 64 << 20
+#: The edges of the matrices whose product gives the peak, and the bytes of the arrays that are copied.
+EDGES, SMALL_COPY, LARGE_COPY = (512, 1024), 128 << 10, 64 << 20
 #: The bytes of a thread's nearby cache, its second, where the system says; else so many.
 NEAR = 1 << 20
 
@@ -151,12 +151,15 @@ def report(threads: int) -> None:
 
 def measured(threads: int) -> Machine:
     """Large matrix products, and copies of small and of large arrays."""
-    speeds = []
-    for dtype in (np.float32, np.float64):
-        a = np.random.default_rng(0).random((EDGE, EDGE)).astype(dtype)
-        out = np.empty_like(a)
-        speeds.append(2 * EDGE**3 / _best(lambda a=a, out=out: np.matmul(a, a, out), 2 * ROUNDS))  # type: ignore[misc]
+    speeds = [max(_products(dtype, edge) for edge in EDGES) for dtype in (np.float32, np.float64)]
     return Machine(*speeds, threads * _small_copies(), _large_copies(threads))
+
+
+def _products(dtype: Any, edge: int) -> float:
+    """Operations a second in a product of square matrices."""
+    a = np.random.default_rng(0).random((edge, edge)).astype(dtype)
+    out = np.empty_like(a)
+    return 2 * edge**3 / _best(lambda: np.matmul(a, a, out), 2 * ROUNDS)
 
 
 def _small_copies() -> float:

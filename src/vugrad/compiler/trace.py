@@ -234,7 +234,9 @@ def _write_back(program: Program, slot: Slot, before: Any) -> None:
                 f"{array.shape}: what a compiled function writes back has the same shape and dtype"
             )
         number = after.number
-    elif isinstance(after, np.ndarray | int | float) and not isinstance(before, np.ndarray) and slot.name.endswith(".lr"):
+    elif (
+        isinstance(after, np.ndarray | int | float) and not isinstance(before, np.ndarray) and slot.name.endswith(".lr")
+    ):
         raise CannotCompileError(
             f"the function sets {slot.name} to the number {after}, which would be the same at every call: step the schedule "
             "outside of it, after each call"
@@ -269,5 +271,3 @@ def _check_constants(program: Program) -> None:
                 f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that has it, "
                 "as in vg.compile(f, state=[model, optimizer]), or give it requires_grad=False to make it a constant"
             )
-
-

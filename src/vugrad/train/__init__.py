@@ -5,10 +5,12 @@ from vugrad.train.checkpoint import load_checkpoint, save_checkpoint
 from vugrad.train.evaluate import confusion_matrix, evaluate, predict
 from vugrad.train.fit import fit
 from vugrad.train.history import Epoch, History
+from vugrad.train.step import EagerWarning
 
 __all__ = [
     "Callback",
     "Checkpoint",
+    "EagerWarning",
     "EarlyStopping",
     "Epoch",
     "History",

@@ -13,11 +13,12 @@ from vugrad import random as randomness
 from vugrad.data import Dataset, Split, batches
 from vugrad.losses import Loss, cross_entropy
 from vugrad.nn import Module
-from vugrad.optim import Adam, LRScheduler, Optimizer, clip_grad_norm_
+from vugrad.optim import Adam, LRScheduler, Optimizer
 from vugrad.suggest import choose
 from vugrad.train.callbacks import Callback, Run
-from vugrad.train.evaluate import evaluate, hits
+from vugrad.train.evaluate import evaluate
 from vugrad.train.history import Epoch, History
+from vugrad.train.step import Batch, Step
 
 #: What the instances' losses are multiplied by, given how many there are, to make the number that is minimised.
 REDUCTIONS: dict[str, Callable[[int], int]] = {"mean": lambda n: 1, "sum": lambda n: n}
@@ -38,6 +39,7 @@ def fit(
     reduction: str = "mean",
     max_norm: float | None = None,
     progress: bool = True,
+    compile: bool = True,
 ) -> History:
     """Train a model by mini-batch gradient descent.
 
@@ -55,6 +57,12 @@ def fit(
         reduction: whether an update follows the batch's mean loss or its "sum".
         max_norm: clip the gradient's 2-norm to this before each update.
         progress: show a live bar (where the extra ``lab`` is installed).
+        compile: run the steps as native code, an epoch in one call: :func:`vugrad.compile`. What cannot be compiled runs
+            op by op, and an :class:`EagerWarning` says why.
+
+    A compiled step is recorded once: what ``model`` and ``loss`` compute may depend on Python numbers, and these may change
+    between epochs, not between batches. A callback that has an ``on_batch_end`` is called after every update; without one
+    there are no turns between the batches.
 
     Ctrl-C ends the training like an early stop: the history says so, and the model is as it was then. So does a
     loss that is not a number any more. Raises ``ValueError`` for data, targets or settings that do not fit.
@@ -67,6 +75,8 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"fit: epochs is how often to pass the data, at least 1, got {epochs}")
+    if batch_size < 1:
+        raise ValueError(f"fit: batch_size is how many instances an update is made from, at least 1, got {batch_size}")
     weight = choose("reduction", reduction, REDUCTIONS)
     data = data if isinstance(data, Dataset) else Dataset(data)
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
@@ -74,40 +84,59 @@ def fit(
     rng = randomness.generator(None if seed is None else randomness.seeded(seed))
     run = Run(model, data, optimizer, schedule, epochs)
     # The bar begins last, when nothing can be refused any more, and ends last, to print what the others have said.
+    watched = any(_overrides(callback, "on_batch_end") for callback in callbacks)
+    foreign = any(not type(callback).__module__.startswith("vugrad.") for callback in callbacks)
     callbacks = [*callbacks, *([_progress_bar()] if progress and _has_rich() else [])]
 
-    def update(x: Any, y: Any) -> None:
-        # A function of its own, so that this batch's graph is gone before the next one's grows.
-        outputs = model(x)
-        value = loss(outputs, y)
-        if not math.isfinite(value.item()):  # an update would leave nothing of the model
-            run.stop(f"the loss became {value.item()} in epoch {run.epoch}, after {run.seen} instances")
-            return
-        (value * weight(len(x))).backward()
-        if max_norm is not None:
-            clip_grad_norm_(optimizer.params, max_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        if schedule is not None:
-            schedule.step()
-        right = hits(outputs.value, y)
-        before, run.seen = run.seen, run.seen + len(x)
-        run.loss += (value.item() - run.loss) * len(x) / run.seen
+    step = Step(model, loss, optimizer, weight, max_norm, compile)
+
+    def count(value: float, right: int | None, n: int) -> None:
+        before, run.seen = run.seen, run.seen + n
+        run.loss += (value - run.loss) * n / run.seen
         if right is not None:
             run.accuracy = ((run.accuracy or 0.0) * before + right) / run.seen
+
+    def one_by_one(split: Split) -> None:
+        for x, y in batches(split.x, split.y, batch_size, rng if shuffle else None):
+            value, right = step(x, y)
+            if not math.isfinite(value):
+                stop_at(value)
+                return
+            count(value, right, len(x))
+            if schedule is not None:
+                schedule.step()
+            for callback in callbacks:
+                callback.on_batch_end(run)
+            if run.history.stopped:
+                return
+
+    def all_at_once(split: Split) -> None:
+        def tell(news: list[Batch]) -> None:
+            for batch in news:
+                count(*batch)
+            for callback in callbacks:  # nobody but the bar is waiting for this
+                callback.on_batch_end(run)
+
+        order = rng.permutation(len(split.x)) if shuffle else None
+        value = step.epoch(split.x, split.y, order, batch_size, schedule, tell)
+        if value is not None:
+            stop_at(value)
+
+    def stop_at(value: float) -> None:
+        run.stop(f"the loss became {value} in epoch {run.epoch}, after {run.seen} instances")
 
     def one_epoch(split: Split) -> None:
         start = time.perf_counter()
         run.seen, run.loss, run.accuracy = 0, 0.0, None
         model.train()
-        for x, y in batches(split.x, split.y, batch_size, rng if shuffle else None):
-            update(x, y)
-            for callback in callbacks:
-                callback.on_batch_end(run)
-            if run.history.stopped:
-                return
+        step.prepare(split.x, split.y, batch_size, changed=foreign)
+        (one_by_one if step.native is None or watched else all_at_once)(split)
+        if run.history.stopped:
+            return
         seconds = time.perf_counter() - start
-        held_out = (None, None) if data.validation is None else evaluate(model, data.validation, loss)
+        held_out = (
+            (None, None) if data.validation is None else evaluate(model, data.validation, loss, forward=step.inference)
+        )
         figures = Epoch(
             epoch=run.epoch,
             loss=run.loss,
@@ -154,6 +183,10 @@ def _check(
         raise ValueError("fit: the schedule sets the rate of another optimizer: make it with the one that is passed")
     if max_norm is not None and not max_norm > 0:
         raise ValueError(f"fit: max_norm={max_norm}: the largest norm of the gradient is a number above 0")
+
+
+def _overrides(callback: Callback, name: str) -> bool:
+    return getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name)
 
 
 def _has_rich() -> bool:

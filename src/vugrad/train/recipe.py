@@ -124,7 +124,9 @@ def _cnn(shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] | None, o
     return nn.LeNet(classes, shape, (120, 84) if hidden is None else hidden, **options)
 
 
-def _strided(shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] | None, options: dict[str, Any]) -> nn.Module:
+def _strided(
+    shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] | None, options: dict[str, Any]
+) -> nn.Module:
     if len(shape) != 3:
         raise ValueError(f"the model 'strided' takes images, and each instance has shape {shape}: use 'mlp'")
     if hidden is not None or options["batch_norm"] or options["residual"] or options["dropout"]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from vugrad.compiler import Compiled
 
 Array = Any
-#: What is told of every batch: its loss, how many it has right (``None`` where that has no meaning), its size.
-Told = Callable[[float, int | None, int], None]
+#: What is told of a batch: its loss, how many are right (``None`` where the targets are not classes), and its size.
+Batch = tuple[float, int | None, int]
 
 
 class EagerWarning(UserWarning):
@@ -92,7 +92,9 @@ class Step:
         except CannotCompileError as error:
             self._wanted, self.native, self.inference = False, None, None
             reason = textwrap.shorten(str(error), 400)
-            warnings.warn(f"this trains op by op, since its step cannot be compiled: {reason}", EagerWarning, stacklevel=4)
+            warnings.warn(
+                f"this trains op by op, since its step cannot be compiled: {reason}", EagerWarning, stacklevel=4
+            )
             return
         if changed:
             self.inference = inference(self.model)
@@ -108,9 +110,15 @@ class Step:
         return value.item(), None if right is None else int(right)
 
     def epoch(
-        self, x: Array, y: Array, order: Array | None, batch_size: int, schedule: LRScheduler | None, tell: Told
+        self,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        batch_size: int,
+        schedule: LRScheduler | None,
+        tell: Callable[[list[Batch]], None],
     ) -> float | None:
-        """All batches in one native call, with the schedule stepped after each; ``tell`` hears of them in time.
+        """All batches in one native call, the schedule stepped after each; ``tell`` hears of them some at a time.
 
         Returns the loss that ended the epoch early because it is not finite, or ``None``.
         """
@@ -123,9 +131,9 @@ class Step:
             nonlocal done
             losses, right = results
             counts = [None] * len(losses.value) if right is None else right.tolist()
-            for value, count in zip(losses.value.ravel().tolist(), counts, strict=True):
-                done += 1
-                tell(value, count, sizes[done - 1])
+            news = list(zip(losses.value.ravel().tolist(), counts, sizes[done:], strict=False))
+            done += len(news)
+            tell(news)
 
         try:
             losses, _ = self.native.run_epoch(x, y, order=order, batch_size=batch_size, rates=rates, progress=told)

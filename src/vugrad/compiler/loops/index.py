@@ -123,7 +123,7 @@ class Index:
         for g in sorted({math.gcd(k, c) for c in rest.terms.values()} - {1, k}, reverse=True):
             outer, inner = _split(rest, g)
             low, high = inner.range()
-            if 0 <= low and high < g:  # the inner part never reaches the next multiple of g
+            if low >= 0 and high < g:  # the inner part never reaches the next multiple of g
                 return quotient + Index({a: c // g for a, c in outer.terms.items()}, outer.constant // g) // (k // g)
         return quotient + Index({Div(rest, k): 1})
 
@@ -135,7 +135,7 @@ class Index:
         for g in sorted({math.gcd(k, c) for c in rest.terms.values()} - {1, k}, reverse=True):
             outer, inner = _split(rest, g)
             low, high = inner.range()
-            if 0 <= low and high < g:
+            if low >= 0 and high < g:
                 return Index({a: c // g for a, c in outer.terms.items()}, outer.constant // g) % (k // g) * g + inner
         return Index({Mod(rest, k): 1})
 
@@ -235,7 +235,7 @@ def _range(atom: Atom) -> tuple[int, int]:
         return low // atom.k, high // atom.k
     if isinstance(atom, Mod):
         low, high = atom.index.range()
-        return (low, high) if 0 <= low and high < atom.k else (0, atom.k - 1)
+        return (low, high) if low >= 0 and high < atom.k else (0, atom.k - 1)
     return 0, max((atom.extent or 1) - 1, 0)
 
 

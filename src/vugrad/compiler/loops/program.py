@@ -7,7 +7,7 @@ once, and what depends on it is a vector; everything else is one number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -156,8 +156,19 @@ class Call(Expression):
 
 
 SIGNS = {
-    **{"add": "+", "sub": "-", "mul": "·", "div": "/", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">"},
-    **{"ge": ">=", "and": "&", "or": "|", "xor": "^"},
+    "add": "+",
+    "sub": "-",
+    "mul": "·",
+    "div": "/",
+    "eq": "==",
+    "ne": "!=",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
 }
 
 

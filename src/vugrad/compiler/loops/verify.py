@@ -160,7 +160,12 @@ class _Checker:
                     self.access(x.buffer, x.index, known, within, locals_)
                     if lane is not None and x.value.dtype != x.buffer.dtype:
                         raise self.fail(f"{x.value.dtype} is stored in {x.buffer}")
-                    if lane is not None and lane.extent > 1 and lane not in x.index.variables() and _varies(x.value, lane):
+                    if (
+                        lane is not None
+                        and lane.extent > 1
+                        and lane not in x.index.variables()
+                        and _varies(x.value, lane)
+                    ):
                         raise self.fail(f"different lanes are stored at one place, {x.buffer.name}[{x.index}]")
 
     def conditions(

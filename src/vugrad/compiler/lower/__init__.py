@@ -43,7 +43,9 @@ def lower(program: Program, machine: Machine, check: str | None = None) -> Lower
     program = Program(list(program.instructions), list(program.outputs))
     arguments = [x for x in program.instructions if x.primitive == "input" and x.parameters["kind"] == "argument"]
     n = next((x.shape[0] for x in arguments if x.shape), 0)
-    lanes = _lanes(n, machine, any(x.dtype.itemsize == 8 and x.dtype.kind == "f" and x.shape for x in program.instructions))
+    lanes = _lanes(
+        n, machine, any(x.dtype.itemsize == 8 and x.dtype.kind == "f" and x.shape for x in program.instructions)
+    )
     blocked = n >= FEW and lanes > 1
     fusion = _fused(program, n, blocked)
     if check is not None:
@@ -141,7 +143,14 @@ class _Lowering:
         order = steps(self.fusion, by_blocks)
         self._places(order)
         builder = Builder(
-            self.program, self.fusion, self.stored, self.inputs, self.result.order, self.lanes, self.machine, self.thread
+            self.program,
+            self.fusion,
+            self.stored,
+            self.inputs,
+            self.result.order,
+            self.lanes,
+            self.machine,
+            self.thread,
         )
         self.result.loops.stages = [self._stage(step, builder) for step in order]
         self.result.loops.buffers = self.buffers

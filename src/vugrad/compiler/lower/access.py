@@ -104,8 +104,7 @@ class Access:
                         result = self.element(i, at)
                     elif known is None:
                         result = Guard((stop,), self.element(i, at), result)
-            assert result is not None
-            return result
+            return result or Constant(0, x.dtype)
         if x.primitive == "pad":
             at, conditions = [], []
             for i, n, (low, _, between) in zip(place, source.shape, x.parameters["widths"], strict=True):
@@ -117,9 +116,7 @@ class Access:
         at, conditions = self._window_of(x, place, None)
         return guard(tuple(conditions), self.element(operand, at), Constant(0, x.dtype))
 
-    def _window_of(
-        self, x: Instruction, place: Place, inside: tuple[Var, Var] | None
-    ) -> tuple[Place, list[Condition]]:
+    def _window_of(self, x: Instruction, place: Place, inside: tuple[Var, Var] | None) -> tuple[Place, list[Condition]]:
         """Where the windows have a pixel: at the places ``inside`` them, or at the only one if they do not overlap."""
         *batch, rows, columns = place
         counts, kernel = self.program[x.operands[0]].shape[-4:-2], self.program[x.operands[0]].shape[-2:]
@@ -149,7 +146,11 @@ class Access:
                 extent = source.shape[axis]
                 wrapped = position.value + extent if position.value < 0 else position.value
                 picked[axis] = of(min(max(wrapped, 0), max(extent - 1, 0)))
-            elif isinstance(position, Position) and position.index.range()[0] >= 0 and position.index.range()[1] < source.shape[axis]:
+            elif (
+                isinstance(position, Position)
+                and position.index.range()[0] >= 0
+                and position.index.range()[1] < source.shape[axis]
+            ):
                 picked[axis] = position.index
             else:
                 picked[axis] = Index({Indirect(position, source.shape[axis]): 1})
@@ -174,7 +175,11 @@ class Access:
 
         def mixed(v: Expression) -> Expression:
             for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-                v = Call("mul", (Call("xor", (v, Call("shr", (v, number(shift)), x.dtype)), x.dtype), number(factor)), x.dtype)
+                v = Call(
+                    "mul",
+                    (Call("xor", (v, Call("shr", (v, number(shift)), x.dtype)), x.dtype), number(factor)),
+                    x.dtype,
+                )
             return Call("xor", (v, Call("shr", (v, number(16)), x.dtype)), x.dtype)
 
         first, second = (mixed(self.element(x.operands[0], (of(i),))) for i in range(2))
@@ -308,7 +313,9 @@ def _spaced(index: Index, step: int, n: int) -> tuple[Index, list[Condition]]:
 
 def _tighten(found: Reduction, lane: Var | None) -> None:
     """Turn conditions on a sum's term into bounds of its loops: where they fail, nothing is added."""
-    while isinstance(found.term, Guard) and isinstance(found.term.otherwise, Constant) and not found.term.otherwise.value:
+    while (
+        isinstance(found.term, Guard) and isinstance(found.term.otherwise, Constant) and not found.term.otherwise.value
+    ):
         left = []
         for condition in found.term.conditions:
             inner = [v for v in found.variables if not condition.zero and condition.index.coefficient(v) in (1, -1)]
@@ -326,5 +333,3 @@ def _tighten(found: Reduction, lane: Var | None) -> None:
             found.term = Guard(tuple(left), then, found.term.otherwise)
             return
         found.term = then
-
-

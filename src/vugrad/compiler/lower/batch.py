@@ -28,8 +28,7 @@ def _axis(x: Instruction, xs: list[Instruction], axes: list[int | None], n: int)
         found = {a + len(x.shape) - len(y.shape) for y, a in zip(xs, axes, strict=True) if a is not None}
         return found.pop() if len(found) == 1 else None
     if x.primitive == "concatenate":
-        found = set(axes)
-        return axes[0] if len(found) == 1 and axes[0] != p["axis"] else None
+        return axes[0] if len(set(axes)) == 1 and axes[0] != p["axis"] else None
     if x.primitive == "contract":
         terms, _, output = p["subscripts"].partition("->")
         letters = {term[a] for term, a in zip(terms.split(","), axes, strict=True) if a is not None}

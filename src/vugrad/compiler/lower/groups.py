@@ -55,7 +55,9 @@ class Fusion:
         last: results that are computed after all others, each by a kernel of its own.
     """
 
-    def __init__(self, program: Program, batch: list[int | None], blocked: bool, last: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, program: Program, batch: list[int | None], blocked: bool, last: frozenset[int] = frozenset()
+    ) -> None:
         self.program, self.batch, self.blocked, self.last = program, batch, blocked, last
         self.users = program.users()
         self.stored = self._stored()
@@ -115,7 +117,8 @@ class Fusion:
 
     def _contracted(self, number: int) -> bool:
         return any(
-            self.program[user].primitive in ("contract", "window") or (self.program[user].primitive in VIEWS and self._contracted(user))
+            self.program[user].primitive in ("contract", "window")
+            or (self.program[user].primitive in VIEWS and self._contracted(user))
             for user in self.users[number]
         )
 
@@ -145,8 +148,12 @@ class Fusion:
         place = tuple(of(v) for v in axes)
         reads, terms = self.reads(number, place)
         sources = {i for i, _ in reads}
-        joins = not is_reduction(x, self.program) and x.primitive not in ("input", "scatter") and number not in self.last
-        for group in sorted({self.home[i] for i in sources if i in self.home}, key=lambda g: -g.number) if joins else ():
+        joins = (
+            not is_reduction(x, self.program) and x.primitive not in ("input", "scatter") and number not in self.last
+        )
+        for group in (
+            sorted({self.home[i] for i in sources if i in self.home}, key=lambda g: -g.number) if joins else ()
+        ):
             mapping = self._mapping(group, reads, axes)
             others = {self.home[i] for i in sources if i in self.home} - {group}
             if mapping is None or any(self._after(other, group) for other in others):
@@ -180,12 +187,22 @@ class Fusion:
         if x.primitive == "input":
             return [], []
         if x.primitive == "scatter":
-            access.scattered(number, tuple(of(Var(f"s{i}", n)) for i, n in enumerate(self.program[x.operands[0]].shape)))
+            access.scattered(
+                number, tuple(of(Var(f"s{i}", n)) for i, n in enumerate(self.program[x.operands[0]].shape))
+            )
             return found, []
         if is_reduction(x, self.program):
             return found, access.reduction(number, place).variables
         access.element(number, place)
         return found, []
+
+    def _bounded(self, number: int, axes: tuple[Var, ...]) -> set[Var]:
+        """The variables of a reduction whose bounds depend on the place, as those of windows that are folded do."""
+        access = Access(
+            self.program, lambda i, _: Constant(0, self.program[i].dtype) if i != number and self.is_leaf(i) else None
+        )
+        found = access.reduction(number, tuple(of(v) for v in axes))
+        return {*found.lower, *found.upper}
 
     def _kind(
         self, number: int, axes: tuple[Var, ...], reads: list[tuple[int, Place]], terms: list[Var]
@@ -202,7 +219,7 @@ class Fusion:
         if axis is not None:
             return ("blocked", axes[axis]) if at <= {of(axes[axis])} else ("plain", None)
         inner = 1
-        over = [v for v in terms if at == {of(v)}]
+        over = [v for v in terms if at == {of(v)} and v not in self._bounded(number, axes)]
         for v in terms:
             inner *= v.extent if v not in over else 1
         if over and x.primitive in SUMS and (inner >= MANY_TERMS or x.size <= FEW_SUMS):
@@ -243,9 +260,7 @@ class Fusion:
                 pending.extend(self.groups[number].before)
         return False
 
-    def _mapping(
-        self, group: Group, reads: list[tuple[int, Place]], axes: tuple[Var, ...]
-    ) -> dict[Var, Index] | None:
+    def _mapping(self, group: Group, reads: list[tuple[int, Place]], axes: tuple[Var, ...]) -> dict[Var, Index] | None:
         """The result's own axes in terms of the group's, if it reads all members at one place that is its own."""
         if group.kind in ("partial", "scatter", "fetch") or (
             group.kind == "plain" and group.batch is not None and self.rows(group) is None
@@ -267,6 +282,8 @@ class Fusion:
         targets = [_single(mapping[v]) for v in mapped]
         if None in targets or set(targets) != {v for v in group.axes if v.extent > 1}:
             return None
+        if any(_single(mapping[v]).extent != v.extent for v in mapped):  # type: ignore[union-attr]
+            return None  # it is longer than what it reads, or only a part of it
         for v in axes:
             mapping.setdefault(v, Index())
         if group.batch is not None and group.kind == "blocked" and not any(mapping[v] == of(group.batch) for v in axes):
@@ -292,5 +309,3 @@ def _single(index: Index) -> Var | None:
 
 def _names(n: int) -> list[str]:
     return list("nchwijklmpqrstuvxyz"[:n]) if n <= 19 else [f"d{i}" for i in range(n)]
-
-

@@ -184,7 +184,9 @@ class Builder:
             every = self.fresh("z", target.layout.size)
             body.append(Loop(every, [Store(target.buffer, of(every), Constant(0, x.dtype))]))
             variables = [self.fresh("s", n) for n in values.shape]
-            value, at = Access(self.program, self.leaf(group, None, {})).scattered(number, tuple(of(v) for v in variables))
+            value, at = Access(self.program, self.leaf(group, None, {})).scattered(
+                number, tuple(of(v) for v in variables)
+            )
             inner: list[Statement] = [Store(target.buffer, target.offset(at), value, add=True)]
             for v in reversed(variables):
                 inner = [Loop(v, inner)]

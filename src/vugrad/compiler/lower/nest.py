@@ -142,7 +142,9 @@ class GroupLoops:
             again = access.reduction(self.root, place)
             same = dict(zip(again.variables, map(of, dry.variables), strict=True))
             if lane is not v:
-                same[again.variables[dry.variables.index(v)]] = of(Var("block", -(-v.extent // lane.extent))) * lane.extent + of(lane)
+                same[again.variables[dry.variables.index(v)]] = of(
+                    Var("block", -(-v.extent // lane.extent))
+                ) * lane.extent + of(lane)
             value = again.term.substitute(same)
         else:
             value = Access(self.program, self.b.leaf(self.group, v, {})).element(self.root, place)
@@ -178,7 +180,9 @@ class GroupLoops:
             return self._phases(dims)
         if found.how.startswith("arg") or math.prod(v.extent for v in found.variables) < 4:
             return {}
-        bound = {v for indices in (*found.lower.values(), *found.upper.values()) for i in indices for v in i.variables()}
+        bound = {
+            v for indices in (*found.lower.values(), *found.upper.values()) for i in indices for v in i.variables()
+        }
         candidates = [v for v in dims if v not in bound and v.extent > 1]
         term = found.term
         if self.over_lanes is not None:
@@ -304,7 +308,9 @@ class GroupLoops:
         limits = list(self.bounds) if self.over_lanes is None else []
         loops: list[Loop] = []
         for k, v in enumerate(found.variables):
-            if k == self.over_lanes or (self._is_batch(v) and self.b.lanes > 1 and v not in found.lower and not self._arg()):
+            if k == self.over_lanes or (
+                self._is_batch(v) and self.b.lanes > 1 and v not in found.lower and not self._arg()
+            ):
                 loops += self._split(v, values, limits, k == self.over_lanes)
             else:
                 loops.append(Loop(v, [], "serial", found.lower.get(v, ()), found.upper.get(v, ())))
@@ -360,7 +366,9 @@ class GroupLoops:
         ahead: Expression = Call("gt" if found.how == "argmax" else "lt", (candidate, best), BOOL)
         first = Position(-of(found.variables[0]), where)
         if dtype.kind == "f":
-            news = Call("and", (Call("isnan", (candidate,), BOOL), Call("not", (Call("isnan", (best,), BOOL),), BOOL)), BOOL)
+            news = Call(
+                "and", (Call("isnan", (candidate,), BOOL), Call("not", (Call("isnan", (best,), BOOL),), BOOL)), BOOL
+            )
             ahead = Call("or", (ahead, news), BOOL)
         start = Call("eq", (first, Constant(0, where)), BOOL)
         ahead = Call("or", (ahead, start), BOOL)
@@ -376,7 +384,10 @@ class GroupLoops:
         for loop in reversed(loops):
             loop.body = body
             body = [loop]
-        zero = [Define(name, at, Constant(0, kind)) for name, kind in (("candidate", dtype), ("top", dtype), ("best", where))]
+        zero = [
+            Define(name, at, Constant(0, kind))
+            for name, kind in (("candidate", dtype), ("top", dtype), ("best", where))
+        ]
         return [*copies(list(zero)), *body]
 
 
@@ -398,7 +409,11 @@ def _wrapped(body: list[Statement], unrolled: Iterable[Var]) -> list[Statement]:
 
 def _values(body: list[Statement]) -> list[Expression]:
     """What some statements define."""
-    return [v for x in body for v in (_values(x.body) if isinstance(x, Loop) else [x.value] if isinstance(x, Define) else [])]
+    return [
+        v
+        for x in body
+        for v in (_values(x.body) if isinstance(x, Loop) else [x.value] if isinstance(x, Define) else [])
+    ]
 
 
 def _neutral(how: str, kind: np.dtype[Any]) -> float | int | bool:

@@ -9,14 +9,14 @@ from vugrad.compiler.lower.groups import Fusion, Group
 
 @dataclass(eq=False)
 class Step:
-    """What runs between two barriers: groups block by block of the batch, and groups that need no others of the step."""
+    """What runs between two barriers: groups block by block of the batch, and others that do not need each other."""
 
     blocked: list[Group] = field(default_factory=list)
     others: list[Group] = field(default_factory=list)
 
 
 def steps(fusion: Fusion, by_blocks: set[Group]) -> list[Step]:
-    """All groups in steps. Those in ``by_blocks`` may run for one block of the batch right after what they need there."""
+    """All groups in steps. Those in ``by_blocks`` may follow, for one block of the batch, what they need there."""
     left = list(fusion.groups)
     done: set[int] = set()
     result = []
@@ -30,7 +30,6 @@ def steps(fusion: Fusion, by_blocks: set[Group]) -> list[Step]:
         step.others = [g for g in left if g not in taken and g not in by_blocks and g.before <= done]
         if not step.blocked and not step.others:
             raise AssertionError("the groups need each other in a circle")
-        # What an argument is fetched for may come later; only what is needed now holds up a barrier.
         done |= {g.number for g in (*step.blocked, *step.others)}
         taken |= set(step.others)
         left = [g for g in left if g not in taken]

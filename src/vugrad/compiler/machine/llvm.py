@@ -33,7 +33,7 @@ class Target:
 
 @functools.cache
 def host() -> Target:
-    """This machine."""
+    """The machine that this runs on."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features()

@@ -1,7 +1,7 @@
 """Teams of threads that stay in native code, so that work begins without the interpreter.
 
-Each worker has a box of 64-bit numbers. Python writes into it which function to call, raises its round, and signals. For
-a while after its last work a worker looks at the round again and again, and begins at once; then it sleeps.
+Each worker has a box of 64-bit numbers. Python writes into it which function to call, raises its round, and signals.
+For a while after its last work a worker looks at the round again and again, and begins at once; then it sleeps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Array = Any
 
 #: How often a worker looks before it sleeps: some milliseconds, less than the time to be woken up often costs.
 PATIENCE = 4_000_000
-#: Where things stand in a box, in numbers of 8 bytes: a mutex and a condition have 128 bytes each, more than any platform's.
+#: Where things stand in a box, in numbers of 8 bytes; a mutex and a condition have 128 bytes each, enough anywhere.
 ROUND, FUNCTION, ARGUMENTS, FINISHED, MUTEX, CONDITION, SIZE = 0, 8, 9, 16, 24, 40, 56
 
 SERVE = f"""
