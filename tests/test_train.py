@@ -1,6 +1,7 @@
 """The loop that trains: what it computes, what it records, what it refuses, and how it ends."""
 
 import functools
+import itertools
 import signal
 import threading
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import vugrad as vg
-from vugrad.train import Callback, Checkpoint, EarlyStopping, History, evaluate, fit, predict
+from vugrad.train import Callback, Checkpoint, EagerWarning, EarlyStopping, History, evaluate, fit, predict
 from vugrad.train.recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe
 
 quiet = functools.partial(fit, progress=False)
@@ -126,7 +127,7 @@ def test_dropout_is_on_in_training_and_off_in_evaluation(data):
 
     net = Spy()
     quiet(net, data, epochs=1, batch_size=90)
-    assert modes == [True, False]
+    assert [mode for mode, _ in itertools.groupby(modes)] == [True, False]
     net.eval()
     predict(net, data.train.x)
     assert not net.training
@@ -213,7 +214,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_the_model(data):
         return loss * np.inf if failing.calls.pop() else loss
 
     failing.calls = [True, False, False]  # the last comes first: two batches of the first epoch pass
-    history = quiet(net, data, loss=failing, optimizer=optimizer, epochs=5, batch_size=30)
+    history = quiet(net, data, loss=failing, optimizer=optimizer, epochs=5, batch_size=30, compile=False)
     assert history.stopped == "the loss became inf in epoch 1, after 60 instances"
     assert len(history) == 0
     assert np.isfinite(net.weight.value).all()
@@ -274,8 +275,235 @@ def test_the_graph_of_a_batch_is_gone_before_the_next(data):
             alive.append(weakref.ref(outputs))
             return outputs
 
-    quiet(Watch(), data, epochs=1, batch_size=10)
+    quiet(Watch(), data, epochs=1, batch_size=10, compile=False)
     assert len(alive) > 5
+
+
+# --- compiled
+
+
+def both(data, make=linear, **settings):
+    """Eager and compiled runs from the same start: models, optimizers, histories."""
+    runs = []
+    for compile in (False, True):
+        net = make()
+        optimizer = settings.get("optimizer", vg.optim.Adam)(net.parameters(), lr=0.05)
+        rest = {key: value for key, value in settings.items() if key not in ("optimizer", "schedule")}
+        schedule = settings["schedule"](optimizer) if "schedule" in settings else None
+        history = quiet(net, data, optimizer=optimizer, schedule=schedule, compile=compile, **{"seed": 3, **rest})
+        runs.append((net, optimizer, history, schedule))
+    return runs
+
+
+def assert_same_run(eager, compiled):
+    for a, b in zip(eager[0].parameters(), compiled[0].parameters(), strict=True):
+        np.testing.assert_allclose(a.value, b.value, rtol=1e-4, atol=1e-5)
+    assert [state["step"] for state in eager[1].state] == [state["step"] for state in compiled[1].state]
+    assert eager[1].lr == compiled[1].lr
+    for name in ("loss", "validation_loss"):
+        assert eager[2][name] == pytest.approx(compiled[2][name], rel=1e-4)
+    for name in ("epoch", "accuracy", "validation_accuracy", "lr"):
+        assert eager[2][name] == pytest.approx(compiled[2][name], rel=1e-12)
+    assert eager[2].stopped == compiled[2].stopped
+    assert eager[3] is None or eager[3].state_dict() == compiled[3].state_dict()
+
+
+def dropping():
+    """Dropout, and batch normalisation with its running averages."""
+    rng = np.random.default_rng(0)
+    layers = [vg.nn.Linear(2, 8, rng=rng), vg.nn.BatchNorm1d(8), vg.nn.ReLU(), vg.nn.Dropout(0.3, rng=rng)]
+    return vg.nn.Sequential(*layers, vg.nn.Linear(8, 3, rng=rng))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 30},
+        {"batch_size": 32},  # the last batch has 26
+        {"batch_size": 500},  # the only one has 90
+        {"batch_size": 32, "reduction": "sum", "max_norm": 0.5, "optimizer": vg.optim.SGD},
+        {"batch_size": 32, "schedule": lambda optimizer: vg.optim.OneCycleLR(optimizer, 0.05, 9), "shuffle": False},
+        {"batch_size": 32, "make": dropping},
+        {"batch_size": 32, "callbacks": [EarlyStopping(1)]},
+    ],
+    ids=lambda settings: "-".join(settings),
+)
+def test_a_compiled_run_is_the_eager_run(data, settings):
+    eager, compiled = both(data, epochs=3, **settings)
+    assert_same_run(eager, compiled)
+    for key, array in eager[0].state_dict().items():
+        np.testing.assert_allclose(array, compiled[0].state_dict()[key], rtol=1e-4, atol=1e-5, err_msg=key)
+
+
+def test_a_compiled_regression_is_the_eager_one():
+    x = np.linspace(-1, 1, 50, dtype=np.float32).reshape(-1, 1)
+    line = functools.partial(vg.nn.Linear, 1, 1)
+    runs = both((x, 2 * x - 1), lambda: line(rng=np.random.default_rng(0)), loss=vg.losses.mse_loss, batch_size=16)
+    for name in ("accuracy", "validation_loss"):
+        assert runs[1][2][name] == [None] * 10
+    assert runs[0][2]["loss"] == pytest.approx(runs[1][2]["loss"], rel=1e-4)
+
+
+def test_a_compiled_run_does_run_compiled(data):
+    shapes = []
+
+    class Spy(vg.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = linear()
+
+        def forward(self, x):
+            shapes.append(x.shape)
+            return self.layer(x)
+
+    quiet(Spy(), data, epochs=20, batch_size=40)
+    assert len(shapes) <= 6  # twice for batches of 40 and for the last one's 10, once in eval mode, and no more
+    assert {shape[0] for shape in shapes} == {40, 10, 30}
+
+
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("bad", [0, 45, 89])  # in the first batch, in the second, in the ragged last one
+def test_a_loss_that_is_not_finite_stops_where_it_is(compile, bad):
+    x = np.linspace(-1, 1, 90, dtype=np.float32).reshape(-1, 1)
+    y = 2 * x
+    y[bad] = 1e30  # its square is infinite
+    net = vg.nn.Linear(1, 1, rng=np.random.default_rng(0))
+    optimizer = vg.optim.Adam(net.parameters(), lr=0.05)
+    schedule = vg.optim.StepLR(optimizer, 1, 0.5)
+    batches_before = bad // 40
+    quiet_about_overflow = np.errstate(over="ignore")
+    with quiet_about_overflow:
+        history = quiet(
+            net, (x, y), loss=vg.losses.mse_loss, optimizer=optimizer, schedule=schedule, batch_size=40, shuffle=False,
+            compile=compile,
+        )  # fmt: skip
+    assert history.stopped == f"the loss became inf in epoch 1, after {40 * batches_before} instances"
+    assert len(history) == 0
+    assert schedule.state_dict() == {"step": batches_before}
+    assert optimizer.lr == 0.05 * 0.5**batches_before
+    assert [state["step"] for state in optimizer.state] == [batches_before] * 2
+    expected = vg.nn.Linear(1, 1, rng=np.random.default_rng(0))
+    if batches_before:
+        rule = vg.optim.Adam(expected.parameters(), lr=0.05)
+        part = x[: 40 * batches_before], y[: 40 * batches_before]
+        rates = vg.optim.StepLR(rule, 1, 0.5)
+        quiet(
+            expected, part, loss=vg.losses.mse_loss, optimizer=rule, schedule=rates, batch_size=40, shuffle=False,
+            epochs=1, compile=compile,
+        )  # fmt: skip
+    assert (net.weight.value == expected.weight.value).all()
+    assert (net.bias.value == expected.bias.value).all()
+
+
+def test_a_schedule_that_is_too_short_says_so(data):
+    net = linear()
+    optimizer = vg.optim.SGD(net.parameters(), lr=0.1)
+    schedule = vg.optim.OneCycleLR(optimizer, 0.1, total_steps=4)
+    with pytest.raises(ValueError, match="total_steps is the number of epochs times"):
+        quiet(net, data, optimizer=optimizer, schedule=schedule, epochs=2, batch_size=30)
+    assert schedule.state_dict() == {"step": 3}
+
+
+class Branching(vg.nn.Module):
+    """A network that cannot be compiled."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = linear()
+
+    def forward(self, x):
+        return self.layer(x if x.sum() > -1e9 else -x)
+
+
+def test_what_cannot_be_compiled_is_trained_eagerly_and_says_so_once(data):
+    with pytest.warns(EagerWarning, match=r"op by op.* a branch needs the numbers") as caught:
+        eager, compiled = both(data, Branching, epochs=3, batch_size=32)
+    assert len(caught) == 1
+    assert caught[0].filename == fit.__code__.co_filename or "test_train" in caught[0].filename
+    assert_same_run(eager, compiled)
+
+
+def test_randomness_of_its_own_is_not_compiled(data):
+    """What Python draws would be drawn once, and be the same in every batch."""
+    rng = np.random.default_rng(0)
+
+    class Noisy(Branching):
+        def forward(self, x):
+            return self.layer(x + rng.standard_normal(x.shape).astype(np.float32))
+
+    with pytest.warns(EagerWarning, match="does not compute the same"):
+        quiet(Noisy(), data, epochs=1)
+
+
+def test_numbers_may_change_between_epochs(data):
+    """As the weight of a penalty that a callback raises."""
+    histories = []
+    for compile in (False, True):
+        factor = [1.0]
+
+        class Raise(Callback):
+            def on_epoch_end(self, run, factor=factor):
+                factor[0] *= 2
+
+        def loss(outputs, targets, factor=factor):
+            return vg.losses.cross_entropy(outputs, targets) * factor[0]
+
+        histories.append(
+            quiet(linear(), data, loss=loss, epochs=3, batch_size=32, seed=0, callbacks=[Raise()], compile=compile)
+        )
+    for name in ("loss", "validation_loss"):
+        assert histories[0][name] == pytest.approx(histories[1][name], rel=1e-5)
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_callback_has_its_turn_after_every_update(data, compile):
+    seen = []
+
+    class Watch(Callback):
+        def on_batch_end(self, run):
+            seen.append((run.seen, run.optimizer.state[0]["step"], run.optimizer.lr, run.model.weight.value.copy()))
+            if run.epoch == 2 and run.seen >= 64:
+                run.stop("enough")
+
+    net = linear()
+    optimizer = vg.optim.SGD(net.parameters(), lr=1.0)
+    schedule = vg.optim.StepLR(optimizer, 1, 0.5)
+    history = quiet(
+        net, data, optimizer=optimizer, schedule=schedule, batch_size=32, callbacks=[Watch()], compile=compile
+    )
+    assert [row[0] for row in seen] == [32, 64, 90, 32, 64]
+    assert [row[1] for row in seen] == [1, 2, 3, 4, 5]
+    assert [row[2] for row in seen] == [0.5**n for n in range(1, 6)]
+    assert all((a[3] != b[3]).any() for a, b in itertools.pairwise(seen))
+    assert (seen[-1][3] == net.weight.value).all()
+    assert history.stopped == "enough"
+
+
+def test_an_interrupt_of_a_native_epoch_ends_after_a_step():
+    """The model, the optimizer's counts and the schedule are those of the same step."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400_000, 2)).astype(np.float32)
+    y = rng.integers(0, 3, len(x))
+    net = linear()
+    optimizer = vg.optim.Adam(net.parameters(), lr=1e-3)
+    schedule = vg.optim.StepLR(optimizer, 10**6)
+    timer = threading.Timer(0.0, lambda: None)
+
+    class Begin(Callback):
+        def on_epoch_end(self, run):
+            nonlocal timer
+            timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+            timer.start()
+
+    history = quiet(
+        net, (x, y), optimizer=optimizer, schedule=schedule, epochs=10**4, batch_size=4, callbacks=[Begin()]
+    )
+    timer.join()
+    assert history.stopped.startswith("interrupted in epoch")
+    steps = {state["step"] for state in optimizer.state} | {schedule.state_dict()["step"]}
+    assert len(steps) == 1
+    assert steps.pop() >= 100_000 * len(history)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,17 @@ def elementwise(ufunc: np.ufunc) -> Callable[..., Traced]:
                 (x if x.dtype == d else x.record("cast", dtype=d)) if weak else cast(x, d)
                 for x, d in zip(xs, dtypes, strict=False)
             ]
+        if len(xs) == 2 and xs[0].dtype != xs[1].dtype:
+            return _compared(ufunc, *xs)
         return xs[0].record(UFUNCS[ufunc], *xs[1:])
 
     return answer
+
+
+def _compared(ufunc: np.ufunc, x: Traced, y: Traced) -> Traced:
+    """A comparison of int64 and uint64, which have no common dtype: what is negative is less than all of the other."""
+    negative, result = (x < 0, ufunc(-1, 0)) if x.dtype.kind == "i" else (y < 0, ufunc(0, -1))
+    return np.where(negative, result, ufunc(cast(x, np.uint64), cast(y, np.uint64)))  # type: ignore[return-value]
 
 
 ANSWERS.update({ufunc: elementwise(ufunc) for ufunc in UFUNCS})

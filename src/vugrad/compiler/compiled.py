@@ -210,7 +210,7 @@ def _check_epoch(arrays: tuple[Array, ...], order: Array, batch_size: int) -> No
     if len(lengths) != 1:
         raise ValueError(f"the arrays have {', '.join(str(len(a)) for a in arrays)} rows: every instance needs one of each")
     n = lengths.pop()
-    if order.dtype.kind not in "iu" or order.ndim != 1 or (len(order) and not (0 <= order.min() and order.max() < n)):
+    if order.dtype.kind not in "iu" or order.ndim != 1 or (len(order) and not (order.min() >= 0 and order.max() < n)):
         raise ValueError(f"order holds positions of {n} rows, whole numbers from 0 to {n - 1}")
 
 

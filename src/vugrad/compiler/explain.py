@@ -12,6 +12,7 @@ from vugrad.compiler.machine import llvm
 from vugrad.compiler.memory_map import memory_map
 from vugrad.compiler.tables import WIDTH, amount, bar, cut, item, paragraph, seconds, size, some, table
 from vugrad.compiler.work import Work, work
+from vugrad.suggest import choose
 
 if TYPE_CHECKING:
     from vugrad.compiler.plan import Plan
@@ -60,8 +61,7 @@ def sections(
         name: of the function.
         origins: of the array program's results, as a trace with ``origins`` records them.
     """
-    if floor not in ("all", *FLOORS):
-        raise ValueError(f"there is no floor {floor!r}: it is all, {', '.join(FLOORS)}")
+    choose("floor", floor, dict.fromkeys(("all", *FLOORS)))
     about = _About(plan, full, dict(origins or {}))
     if kernel is not None and not 0 <= kernel < len(about.works):
         raise ValueError(f"there is no kernel {kernel}: this plan has the kernels 0 to {len(about.works) - 1}")
@@ -107,17 +107,26 @@ class _About:
         if states or program.inputs("scalar"):
             numbers = list(program.inputs("scalar"))
             changed = sum(o.into is not None for o in program.outputs)
-            lines += item("state", f"{len(states)} arrays, {size(state)}, and {len(numbers)} numbers; a call updates {changed} of them")
+            lines += item(
+                "state",
+                f"{len(states)} arrays, {size(state)}, and {len(numbers)} numbers; a call updates {changed} of them",
+            )
             lines += item("numbers", numbers if self.full else some(numbers, 5)) if numbers else []
         inner = sum(x.family != "source" for x in program.instructions)
         flow = [f"{inner} instructions on arrays", f"{kernels} kernels in {stages} stages", "LLVM", "machine code"]
         lines += item("floors", "Python → " + " → ".join(flow))
-        lines += item("threads", f"{plan.threads}, which wait for each other after each stage" if plan.threads > 1 else "1")
+        lines += item(
+            "threads", f"{plan.threads}, which wait for each other after each stage" if plan.threads > 1 else "1"
+        )
         if lanes > 1:
-            lines += item("lanes", f"{lanes}: so many of the batch's {batch} instances are computed side by side in vectors")
+            lines += item(
+                "lanes", f"{lanes}: so many of the batch's {batch} instances are computed side by side in vectors"
+            )
         else:
             lines += item("lanes", "not the batch: each kernel fills its vectors along an axis of its own")
-        vectors = f"vectors of {target.vector_bytes} bytes ({target.vector_bytes // 4} float32), {target.registers} registers"
+        vectors = (
+            f"vectors of {target.vector_bytes} bytes ({target.vector_bytes // 4} float32), {target.registers} registers"
+        )
         lines += item("target", f"{target.cpu}, {target.triple}; {vectors}")
         return Section("1  What is compiled", lines)
 
@@ -180,23 +189,44 @@ class _About:
                 rows.append(self._small_row(small) if len(small) > 1 else self._kernel_row(small[0]))
                 small = []
         total = ["", "", "", "all", "", amount(flop), size(moved), f"{flop / max(moved, 1):.2g}"]
-        heads = [">kernel", ">stage", "run by", "computes", "for" if self.origins else "results", ">FLOP", ">bytes", ">FLOP/byte"]
+        heads = [
+            ">kernel",
+            ">stage",
+            "run by",
+            "computes",
+            "for" if self.origins else "results",
+            ">FLOP",
+            ">bytes",
+            ">FLOP/byte",
+        ]
         lines += ["", *table(heads, [*rows, total])]
         largest = sorted(works, key=lambda w: (-w.flop, -w.nbytes))[:LOOPS]
         chosen = [works[only]] if only is not None else works if self.full else sorted(largest, key=lambda w: w.number)
         if len(chosen) < len(works) and only is None:
-            lines += ["", *paragraph(
-                f"The loops of the {len(chosen)} largest kernels (--kernel N shows another, --full all). Loops over lanes happen "
-                "all at once, in vectors; unrolled ones are written out. t is the thread, block the block of the batch; acc and "
-                "what is indexed by unrolled variables alone stays in registers."
-            )]
+            lines += [
+                "",
+                *paragraph(
+                    f"The loops of the {len(chosen)} largest kernels (--kernel N shows another, --full all). Loops over lanes happen "
+                    "all at once, in vectors; unrolled ones are written out. t is the thread, block the block of the batch; acc and "
+                    "what is indexed by unrolled variables alone stays in registers."
+                ),
+            ]
         for w in chosen:
             lines += ["", *self._kernel(w, self.full or only is not None)]
         return Section(f"3  The kernels: {len(works)} in {len(self.plan.lowered.loops.stages)} stages", lines)
 
     def _kernel_row(self, w: Work) -> list[str]:
         intensity = f"{w.intensity:.2g}" if w.flop else ""
-        return [str(w.number), str(w.stage), w.run_by, w.kernel.name, self._for([w]), amount(w.flop), size(w.nbytes), intensity]
+        return [
+            str(w.number),
+            str(w.stage),
+            w.run_by,
+            w.kernel.name,
+            self._for([w]),
+            amount(w.flop),
+            size(w.nbytes),
+            intensity,
+        ]
 
     def _for(self, works: list[Work]) -> str:
         """The ops or files that kernels' results come from, or else their numbers."""
@@ -216,7 +246,16 @@ class _About:
         names = ", ".join(dict.fromkeys(w.kernel.name for w in small))
         numbers = f"{small[0].number}–{small[-1].number}"
         flop, moved = sum(w.flop for w in small), sum(w.nbytes for w in small)
-        return [numbers, str(small[0].stage), "", f"{len(small)} small: {names}", self._for(small), amount(flop), size(moved), ""]
+        return [
+            numbers,
+            str(small[0].stage),
+            "",
+            f"{len(small)} small: {names}",
+            self._for(small),
+            amount(flop),
+            size(moved),
+            "",
+        ]
 
     def _kernel(self, w: Work, full: bool) -> list[str]:
         """One kernel: what it computes, what it reads and writes, and its loops."""
@@ -253,7 +292,9 @@ class _About:
 
         title = "5  Time"
         if not arguments and self.program.inputs("argument"):
-            return Section(title, paragraph("Not measured: give explain the arguments of a call, and it runs on copies."))
+            return Section(
+                title, paragraph("Not measured: give explain the arguments of a call, and it runs on copies.")
+            )
         try:
             found = timing.profile(self.plan, *arguments)
         except NotImplementedError as error:
@@ -267,7 +308,7 @@ class _About:
             "of cycles around every kernel, by which the table was made."
         )
         lines += paragraph(
-            f"This machine, measured, on {self.plan.threads} threads: {amount(best.f32, 'FLOP/s')} in a large float32 matrix "
+            f"This machine, measured, on {self.plan.threads} thread{'s' * (self.plan.threads > 1)}: {amount(best.f32, 'FLOP/s')} in a large float32 matrix "
             f"product, {amount(best.f64, 'FLOP/s')} in float64; copies move {amount(best.near, 'B/s')} within a nearby cache "
             f"and {amount(best.far, 'B/s')} beyond. No kernel should be quicker than its FLOP at the one rate, or its bytes at "
             "the other, whichever takes longer, the limit; the last column is the part of the limit's speed that it reaches. (Above "
@@ -286,9 +327,20 @@ class _About:
             figures = [seconds(took), f"{found.share(w.number):.1%}", amount(w.flop / took if took else 0)]
             rows.append([str(w.number), w.kernel.name, self._for([w]), *figures, by, f"{bar(reached)} {reached:4.0%}"])
         if rest:
-            rows.append(["", f"{len(rest)} others", "", "", f"{sum(found.share(w.number) for w in rest):.1%}", "", "", ""])
+            rows.append(
+                ["", f"{len(rest)} others", "", "", f"{sum(found.share(w.number) for w in rest):.1%}", "", "", ""]
+            )
         rows.append(["", "waiting, calls", "", "", f"{max(found.rest, 0):.1%}", "", "", ""])
-        heads = [">kernel", "computes", "for" if self.origins else "results", ">time", ">share", ">FLOP/s", "limit", "of the limit"]
+        heads = [
+            ">kernel",
+            "computes",
+            "for" if self.origins else "results",
+            ">time",
+            ">share",
+            ">FLOP/s",
+            "limit",
+            "of the limit",
+        ]
         return Section(title, [*lines, "", *table(heads, rows)])
 
     # --- 6
@@ -303,7 +355,9 @@ class _About:
         lines = paragraph("As emit.py writes it down, before LLVM's own passes.")
         lines += ["", f"  define internal void @kernel{number}({shown[0]}", *(f"  {line}" for line in shown[1:]), "  }"]
         name = self.works[number].kernel.name
-        return Section(f"6  LLVM's text of kernel {number}: {name}", lines if self.full else [cut(x, WIDTH) for x in lines])
+        return Section(
+            f"6  LLVM's text of kernel {number}: {name}", lines if self.full else [cut(x, WIDTH) for x in lines]
+        )
 
 
 def _call(program: Program, x: Instruction) -> str:

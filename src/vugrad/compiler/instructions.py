@@ -166,6 +166,10 @@ def mangled(dtype: DType, lanes: int) -> str:
 
 def call(out: Lines, function: str, xs: list[Value], dtype: DType) -> Value:
     """The instructions of one primitive; ``dtype`` is the result's."""
+    if function == "div" and xs[0].lanes and not xs[1].lanes and dtype.kind == "f":
+        # One division for all lanes, in place of one for each.
+        xs = [xs[0], out.binary("fdiv", out.constant(1, dtype), xs[1])]
+        function = "mul"
     xs = out.alike(*xs)
     x, lanes = xs[0], xs[0].lanes
     floating = x.dtype.kind == "f"

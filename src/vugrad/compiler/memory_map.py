@@ -41,7 +41,11 @@ def memory_map(plan: Plan, works: list[Work], full: bool = False) -> list[str]:
     lines = item("given", f"{size(given)}, in arrays that others own", column=18)
     for role, what in GIVEN.items():
         count = sum(b.role == role for b in plan.lowered.loops.buffers)
-        lines += item("", f"{size(total[role]):>10}  {what}" + (f" ({count})" if count > 1 else ""), column=18) if count else []
+        lines += (
+            item("", f"{size(total[role]):>10}  {what}" + (f" ({count})" if count > 1 else ""), column=18)
+            if count
+            else []
+        )
     lines += item("the plan's own", f"{size(arena.size)}, allocated once", column=18)
     scratch = f"scratch of {size(arena.scratch)} for each of {plan.threads} threads"
     lines += item("", f"{size(arena.scratch * plan.threads):>10}  {scratch}", column=18)
@@ -64,10 +68,15 @@ def memory_map(plan: Plan, works: list[Work], full: bool = False) -> list[str]:
         mine = sorted((b for b in own if b.role == role), key=lambda b: (arena.offsets[b], b.name))
         if not mine:
             continue
-        uses = {b: [w.number if role == "scratch" else w.stage for w in works if b in w.reads or b in w.writes] for b in mine}
+        uses = {
+            b: [w.number if role == "scratch" else w.stage for w in works if b in w.reads or b in w.writes]
+            for b in mine
+        }
         shown = [b for b in mine if full or b.nbytes > 64]
         first, last = min(min(u, default=0) for u in uses.values()), max(max(u, default=0) for u in uses.values())
-        rows = [[b.name, *layout[b], size(b.nbytes), f"{arena.offsets[b]:,}", _span(uses[b], first, last)] for b in shown]
+        rows = [
+            [b.name, *layout[b], size(b.nbytes), f"{arena.offsets[b]:,}", _span(uses[b], first, last)] for b in shown
+        ]
         span = f"{'kernels' if role == 'scratch' else 'stages'} {first}–{last}"
         lines += ["", f"  {title}:", *table(["name", "holds", "laid out as", ">bytes", ">at byte", span], rows)]
         if len(shown) < len(mine):

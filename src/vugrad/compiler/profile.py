@@ -100,7 +100,9 @@ def profile(plan: Plan, *arguments: Any, repeats: int | None = None) -> Profile:
     """
     target = llvm.host()
     if not target.triple.startswith("x86"):
-        raise NotImplementedError(f"kernels are timed by the cycle counter of x86 processors, and this is {target.triple}")
+        raise NotImplementedError(
+            f"kernels are timed by the cycle counter of x86 processors, and this is {target.triple}"
+        )
     clock = llvm.Code(llvm.compile_text(CLOCK, target), target)
     now = ctypes.CFUNCTYPE(ctypes.c_int64)(clock.address("now"))
     plain, counting = plan.copied(), plan.copied(profile=True)
@@ -170,6 +172,8 @@ def _small_copies() -> float:
 
 def _large_copies(threads: int) -> float:
     """Bytes read and written a second by all threads together, of arrays too large for nearby caches."""
-    parts = [(np.ones(LARGE_COPY // threads, np.uint8), np.empty(LARGE_COPY // threads, np.uint8)) for _ in range(threads)]
+    parts = [
+        (np.ones(LARGE_COPY // threads, np.uint8), np.empty(LARGE_COPY // threads, np.uint8)) for _ in range(threads)
+    ]
     with ThreadPoolExecutor(threads) as pool:
         return 2 * LARGE_COPY / _best(lambda: list(pool.map(lambda part: np.copyto(part[1], part[0]), parts)), ROUNDS)

@@ -57,12 +57,12 @@ def fit(
         reduction: whether an update follows the batch's mean loss or its "sum".
         max_norm: clip the gradient's 2-norm to this before each update.
         progress: show a live bar (where the extra ``lab`` is installed).
-        compile: run the steps as native code, an epoch in one call: :func:`vugrad.compile`. What cannot be compiled runs
+        compile: run as native code, an epoch in one call (see :func:`vugrad.compile`); what cannot be compiled runs
             op by op, and an :class:`EagerWarning` says why.
 
-    A compiled step is recorded once: what ``model`` and ``loss`` compute may depend on Python numbers, and these may change
-    between epochs, not between batches. A callback that has an ``on_batch_end`` is called after every update; without one
-    there are no turns between the batches.
+    A compiled step is recorded once, and looked at again where a callback of your own had its turn at the end of an
+    epoch: numbers that ``model`` and ``loss`` take from Python may change there, not between the batches. With a
+    callback that has an ``on_batch_end``, batches are run one by one.
 
     Ctrl-C ends the training like an early stop: the history says so, and the model is as it was then. So does a
     loss that is not a number any more. Raises ``ValueError`` for data, targets or settings that do not fit.

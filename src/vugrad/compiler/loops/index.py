@@ -125,6 +125,9 @@ class Index:
             low, high = inner.range()
             if low >= 0 and high < g:  # the inner part never reaches the next multiple of g
                 return quotient + Index({a: c // g for a, c in outer.terms.items()}, outer.constant // g) // (k // g)
+        atom = next(iter(rest.terms))
+        if isinstance(atom, Div) and rest.terms == {atom: 1}:  # (e // j + c) // k
+            return quotient + (atom.index + rest.constant * atom.k) // (atom.k * k)
         return quotient + Index({Div(rest, k): 1})
 
     def __mod__(self, k: int) -> Index:

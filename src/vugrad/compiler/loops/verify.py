@@ -115,10 +115,10 @@ def _with_cuts(facts: Facts) -> Facts:
     """The facts, and what follows from them for whole numbers: of 2 n + m + 3 >= 0 with m from −1 to 0 that n + 1 >= 0."""
     more = dict.fromkeys(facts)
     for fact in facts:
-        for mod in (atom for atom in fact.terms if isinstance(atom, Mod)):
-            if fact == Index({mod: -1}):  # no remainder
-                rest = mod.index - Index({Div(mod.index, mod.k): mod.k})
-                more |= {rest: None, -rest: None}
+        for atom in fact.terms:
+            if isinstance(atom, Div | Mod):
+                rest = atom.index - Index({Div(atom.index, atom.k): atom.k})
+                more |= {rest: None, (-rest if fact == Index({atom: -1}) else atom.k - 1 - rest): None}
         for k in {abs(c) for c in fact.terms.values()} - {1}:
             most = Index({a: c for a, c in fact.terms.items() if c % k}, fact.constant).range()[1]
             if len(whole := {a: c // k for a, c in fact.terms.items() if c % k == 0}) < len(fact.terms) or most % k:
