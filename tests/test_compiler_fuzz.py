@@ -167,7 +167,7 @@ class Function:
         return None if self.rng.random() < 0.15 else chosen
 
     def step_reduce(self):
-        i = self.pick(lambda x: x.ndim and x.dtype.kind == "f")
+        i = self.pick(lambda x: x.ndim and x.size and x.dtype.kind == "f")
         if i is None:
             return None
         axes, keep = self.axes(self.values[i]), bool(self.rng.random() < 0.5)
@@ -177,7 +177,7 @@ class Function:
     step_reduce_again = step_reduce
 
     def step_whole_reduce(self):
-        i = self.pick(lambda x: x.ndim and x.dtype.kind in "iub")
+        i = self.pick(lambda x: x.ndim and x.size and x.dtype.kind in "iub")
         if i is None:
             return None
         axes = self.axes(self.values[i])
@@ -186,7 +186,7 @@ class Function:
         return (lambda x: function(x, axis=axes)), [i], True
 
     def step_argmax(self):
-        i = self.pick(lambda x: x.ndim and x.dtype.kind in "fiu", exact=True)
+        i = self.pick(lambda x: x.ndim and x.size and x.dtype.kind in "fiu", exact=True)
         if i is None:
             return None
         axis = int(self.rng.integers(self.values[i].ndim))

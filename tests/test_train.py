@@ -323,7 +323,7 @@ def dropping():
         {"batch_size": 500},  # the only one has 90
         {"batch_size": 32, "reduction": "sum", "max_norm": 0.5, "optimizer": vg.optim.SGD},
         {"batch_size": 32, "schedule": lambda optimizer: vg.optim.OneCycleLR(optimizer, 0.05, 9), "shuffle": False},
-        {"batch_size": 32, "make": dropping},
+        {"batch_size": 32, "make": dropping, "optimizer": vg.optim.SGD},
         {"batch_size": 32, "callbacks": [EarlyStopping(1)]},
     ],
     ids=lambda settings: "-".join(settings),

@@ -110,8 +110,11 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarra
     array([[0., 1., 0.],
            [1., 0., 0.]], dtype=float32)
     """
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or ((labels < 0) | (labels >= num_classes)).any():
+    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
+    fits = labels.ndim == 1 and labels.dtype.kind in "iu"
+    if isinstance(labels, np.ndarray):  # a stand-in for an array has no values to look at
+        fits = fits and not ((labels < 0) | (labels >= num_classes)).any()
+    if not fits:
         raise ValueError(f"one_hot: labels are whole numbers from 0 to {num_classes - 1} in one axis, got {labels!r}")
     rows: np.ndarray[Any, Any] = (labels[:, None] == np.arange(num_classes)).astype(dtype)
     return rows

@@ -232,7 +232,7 @@ class KernelWriter(ExpressionWriter):
         held = Value(out.emit(f"load {kind.type}, ptr {slot}"), kind.dtype, kind.lanes)
         if x.how == "sum" and isinstance(x.value, Call) and x.value.function == "mul" and kind.dtype.kind == "f":
             factors = [out.spread(self.expression(part), kind.lanes) for part in x.value.arguments]
-            new = out.intrinsic("fma", *factors, held)
+            new = out.intrinsic("fmuladd", *factors, held)
         else:
             value = out.spread(self.expression(x.value), kind.lanes)
             if x.how == "sum":

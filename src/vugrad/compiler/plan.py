@@ -101,7 +101,7 @@ class Plan:
     # --- looking into it
 
     def explain(self, *arguments: Any, **options: Any) -> str:
-        """The plan as text, floor by floor; with arguments, also where the time goes. See ``explain.py`` for options."""
+        """The plan as text, floor by floor; with arguments, also where the time goes. See ``explain/`` for options."""
         from vugrad.compiler.explain import explain
 
         return explain(self, arguments, **options)

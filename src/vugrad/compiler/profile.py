@@ -32,11 +32,17 @@ EDGES, SMALL_COPY, LARGE_COPY = (512, 1024), 128 << 10, 64 << 20
 #: The bytes of a thread's nearby cache, its second, where the system says; else so many.
 NEAR = 1 << 20
 
-CLOCK = "declare i64 @llvm.readcyclecounter()\ndefine i64 @now() {\n  %x = call i64 @llvm.readcyclecounter()\n  ret i64 %x\n}"
+CLOCK = """
+declare i64 @llvm.readcyclecounter()
+define i64 @now() {
+  %x = call i64 @llvm.readcyclecounter()
+  ret i64 %x
+}
+"""
 
 
 @dataclass(frozen=True)
-class Machine:
+class Limits:
     """The best that was measured: operations a second by dtype, and bytes a second in a nearby cache and in memory."""
 
     f32: float
@@ -55,8 +61,8 @@ class Machine:
 class Profile:
     """The times of one step, in seconds.
 
-    ``seconds`` is the time of the plan itself, ``counted`` that of the copy that counts cycles, and ``kernels`` what each
-    kernel (row) took in that copy on each thread (column).
+    ``seconds`` is the time of the plan itself, ``counted`` that of the copy that counts cycles, and ``kernels`` what
+    each kernel (row) took in that copy on each thread (column).
     """
 
     seconds: float
@@ -137,13 +143,13 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 @functools.cache
-def machine(threads: int) -> Machine:
-    """This machine's best, measured by a process of its own, in which BLAS has as many threads as a plan."""
+def machine(threads: int) -> Limits:
+    """The best of this machine, measured by a process of its own, in which BLAS has as many threads as a plan."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS")
     there = {**os.environ, **dict.fromkeys(names, str(threads)), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     code = f"from vugrad.compiler import profile; profile.report({threads})"
     done = subprocess.run([sys.executable, "-c", code], env=there, capture_output=True, text=True, check=True)
-    return Machine(**json.loads(done.stdout))
+    return Limits(**json.loads(done.stdout))
 
 
 def report(threads: int) -> None:
@@ -151,10 +157,10 @@ def report(threads: int) -> None:
     print(json.dumps(asdict(measured(threads))))
 
 
-def measured(threads: int) -> Machine:
+def measured(threads: int) -> Limits:
     """Large matrix products, and copies of small and of large arrays."""
-    speeds = [max(_products(dtype, edge) for edge in EDGES) for dtype in (np.float32, np.float64)]
-    return Machine(*speeds, threads * _small_copies(), _large_copies(threads))
+    f32, f64 = (max(_products(dtype, edge) for edge in EDGES) for dtype in (np.float32, np.float64))
+    return Limits(f32, f64, threads * _small_copies(), _large_copies(threads))
 
 
 def _products(dtype: Any, edge: int) -> float:
@@ -167,7 +173,12 @@ def _products(dtype: Any, edge: int) -> float:
 def _small_copies() -> float:
     """Bytes read and written a second by one thread, whose arrays stay in its cache."""
     source, target = np.ones(SMALL_COPY, np.uint8), np.empty(SMALL_COPY, np.uint8)
-    return 2 * SMALL_COPY * ROUNDS / _best(lambda: [np.copyto(target, source) for _ in range(ROUNDS)], 2 * ROUNDS)
+
+    def copies() -> None:
+        for _ in range(ROUNDS):
+            np.copyto(target, source)
+
+    return 2 * SMALL_COPY * ROUNDS / _best(copies, 2 * ROUNDS)
 
 
 def _large_copies(threads: int) -> float:
@@ -175,5 +186,9 @@ def _large_copies(threads: int) -> float:
     parts = [
         (np.ones(LARGE_COPY // threads, np.uint8), np.empty(LARGE_COPY // threads, np.uint8)) for _ in range(threads)
     ]
+
+    def copy(part: tuple[Array, Array]) -> None:
+        np.copyto(part[1], part[0])
+
     with ThreadPoolExecutor(threads) as pool:
-        return 2 * LARGE_COPY / _best(lambda: list(pool.map(lambda part: np.copyto(part[1], part[0]), parts)), ROUNDS)
+        return 2 * LARGE_COPY / _best(lambda: list(pool.map(copy, parts)), ROUNDS)

@@ -8,6 +8,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from vugrad.graph import TensorNode
 from vugrad.losses import Loss
 from vugrad.nn import Module
 from vugrad.optim import LRScheduler, Optimizer, clip_grad_norm_
@@ -57,6 +60,7 @@ class Step:
     def measure(self, x: Array, y: Array) -> tuple[Any, Any]:
         """The loss, and how many are right where the targets are classes."""
         outputs = self.model(x)
+        self._outputs = outputs.shape[1:], outputs.dtype
         return self.loss(outputs, y), hits(outputs.value, y)
 
     def update(self, value: Any, n: int) -> None:
@@ -89,6 +93,9 @@ class Step:
         try:
             for size in {min(batch_size, len(x)), len(x) % batch_size} - {0}:
                 (self.native.refresh if changed else self.native.plan)(x[:size], y[:size])
+            if not self._accepts(y):
+                self._wanted, self.native = False, None
+                return
         except CannotCompileError as error:
             self._wanted, self.native, self.inference = False, None, None
             reason = textwrap.shorten(str(error), 400)
@@ -98,6 +105,20 @@ class Step:
             return
         if changed:
             self.inference = inference(self.model)
+
+    def _accepts(self, y: Array) -> bool:
+        """Whether the loss takes the least and the greatest target. Native code does not look at the numbers of its
+        arguments: what would be refused is left to the eager step, which says why, and in which batch.
+        """
+        rows = y.reshape(len(y), -1)
+        extremes = np.array([rows.min(axis=1).argmin(), rows.max(axis=1).argmax()])
+        shape, dtype = self._outputs
+        try:
+            with np.errstate(all="ignore"):
+                self.loss(TensorNode(np.zeros((2, *shape), dtype), requires_grad=False), y[extremes])
+        except (ValueError, IndexError):
+            return False
+        return True
 
     def __call__(self, x: Array, y: Array) -> tuple[float, int | None]:
         """One update, unless the loss is not finite; that loss, and how many were right."""

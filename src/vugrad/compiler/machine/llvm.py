@@ -96,7 +96,7 @@ class Code:
 def _add_symbols() -> None:
     """Make the C library's mathematical functions known, wherever the platform keeps them."""
     library = ctypes.CDLL(ctypes.util.find_library("m") or None)
-    for name in ("tan", "asin", "acos", "atan", "sinh", "cosh", "pow", "sin", "cos", "exp", "log", "fmod"):
+    for name in ("tan", "asin", "acos", "atan", "sinh", "cosh", "pow", "sin", "cos", "exp", "log", "fma"):
         for suffix in ("", "f"):
             function = getattr(library, name + suffix, None)
             if function is not None:

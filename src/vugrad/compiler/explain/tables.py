@@ -12,11 +12,11 @@ SOLID = "\N{NO-BREAK SPACE}"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], indent: int = 2, width: int = WIDTH) -> list[str]:
-    """Lines with the cells of each row one below the other; a column whose head begins with ``>`` is set to the right.
+    r"""Lines with the cells of each row one below the other; a column whose head begins with ``>`` is set to the right.
 
     Where a line would be longer than ``width``, the widest column on the left is cut.
 
-    >>> print(*table(["name", ">bytes"], [["a", "1"], ["long", "20"]]), sep="\\n")
+    >>> print(*table(["name", ">bytes"], [["a", "1"], ["long", "20"]]), sep="\n")
       name  bytes
       a         1
       long     20
@@ -48,9 +48,9 @@ def paragraph(text: str, indent: int = 2, width: int = WIDTH) -> list[str]:
 
 
 def item(label: str, text: str | Sequence[str], indent: int = 2, column: int = 12, width: int = WIDTH) -> list[str]:
-    """A label, and beside it text that may need several lines; the parts of a list are not broken.
+    r"""A label, and beside it text that may need several lines; the parts of a list are not broken.
 
-    >>> print(*item("lanes", "32"), sep="\\n")
+    >>> print(*item("lanes", "32"), sep="\n")
       lanes     32
     """
     first = " " * indent + label.ljust(column - indent)

@@ -70,7 +70,7 @@ class Work:
 
 def work(program: LoopProgram) -> list[Work]:
     """The work of every kernel, in the order in which they are numbered."""
-    found = []
+    found: list[Work] = []
     for i, stage in enumerate(program.stages):
         for part in stage.parts:
             for kernel in part.kernels if isinstance(part, BlockLoop) else [part]:
@@ -84,7 +84,9 @@ def _work(number: int, i: int, stage: Stage, block: BlockLoop | None, kernel: Ke
     run_by = "blocks" if block is not None else "one thread" if alone else "threads"
     result = Work(number, i, kernel, run_by)
     count, total, calls = _Count(), Counter[Any](), 0
-    body = kernel.body if block is None else [Loop(block.var, kernel.body, "serial", block.lower, block.upper)]
+    body = kernel.body
+    if block is not None:
+        body = [Loop(block.var, body, "serial", block.lower, block.upper)]
     for t in range(threads):
         values = {stage.thread: of(t)}
         total.update(count.body(body, values, None))
@@ -189,6 +191,6 @@ def _is_vector(x: Expression, lane: Var, known: dict[int, bool]) -> bool:
     """Whether an expression has a value of its own in each lane."""
     if id(x) not in known:
         mine = isinstance(x, Read) or any(lane in index.variables() for index in x.indices())
-        inside = not isinstance(x, AcrossLanes) and any([_is_vector(part, lane, known) for part in x.parts()])
+        inside = not isinstance(x, AcrossLanes) and any(_is_vector(part, lane, known) for part in x.parts())
         known[id(x)] = mine or inside
     return known[id(x)]
