@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +48,17 @@ def test_train_writes_a_record_pictures_and_a_checkpoint(tmp_path):
     assert (tmp_path / "deep/out/checkpoint.safetensors").stat().st_size > 1000
     again = invoke("train", *small, "--out", "deep/out")
     assert f"test accuracy {record['test']['accuracy']:.2%}" in again
+
+
+def test_eager_gives_the_same():
+    small = ["train", "--data", "digits", "--hidden", "16", "--epochs", "2", "--lr", "0.01", "--json"]
+    invoke(*small, "native.json")
+    invoke(*small, "eager.json", "--eager")
+    native, eager = (json.loads(Path(name).read_text()) for name in ("native.json", "eager.json"))
+    assert native["test"]["loss"] == pytest.approx(eager["test"]["loss"], rel=1e-4)
+    for a, b in zip(native["epochs"], eager["epochs"], strict=True):
+        assert (a["accuracy"], a["lr"]) == (b["accuracy"], b["lr"])
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
 
 
 def test_synth_draws_the_boundary(tmp_path):

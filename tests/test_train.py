@@ -419,7 +419,7 @@ def test_what_cannot_be_compiled_is_trained_eagerly_and_says_so_once(data):
     with pytest.warns(EagerWarning, match=r"op by op.* a branch needs the numbers") as caught:
         eager, compiled = both(data, Branching, epochs=3, batch_size=32)
     assert len(caught) == 1
-    assert caught[0].filename == fit.__code__.co_filename or "test_train" in caught[0].filename
+    assert caught[0].filename == __file__
     assert_same_run(eager, compiled)
 
 
@@ -487,13 +487,12 @@ def test_an_interrupt_of_a_native_epoch_ends_after_a_step():
     net = linear()
     optimizer = vg.optim.Adam(net.parameters(), lr=1e-3)
     schedule = vg.optim.StepLR(optimizer, 10**6)
-    timer = threading.Timer(0.0, lambda: None)
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
 
     class Begin(Callback):
         def on_epoch_end(self, run):
-            nonlocal timer
-            timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
-            timer.start()
+            if run.epoch == 1:
+                timer.start()
 
     history = quiet(
         net, (x, y), optimizer=optimizer, schedule=schedule, epochs=10**4, batch_size=4, callbacks=[Begin()]
@@ -569,7 +568,7 @@ def test_the_networks_of_the_report():
     assert [layer.weight.shape for layer in (mlp[0], mlp[2])] == [(3136, 784), (10, 3136)]
     deep = Recipe(model="mlp", hidden=(784,) * 3, residual=True, batch_norm=True).build_model(mnist)
     assert sum(isinstance(m, vg.nn.Residual) for _, m in deep.named_modules()) == 3
-    assert set(MODELS) == {"cnn", "mlp"}
+    assert {"cnn", "mlp"} <= set(MODELS)
 
 
 @pytest.mark.parametrize(

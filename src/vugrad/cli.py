@@ -116,7 +116,7 @@ def train(
         Path | None, Flag("--json", help="Also write the record of every epoch here", rich_help_panel="Results")
     ] = None,
 ) -> None:
-    """Train a network, by default the CNN on 4,000 real digits in well under a minute."""
+    """Train a network, by default the CNN on 4,000 real digits in a few seconds."""
     settings = {name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__}
     from vugrad.train import pictures  # only here: matplotlib takes half a second to load
 

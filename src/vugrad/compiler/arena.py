@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vugrad.compiler.loops.program import Buffer, Load, Loop, LoopProgram, Prefetch, Statement, Store, walk
+import numpy as np
+
+from vugrad.compiler.loops.program import Buffer, Load, Loop, LoopProgram, Position, Prefetch, Statement, Store, walk
 
 #: Every buffer begins at a multiple of so many bytes: a cache line, and the widest vector.
 ALIGNMENT = 64
+INDEX = np.dtype(np.int64)
 
 
 @dataclass
@@ -57,9 +60,11 @@ def _buffers(body: list[Statement]) -> set[Buffer]:
             continue
         if isinstance(x, Prefetch):
             continue
-        found |= {part.buffer for part in walk(x.value) if isinstance(part, Load)}
+        expressions = [x.value]
         if isinstance(x, Store):
             found.add(x.buffer)
+            expressions += [Position(i, INDEX) for i in (x.index, *(c.index for c in x.conditions))]
+        found |= {part.buffer for expression in expressions for part in walk(expression) if isinstance(part, Load)}
     return found
 
 

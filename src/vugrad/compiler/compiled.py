@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.plan import Plan, fingerprint
 from vugrad.compiler.standin import CannotCompileError
 from vugrad.compiler.trace import trace
@@ -104,19 +105,22 @@ class Compiled:
         results = []
         holes: Any = None
         done = 0
-        for part in (order[:whole], order[whole:]):
-            if len(part):
-                size = min(batch_size, len(part))
-                plan = self.plan(*(array[:size] for array in arrays))
-                steps = len(part) // size
-                mine = {} if rates is None else dict.fromkeys(plan.trace.rates(), rates[done : done + steps])
-                tell = None if progress is None else _teller(plan, progress)
-                outputs, made = plan.run_epoch(list(arrays), part, mine, tell)
-                results.append({name: values[: made + 1] for name, values in outputs.items()})
-                holes = plan.trace
-                done += made
-                if made < steps:
-                    break
+        with HeldBack() as interrupt:
+            for part in (order[:whole], order[whole:]):
+                if len(part):
+                    size = min(batch_size, len(part))
+                    plan = self.plan(*(array[:size] for array in arrays))
+                    if interrupt.came:
+                        break
+                    steps = len(part) // size
+                    mine = {} if rates is None else dict.fromkeys(plan.trace.rates(), rates[done : done + steps])
+                    tell = None if progress is None else _teller(plan, progress)
+                    outputs, made = plan.run_epoch(list(arrays), part, mine, tell)
+                    results.append({name: values[: made + 1] for name, values in outputs.items()})
+                    holes = plan.trace
+                    done += made
+                    if made < steps:
+                        break
         if not results:
             return None
         return holes.rebuild({name: _joined([r[name] for r in results]) for name in results[0]})

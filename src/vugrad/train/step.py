@@ -88,12 +88,13 @@ class Step:
             return
         from vugrad.compiler import CannotCompileError, compile
 
+        first = self.native is None
         if self.native is None:
-            self.native, changed = compile(self.whole, state=[self.model, self.optimizer], finite=True), True
+            self.native = compile(self.whole, state=[self.model, self.optimizer], finite=True)
         try:
             for size in {min(batch_size, len(x)), len(x) % batch_size} - {0}:
-                (self.native.refresh if changed else self.native.plan)(x[:size], y[:size])
-            if not self._accepts(y):
+                (self.native.refresh if first or changed else self.native.plan)(x[:size], y[:size])
+            if first and not self._accepts(y):
                 self._wanted, self.native = False, None
                 return
         except CannotCompileError as error:
@@ -103,12 +104,14 @@ class Step:
                 f"this trains op by op, since its step cannot be compiled: {reason}", EagerWarning, stacklevel=4
             )
             return
-        if changed:
+        if first or changed:
             self.inference = inference(self.model)
 
     def _accepts(self, y: Array) -> bool:
-        """Whether the loss takes the least and the greatest target. Native code does not look at the numbers of its
-        arguments: what would be refused is left to the eager step, which says why, and in which batch.
+        """Whether the loss takes the least and the greatest target.
+
+        Native code does not look at the numbers of its arguments: what would be refused is left to the eager step, which
+        says why, and in which batch.
         """
         rows = y.reshape(len(y), -1)
         extremes = np.array([rows.min(axis=1).argmin(), rows.max(axis=1).argmax()])

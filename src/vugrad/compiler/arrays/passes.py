@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vugrad.compiler.arrays.interpret import apply
-from vugrad.compiler.arrays.program import Instruction, Output, Program, Shape
+from vugrad.compiler.arrays.program import Instruction, Output, Program, Shape, infer
 
 #: A constant result of up to so many elements is stored; a larger one is cheaper to compute again.
 FOLDED = 4096
@@ -30,12 +30,13 @@ def simplify(program: Program) -> Program:
     %1: f64[2] = mul(%0, %0)
     return y=%1
     """
-    short, new_number, seen = Program(), dict[int, int](), dict[Any, int]()
+    shortener, new_number = _Shortener(), dict[int, int]()
     live = _live(program)
     for number, x in enumerate(program.instructions):
         if number in live:
             operands = tuple(new_number[i] for i in x.operands)
-            new_number[number] = _place(short, seen, x.primitive, operands, dict(x.parameters))
+            new_number[number] = shortener.place(x.primitive, operands, dict(x.parameters))
+    short = shortener.program
     short.outputs = [Output(o.name, new_number[o.number], o.into) for o in program.outputs]
     short.origins = _carried(program, new_number)
     return _without_dead(short)
@@ -70,28 +71,6 @@ def _without_dead(program: Program) -> Program:
     return kept
 
 
-def _place(
-    program: Program, seen: dict[Any, int], primitive: str, operands: tuple[int, ...], parameters: dict[str, Any]
-) -> int:
-    """The number of the result in ``program``: of one that is there already, or of a new instruction."""
-    key = (primitive, operands, tuple(sorted((name, _hashable(value)) for name, value in parameters.items())))
-    if key in seen:
-        return seen[key]
-    number = program.add(primitive, *operands, **parameters)
-    x = program[number]
-    xs = [program[i] for i in operands]
-    shorter = _shorter(program, x, xs)
-    if shorter is None and operands and x.size <= FOLDED and all(y.primitive == "constant" for y in xs):
-        with np.errstate(all="ignore"):
-            value = apply(x, [y.parameters["value"] for y in xs])
-        shorter = ("constant", (), {"value": np.ascontiguousarray(value, x.dtype).reshape(x.shape)})
-    if shorter is not None:
-        program.instructions.pop()
-        number = shorter if isinstance(shorter, int) else _place(program, seen, *shorter)
-    seen[key] = number
-    return number
-
-
 def _hashable(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return (value.shape, str(value.dtype), value.tobytes())
@@ -101,43 +80,96 @@ def _hashable(value: Any) -> Any:
 Shorter = int | tuple[str, tuple[int, ...], dict[str, Any]] | None
 
 
-def _shorter(program: Program, x: Instruction, xs: list[Instruction]) -> Shorter:
-    """An equal result that is there already, by its number, or a shorter instruction for it."""
-    match x.primitive:
-        case "mul" | "div" | "add" | "sub" | "pow":
-            return _neutral(x, xs)
-        case "cast" | "reshape" | "broadcast" if (xs[0].shape, xs[0].dtype) == (x.shape, x.dtype):
-            return x.operands[0]
-        case "transpose" if x.parameters["axes"] == tuple(range(len(x.shape))):
-            return x.operands[0]
-        case "slice" if xs[0].shape == x.shape and set(x.parameters["steps"]) <= {1}:
-            return x.operands[0]
-        case "sum" | "maximum" | "minimum" if not x.parameters["axes"]:
-            return x.operands[0]
-        case "reshape" if xs[0].primitive == "reshape":
-            return "reshape", xs[0].operands, {"shape": x.shape}
-        case "transpose" if xs[0].primitive == "transpose":
-            inner = xs[0].parameters["axes"]
-            return "transpose", xs[0].operands, {"axes": tuple(inner[a] for a in x.parameters["axes"])}
-        case "transpose" if _same_order(xs[0].shape, x.parameters["axes"]):
-            return "reshape", x.operands, {"shape": x.shape}
-    return None
+class _Shortener:
+    """Builds a program in which every instruction is placed as the shortest equal one, once."""
+
+    def __init__(self) -> None:
+        self.program = Program()
+        self.seen: dict[Any, int] = {}
+
+    def place(self, primitive: str, operands: tuple[int, ...], parameters: dict[str, Any]) -> int:
+        """The number of a result: of one that is there already, or of a new instruction."""
+        key = (primitive, operands, tuple(sorted((name, _hashable(value)) for name, value in parameters.items())))
+        if key not in self.seen:
+            xs = [self.program[i] for i in operands]
+            x = Instruction(primitive, operands, parameters, *infer(primitive, xs, parameters))
+            shorter = self.shorter(x, xs) or self.folded(x, xs)
+            if isinstance(shorter, tuple):
+                shorter = self.place(*shorter)
+            if shorter is None:
+                shorter = self.program.add(primitive, *operands, **parameters)
+            self.seen[key] = shorter
+        return self.seen[key]
+
+    def shorter(self, x: Instruction, xs: list[Instruction]) -> Shorter:
+        """An equal result that is there already, by its number, or a shorter instruction for it."""
+        match x.primitive:
+            case "mul" | "div" | "add" | "sub" | "pow" | "and" | "or":
+                return self.neutral(x, xs)
+            case "gt" if (larger := self.seen.get(("max", x.operands, ()))) is not None:
+                # x > c just where max(x, c) > c: the backward of a ReLU then needs what its forward stored anyway.
+                return "gt", (larger, x.operands[1]), {}
+            case "cast" | "reshape" | "broadcast" if (xs[0].shape, xs[0].dtype) == (x.shape, x.dtype):
+                return x.operands[0]
+            case "transpose" if x.parameters["axes"] == tuple(range(len(x.shape))):
+                return x.operands[0]
+            case "slice" if xs[0].shape == x.shape and set(x.parameters["steps"]) <= {1}:
+                return x.operands[0]
+            case "sum" | "maximum" | "minimum" if not x.parameters["axes"]:
+                return x.operands[0]
+            case "reshape" if xs[0].primitive == "reshape":
+                return "reshape", xs[0].operands, {"shape": x.shape}
+            case "reshape" if xs[0].primitive == "broadcast" and self.program[xs[0].operands[0]].size == 1:
+                return "broadcast", (self.place("reshape", xs[0].operands, {"shape": ()}),), {"shape": x.shape}
+            case "transpose" if xs[0].primitive == "transpose":
+                inner = xs[0].parameters["axes"]
+                return "transpose", xs[0].operands, {"axes": tuple(inner[a] for a in x.parameters["axes"])}
+            case "transpose" if _same_order(xs[0].shape, x.parameters["axes"]):
+                return "reshape", x.operands, {"shape": x.shape}
+        return None
+
+    def folded(self, x: Instruction, xs: list[Instruction]) -> Shorter:
+        """The result of constants as a constant; one number everywhere stays one number, repeated."""
+        if x.primitive == "constant":
+            value = x.parameters["value"]
+            if not x.shape or not value.size or value.tobytes() != value.flat[0].tobytes() * value.size:
+                return None
+            return "broadcast", (self.place("constant", (), {"value": np.array(value.flat[0])}),), {"shape": x.shape}
+        values = [self.number(y) for y in xs]
+        if xs and x.family == "element-wise" and all(v is not None for v in values):
+            value = _applied(x, values, ())
+            return "broadcast", (self.place("constant", (), {"value": value}),), {"shape": x.shape}
+        if xs and x.size <= FOLDED and all(y.primitive == "constant" for y in xs) and x.primitive != "broadcast":
+            return "constant", (), {"value": _applied(x, [y.parameters["value"] for y in xs], x.shape)}
+        return None
+
+    def number(self, x: Instruction) -> Any:
+        """The one number that an array holds everywhere, where it is known."""
+        while x.primitive == "broadcast":
+            x = self.program[x.operands[0]]
+        return x.parameters["value"].reshape(()) if x.primitive == "constant" and x.size == 1 else None
+
+    def neutral(self, x: Instruction, xs: list[Instruction]) -> int | None:
+        """The operand that an operation with its neutral element leaves as it is."""
+        neutral = {"mul": 1, "div": 1, "pow": 1, "add": -0.0, "sub": 0.0, "and": -1, "or": 0}[x.primitive]
+        neutral = True if x.dtype.kind == "b" and x.primitive == "and" else neutral
+        for i in (1, 0) if x.primitive in ("mul", "add", "and", "or") else (1,):
+            other, value = xs[1 - i], self.number(xs[i])
+            # -0.0 + 0.0 is 0.0, so that only -0.0 is neutral in a floating-point sum.
+            signed = x.dtype.kind != "f" or (value is not None and np.signbit(value) == np.signbit(neutral))
+            if value is not None and value == neutral and signed and (other.shape, other.dtype) == (x.shape, x.dtype):
+                return x.operands[1 - i]
+        return None
+
+
+def _applied(x: Instruction, values: list[Any], shape: Shape) -> Any:
+    """The instruction's result for constants, in another shape."""
+    with np.errstate(all="ignore"):
+        value = apply(Instruction(x.primitive, x.operands, x.parameters, shape, x.dtype), values)
+    return np.ascontiguousarray(value, x.dtype).reshape(shape)
 
 
 def _same_order(shape: Shape, axes: tuple[int, ...]) -> bool:
     """Whether a transposition moves axes of extent 1 only."""
     moved = [a for a in axes if shape[a] != 1]
     return moved == sorted(moved)
-
-
-def _neutral(x: Instruction, xs: list[Instruction]) -> int | None:
-    """The operand that an operation with its neutral element leaves as it is."""
-    neutral = {"mul": 1, "div": 1, "pow": 1, "add": -0.0, "sub": 0}[x.primitive]
-    for i in (1, 0) if x.primitive in ("mul", "add") else (1,):
-        other = xs[1 - i]
-        if xs[i].primitive == "constant" and other.shape == x.shape and other.dtype == x.dtype:
-            value = xs[i].parameters["value"]
-            # -0.0 + 0.0 is 0.0, so that only -0.0 is neutral in a floating-point sum.
-            if value.size and (value == neutral).all() and (x.dtype.kind != "f" or np.signbit(value).all() == np.signbit(neutral)):
-                return x.operands[1 - i]
-    return None

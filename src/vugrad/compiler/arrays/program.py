@@ -29,9 +29,7 @@ PRIMITIVES: dict[str, str] = {
     **dict.fromkeys(("input", "constant"), "source"),
     **dict.fromkeys((*ARITHMETIC, *COMPARISONS, *TESTS, *FUNCTIONS, "where", "cast"), "element-wise"),
     **dict.fromkeys(("sum", "maximum", "minimum", "argmax", "argmin"), "reduction"),
-    **dict.fromkeys(
-        ("reshape", "transpose", "broadcast", "slice", "pad", "concatenate", "window", "fold"), "movement"
-    ),
+    **dict.fromkeys(("reshape", "transpose", "broadcast", "slice", "pad", "concatenate", "window", "fold"), "movement"),
     "contract": "contraction",
     **dict.fromkeys(("gather", "scatter"), "indexing"),
     "bits": "random",

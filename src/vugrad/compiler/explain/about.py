@@ -72,5 +72,5 @@ class About:
         for i in numbers:
             name, _, direction = self.origins.get(i, ".").partition(":")[0].partition(".")
             ours = direction in ("forward", "backward")
-            found.setdefault(f" {direction}" if ours else f".{direction}", {})[name] = None
-        return ", ".join(", ".join(names) + ending for ending, names in found.items() if ending != ".")
+            found.setdefault(f"{direction} " if ours else "", {})[name if ours or not name else f"{name}.py"] = None
+        return "; ".join(way + ", ".join(names) for way, names in found.items() if any(names))

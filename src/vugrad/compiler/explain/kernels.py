@@ -15,10 +15,11 @@ def loops(about: About, only: int | None) -> Section:
     """The kernels: a table of all, and the loops of the largest."""
     works = about.works
     lines = paragraph(
-        "What is stored, and what is computed again where it is used, is settled by lower/: results that are needed at "
-        "the same place are fused into one kernel. Threads wait for each other between two stages. Kernels run by blocks "
-        "do one block of the batch after the other, so that what they pass on is still in the cache. FLOP are the "
-        "floating-point operations of a step, a multiply-add being two; bytes are all that is read and written, once."
+        "What is stored, and what is computed again where it is used, is settled by lower/: results that are needed "
+        "at the same place are fused into one kernel. Threads wait for each other between two stages. Kernels run by "
+        "blocks do one block of the batch after the other, so that what they pass on is still in the cache. FLOP are "
+        "the floating-point operations of a step, a multiply-add being two; bytes are all that is read and written, "
+        "once."
     )
     flop, moved = sum(w.flop for w in works), sum(w.nbytes for w in works)
     rows, small = [], list[Work]()
@@ -39,9 +40,9 @@ def loops(about: About, only: int | None) -> Section:
     chosen = [works[only]] if only is not None else works if about.full else sorted(largest, key=lambda w: w.number)
     which = f"of the {len(chosen)} largest kernels (--kernel N shows another, --full all)"
     legend = paragraph(
-        f"The loops{f' {which}' if only is None and not about.full else ''}. Those over lanes happen all at once, in vectors; "
-        "unrolled ones are written out. t is the thread, block the block of the batch; acc, and what is indexed by "
-        "unrolled variables alone, stays in registers."
+        f"The loops{f' {which}' if only is None and not about.full else ''}. Those over lanes happen all at once, in "
+        "vectors; unrolled ones are written out. t is the thread, block the block of the batch; acc, and what is "
+        "indexed by unrolled variables alone, stays in registers."
     )
     lines += ["", *legend]
     for w in chosen:

@@ -40,8 +40,8 @@ def memory(about: About) -> Section:
         return Section("4  Memory", [*lines, "", *paragraph("Nothing is stored between kernels.")])
     lines += ["", *paragraph(
         "A result of the batch lies in blocks, [block][its own axes][lane], so that one load fills the lanes; scratch "
-        "holds one block of it, for the thread that is at it. Partial sums have a copy for each thread. A buffer's place "
-        "is free for another's before and after the stages (or in scratch, the kernels) that use it."
+        "holds one block of it, for the thread that is at it. Partial sums have a copy for each thread. A place "
+        "is free for another buffer before and after the stages (or in scratch, the kernels) that use it."
     )]  # fmt: skip
     for role, title in (("scratch", "Scratch, of each thread"), ("temporary", "Results that all threads see")):
         lines += _buffers(about, role, title)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vugrad.compiler import profile as timing
-from vugrad.compiler.explain.about import MINOR, About
+from vugrad.compiler.explain.about import MINOR, About, Section
 from vugrad.compiler.explain.tables import amount, bar, paragraph, seconds, table
 from vugrad.compiler.explain.work import Work
 
@@ -46,16 +46,16 @@ def _summary(found: timing.Profile, best: timing.Limits, flop: int, threads: int
     """The whole step, the machine, and how to read the table."""
     slowed = max(found.counted / found.seconds - 1, 0)
     whole = paragraph(
-        f"A step takes {seconds(found.seconds)}, {amount(flop / found.seconds, 'FLOP/s')} (best of {timing.ROUNDS} × "
-        f"{found.steps:,} steps on copies of the state); {slowed:.0%} more with a counter of cycles around every kernel, "
-        "by which the table was made."
+        f"A step takes {seconds(found.seconds)}, {amount(flop / found.seconds, 'FLOP/s')} (best of {timing.ROUNDS} "
+        f"× {found.steps:,} steps on copies of the state); {slowed:.0%} more with a counter of cycles around every "
+        "kernel, by which the table was made."
     )
     limits = paragraph(
         f"This machine, measured, on {threads} thread{'s' * (threads > 1)}: {amount(best.f32, 'FLOP/s')} in a large "
-        f"float32 matrix product, {amount(best.f64, 'FLOP/s')} in float64; copies move {amount(best.near, 'B/s')} within "
-        f"a nearby cache and {amount(best.far, 'B/s')} beyond. No kernel should be quicker than its FLOP at the one rate, "
-        "or its bytes at the other, whichever takes longer, the limit; the last column is the part of the limit's speed "
-        "that it reaches. (Above 100% it beats the matrix product, or finds more in its cache.) Times are those of the "
-        "slowest thread; shares are of all threads' time."
+        f"float32 matrix product, {amount(best.f64, 'FLOP/s')} in float64; copies move {amount(best.near, 'B/s')} "
+        f"within a nearby cache and {amount(best.far, 'B/s')} beyond. No kernel should be quicker than its FLOP "
+        "at the one rate, or its bytes at the other, whichever takes longer, the limit; the last column is the part "
+        "of the limit's speed that it reaches. (Above 100% it beats the matrix product, or finds more in its cache.) "
+        "Times are those of the slowest thread; shares are of all threads' time."
     )
     return [*whole, *limits]

@@ -10,6 +10,7 @@ import numpy as np
 from vugrad.compiler.arrays import Output, Program
 from vugrad.compiler.loops.index import Index, Var, of
 from vugrad.compiler.loops.program import BlockLoop, Buffer, Constant, Kernel, Loop, LoopProgram, Stage, Store
+from vugrad.compiler.lower.access import Place
 from vugrad.compiler.lower.batch import batch_axes
 from vugrad.compiler.lower.groups import Fusion, Group
 from vugrad.compiler.lower.kernels import Builder, Machine
@@ -106,20 +107,30 @@ def _overwritten(program: Program, fusion: Fusion) -> list[int]:
             continue
         state, writer = inputs[output.into], fusion.home[output.number]
         readers = [g for g in fusion.groups if state in g.sources and g is not writer]
-        if not _reads_in_place(program, fusion, writer, state) or not all(fusion.order(r, writer) for r in readers):
+        # Of the instances' own state, one block would be written before the next is read.
+        if (
+            not _reads_in_place(fusion, writer, state, output.number)
+            or (writer.kind == "blocked" and readers)
+            or not all(fusion.order(r, writer) for r in readers)
+        ):
             late.append(i)
     return late
 
 
-def _reads_in_place(program: Program, fusion: Fusion, group: Group, state: int) -> bool:
-    """Whether a kernel reads each element of a state only where it computes the same element."""
+def _reads_in_place(fusion: Fusion, group: Group, state: int, written: int) -> bool:
+    """Whether a kernel reads each element of a state only where it computes what is written there."""
     if state not in group.sources:
         return True
-    for number in group.members:
-        place = tuple(of(Var(f"p{i}", n)) if n != 1 else Index() for i, n in enumerate(program[number].shape))
-        reads, variables = fusion.reads(number, place)
-        places = [at for i, at in reads if i == state]
-        if places and (variables or set(places) != {place}):
+    flat = {v: Index() for v in group.axes if v.extent == 1}
+
+    def at(place: Place) -> Place:
+        return tuple(i.substitute(flat) for i in place)
+
+    target = at(group.members[written])
+    for number, member in group.members.items():
+        reads, variables = fusion.reads(number, at(member))
+        places = {at(place) for i, place in reads if i == state}
+        if places and (variables or places != {target}):
             return False
     return True
 

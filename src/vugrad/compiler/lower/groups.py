@@ -282,12 +282,14 @@ class Fusion:
         targets = [_single(mapping[v]) for v in mapped]
         if None in targets or set(targets) != {v for v in group.axes if v.extent > 1}:
             return None
-        if any(_single(mapping[v]).extent != v.extent for v in mapped):  # type: ignore[union-attr]
-            return None  # it is longer than what it reads, or only a part of it
+        if len(set(targets)) < len(targets) or any(_single(mapping[v]).extent != v.extent for v in mapped):  # type: ignore[union-attr]
+            return None  # it is larger than what it reads, or only a part of it
         for v in axes:
             mapping.setdefault(v, Index())
-        if group.batch is not None and group.kind == "blocked" and not any(mapping[v] == of(group.batch) for v in axes):
-            return None
+        if group.batch is not None and group.kind == "blocked":
+            own = {place[self.batch[i]].substitute(mapping) for i, place in reads if self.is_blocked(i)}  # type: ignore[index]
+            if own != {of(group.batch)} or of(group.batch) not in mapping.values():
+                return None
         return mapping
 
     def order(self, earlier: Group, later: Group) -> bool:
