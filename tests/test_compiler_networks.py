@@ -253,9 +253,10 @@ def test_fifty_updates_of_every_network(name, dtype):
 
     def made():
         model = make(dtype)
-        return model, optim.AdamW(model.parameters(), lr=1e-3)
+        # Before a batch norm a bias has a gradient of 0 but for rounding, by which Adam with a small eps would divide.
+        return model, optim.AdamW(model.parameters(), lr=1e-3, eps=1e-3)
 
-    tolerance = {np.float32: 2e-2, np.float64: 1e-7}[dtype]  # Adam divides by gradients that are nearly 0
+    tolerance = {np.float32: 5e-3, np.float64: 1e-9}[dtype]
     assert_trained_alike(made, batches_of(shape, 4, 20, count=50, dtype=dtype), tolerance=tolerance)
 
 
@@ -322,7 +323,7 @@ def test_a_rate_for_every_step_of_an_epoch():
     for i, rate in enumerate(rates):
         optimizer.lr = rate
         eager(x[8 * i : 8 * i + 8], y[8 * i : 8 * i + 8])
-    fast.run_epoch(x, y, batch_size=8, numbers={"sgd.lr": rates})
+    fast.run_epoch(x, y, batch_size=8, rates=rates)
     assert_near(model.weight.value, other.weight.value, 1e-4, "weight")
 
 

@@ -114,11 +114,13 @@ def upper(index: Index, facts: Facts, enough: float, depth: int) -> int:
 def _with_cuts(facts: Facts) -> Facts:
     """The facts, and what follows from them for whole numbers: of 2 n + m + 3 >= 0 with m from −1 to 0 that n + 1 >= 0."""
     more = dict.fromkeys(facts)
+    tops = {atom: f.constant for f in facts if len(f.terms) == 1 for atom, c in f.terms.items() if c == -1}
     for fact in facts:
         for atom in fact.terms:
             if isinstance(atom, Div | Mod):
-                rest = atom.index - Index({Div(atom.index, atom.k): atom.k})
-                more |= {rest: None, (-rest if fact == Index({atom: -1}) else atom.k - 1 - rest): None}
+                rest = atom.index - Index({Div(atom.index, atom.k): atom.k})  # the remainder
+                most = tops.get(Mod(atom.index, atom.k), atom.k - 1)
+                more |= dict.fromkeys((rest, most - rest))
         for k in {abs(c) for c in fact.terms.values()} - {1}:
             most = Index({a: c for a, c in fact.terms.items() if c % k}, fact.constant).range()[1]
             if len(whole := {a: c // k for a, c in fact.terms.items() if c % k == 0}) < len(fact.terms) or most % k:

@@ -189,6 +189,8 @@ class _Lowering:
 
     def _by_blocks(self, group: Group) -> bool:
         """Whether a group's kernel runs block by block of the batch."""
+        if group.root in self.fusion.last:
+            return False
         if group.kind == "fetch":
             return group.batch is not None
         if group.kind == "partial":

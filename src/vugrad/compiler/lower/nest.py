@@ -47,7 +47,7 @@ BOOL = np.dtype(bool)
 
 
 class GroupLoops:
-    """The loops of one group."""
+    """The loops of one group: over blocks, axes and lanes, tiles written out, reductions innermost."""
 
     def __init__(self, builder: Builder, group: Group, block: Var | None, stores: dict[int, list[Stored]]) -> None:
         self.b, self.group, self.block, self.stores = builder, group, block, stores
@@ -68,16 +68,13 @@ class GroupLoops:
         self._choose_lanes()
         dims = [v for v in self.group.axes if v not in self.fixed] + self.outer
         factors = self._factors(dims)
-        alone = self.block is not None or self._work() < SMALL
+        work = max(self.b.flop(self.group), self.program[self.root].size)
+        alone = self.block is not None or work < SMALL
         parallel = None if alone else max(dims, key=lambda v: v.extent // factors.get(v, 1), default=None)
         inner = self._nest(dims, factors, dict(self.fixed), [], parallel)
         if self.lane is not None:
             inner = [Loop(self.lane, inner, "lanes")]
         return self.b.by_one(inner) if self.block is None and parallel is None else inner
-
-    def _work(self) -> int:
-        """About how many element operations the kernel has."""
-        return max(self.b.flop(self.group), self.program[self.root].size)
 
     # --- lanes
 
@@ -103,17 +100,15 @@ class GroupLoops:
                 if v.extent > 1 and v not in dry.lower and v not in dry.upper:
                     candidates.append((self._lane_cost(v, dry, None), 1, k))
         if group.kind != "partial":
-            for v in group.axes:
-                if v.extent > 1:
-                    candidates.append((self._lane_cost(v, dry, v), 0, v))
+            candidates += [(self._lane_cost(v, dry, v), 0, v) for v in group.axes if v.extent > 1]
         if not candidates:
             return
-        cost, _, pick = min(candidates, key=lambda c: c[:2])
+        pick = min(candidates, key=lambda c: c[:2])[2]
         if isinstance(pick, int):
             assert dry is not None
-            self.over_lanes = pick
-            if cost < math.inf:
-                self.lane = b.fresh("lane", self._lane_width(dry.variables[pick], itemsize))
+            self.over_lanes, v = pick, dry.variables[pick]
+            width = b.width(itemsize, v.extent)
+            self.lane = b.fresh("lane", min(width, b.lanes) if self._is_batch(v) else width)
             return
         lanes = b.width(itemsize, pick.extent)
         self.lane = b.fresh("lane", lanes)
@@ -122,10 +117,6 @@ class GroupLoops:
         self.fixed[pick] = of(outer) * lanes + of(self.lane)
         if pick.extent % lanes:
             self.limits = [Condition(of(pick.extent - 1) - self.fixed[pick])]
-
-    def _lane_width(self, v: Var, itemsize: int) -> int:
-        width = self.b.width(itemsize, v.extent)
-        return min(width, self.b.lanes) if self._is_batch(v) else width
 
     def _is_batch(self, v: Var) -> bool:
         """Whether a reduction's variable runs over the batch in blocks."""
@@ -193,10 +184,8 @@ class GroupLoops:
 
     def _phases(self, dims: list[Var]) -> dict[Var, int]:
         """Axes whose remainder by a small number decides what is computed: that many values at once."""
-        place = tuple(i.substitute(self.fixed) for i in self.group.members[self.root])
-        members: dict[int, Expression] = {}
         factors: dict[Var, int] = {}
-        access = Access(self.program, self.b.leaf(self.group, self.lane, members))
+        access = Access(self.program, self.b.leaf(self.group, self.lane, {}))
         for number, at in self.group.members.items():
             place = tuple(i.substitute(self.fixed) for i in at)
             for x in walk(access.element(number, place)):
@@ -224,12 +213,7 @@ class GroupLoops:
             turn, inner = self.b.fresh(v.name, count), self.b.fresh(v.name, size)
             at = of(turn) * size + start + (of(inner) if size > 1 else 0)
             body = self._nest(rest, factors, {**values, v: at}, [*unrolled, inner] if size > 1 else unrolled, parallel)
-            if v is parallel:
-                result += self.b.shared(turn, body, count > 1)
-            elif count > 1:
-                result.append(Loop(turn, body))
-            else:
-                result += [Loop(turn, body)]
+            result += self.b.shared(turn, body, count > 1) if v is parallel else [Loop(turn, body)]
         return result
 
     def _element(self, values: Values, unrolled: list[Var]) -> list[Statement]:
