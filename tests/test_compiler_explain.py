@@ -248,6 +248,15 @@ def test_the_limit_of_a_kernel():
     assert machine.least(0, 1000, 1 << 40) == (1e-5, "memory")
 
 
+def test_a_busy_machine_is_noticed(monkeypatch):
+    step, arguments, _, _ = training_step()
+    words = "something else kept the machine busy"
+    monkeypatch.setattr(timing, "machine", lambda threads: timing.Limits(1e16, 1e16, 1e16, 1e16))
+    assert words not in step.explain(*arguments, floor="time", full=True)
+    monkeypatch.setattr(timing, "machine", lambda threads: timing.Limits(1e3, 1e3, 1e16, 1e16))
+    assert words in step.explain(*arguments, floor="time", full=True)
+
+
 def test_the_machine_is_measured(monkeypatch):
     monkeypatch.setattr(timing, "ROUNDS", 1)
     monkeypatch.setattr(timing, "EDGES", (64,))

@@ -213,7 +213,7 @@ class Function:
         return (lambda x: np.reshape(x, shape)), [i], True
 
     def step_flatten_instances(self):
-        i = self.pick(lambda x: x.ndim > 1)
+        i = self.pick(lambda x: x.ndim > 1 and x.size)
         return None if i is None else ((lambda x: np.reshape(x, (x.shape[0], -1))), [i], True)
 
     def step_transpose(self):

@@ -423,6 +423,16 @@ def test_what_cannot_be_compiled_is_trained_eagerly_and_says_so_once(data):
     assert_same_run(eager, compiled)
 
 
+def test_what_stand_ins_do_not_know_is_trained_eagerly(data):
+    class Methodical(Branching):
+        def forward(self, x):
+            return self.layer(x % 2.0 if x.flags.c_contiguous else x)
+
+    with pytest.warns(EagerWarning, match=r"op by op.* AttributeError"):
+        eager, compiled = both(data, Methodical, epochs=2)
+    assert_same_run(eager, compiled)
+
+
 def test_randomness_of_its_own_is_not_compiled(data):
     """What Python draws would be drawn once, and be the same in every batch."""
     rng = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 """The compiler: whole functions, and whole training steps, as native code.
 
-From above: ``trace`` runs a function on stand-ins and records an array program (``arrays/``); ``lower`` makes kernels of
-it (``loops/``); ``emit`` writes them down for LLVM (``machine/``); ``plan`` holds the result and runs it.
+From above: ``trace`` runs a function on stand-ins and records an array program (``arrays/``); ``lower`` makes kernels
+of it (``loops/``); ``emit`` writes them down for LLVM (``machine/``); ``plan`` holds the result and runs it.
 """
 
 from vugrad.compiler.compiled import Compiled, compile

@@ -43,18 +43,17 @@ def program_of(xs: Any) -> Program:
     return next(x for x in xs if isinstance(x, Traced)).program
 
 
-def lift(x: Any, program: Program) -> Traced:
+def lift(x: Any, program: Program) -> Any:
     """An array or number as a stand-in for a constant."""
     if isinstance(x, Traced):
         return x
     value = np.asarray(x)
     if value.dtype not in SHORT:
         raise CannotCompileError(f"{place()}: {value.dtype} cannot be compiled: use float32, float64 or whole numbers")
-    number = program.add("constant", value=np.ascontiguousarray(value).reshape(value.shape))
-    return Traced(program, number, weak=isinstance(x, bool | int | float))
+    return Traced(program, program.add("constant", value=value), weak=isinstance(x, bool | int | float))
 
 
-def cast(x: Traced, dtype: Any) -> Traced:
+def cast(x: Traced, dtype: Any) -> Any:
     """``x`` in a dtype; a weak number becomes an array of it."""
     dtype = np.dtype(dtype)
     if dtype not in SHORT:
@@ -83,12 +82,32 @@ def common(xs: list[Traced]) -> list[Traced]:
 # --- element by element
 
 UFUNCS = {
-    **{np.add: "add", np.subtract: "sub", np.multiply: "mul", np.divide: "div", np.power: "pow"},
-    **{np.maximum: "max", np.minimum: "min", np.negative: "neg", np.absolute: "abs", np.fabs: "abs"},
-    **{np.bitwise_and: "and", np.bitwise_or: "or", np.bitwise_xor: "xor", np.invert: "not"},
-    **{np.logical_and: "and", np.logical_or: "or", np.logical_xor: "xor", np.logical_not: "not"},
-    **{np.left_shift: "shl", np.right_shift: "shr", np.equal: "eq", np.not_equal: "ne"},
-    **{np.less: "lt", np.less_equal: "le", np.greater: "gt", np.greater_equal: "ge"},
+    np.add: "add",
+    np.subtract: "sub",
+    np.multiply: "mul",
+    np.divide: "div",
+    np.power: "pow",
+    np.maximum: "max",
+    np.minimum: "min",
+    np.negative: "neg",
+    np.absolute: "abs",
+    np.fabs: "abs",
+    np.bitwise_and: "and",
+    np.bitwise_or: "or",
+    np.bitwise_xor: "xor",
+    np.invert: "not",
+    np.logical_and: "and",
+    np.logical_or: "or",
+    np.logical_xor: "xor",
+    np.logical_not: "not",
+    np.left_shift: "shl",
+    np.right_shift: "shr",
+    np.equal: "eq",
+    np.not_equal: "ne",
+    np.less: "lt",
+    np.less_equal: "le",
+    np.greater: "gt",
+    np.greater_equal: "ge",
     **{getattr(np, name): name for name in ("isnan", "isinf", "isfinite", "sign", "sqrt", "exp", "log", "expm1")},
     **{getattr(np, name): name for name in ("log1p", "log2", "log10", "tanh", "sin", "cos", "tan", "arcsin")},
     **{getattr(np, name): name for name in ("arccos", "arctan", "sinh", "cosh", "floor", "ceil", "rint", "trunc")},
@@ -96,10 +115,10 @@ UFUNCS = {
 LOGICAL = {np.logical_and, np.logical_or, np.logical_xor, np.logical_not}
 
 
-def elementwise(ufunc: np.ufunc) -> Callable[..., Traced]:
+def elementwise(ufunc: np.ufunc) -> Callable[..., Any]:
     """The answer for a ufunc that is one primitive: operands in the dtypes that NumPy's own rules resolve."""
 
-    def answer(*inputs: Any) -> Traced:
+    def answer(*inputs: Any) -> Any:
         xs = [lift(x, program_of(inputs)) for x in inputs]
         if ufunc in LOGICAL:
             xs = [truth(x) for x in xs]
@@ -117,10 +136,10 @@ def elementwise(ufunc: np.ufunc) -> Callable[..., Traced]:
     return answer
 
 
-def _compared(ufunc: np.ufunc, x: Traced, y: Traced) -> Traced:
+def _compared(ufunc: np.ufunc, x: Traced, y: Traced) -> Any:
     """A comparison of int64 and uint64, which have no common dtype: what is negative is less than all of the other."""
     negative, result = (x < 0, ufunc(-1, 0)) if x.dtype.kind == "i" else (y < 0, ufunc(0, -1))
-    return np.where(negative, result, ufunc(cast(x, np.uint64), cast(y, np.uint64)))  # type: ignore[return-value]
+    return np.where(negative, result, ufunc(cast(x, np.uint64), cast(y, np.uint64)))
 
 
 ANSWERS.update({ufunc: elementwise(ufunc) for ufunc in UFUNCS})
@@ -128,17 +147,17 @@ _power = ANSWERS[np.power]
 
 
 @answers(np.power)
-def power(x: Any, y: Any) -> Traced:
+def power(x: Any, y: Any) -> Any:
     if isinstance(y, int | float) and isinstance(x, Traced):  # as NumPy does for its arrays
         x, y = (x * 1.0 if isinstance(y, float) and x.dtype.kind in "iu" else x), float(y)
         if y == 2:
-            return np.multiply(x, x)  # type: ignore[return-value]
+            return np.multiply(x, x)
         if y == 0.5 and x.dtype.kind == "f":
-            return np.sqrt(x)  # type: ignore[return-value]
+            return np.sqrt(x)
         if y == -1 and x.dtype.kind == "f":
-            return np.divide(1, x)  # type: ignore[return-value]
+            return np.divide(1, x)
         y = int(y) if x.dtype.kind in "iu" and y == int(y) else y
-    return _power(x, y)  # type: ignore[no-any-return]
+    return _power(x, y)
 
 
 @answers(np.square)
@@ -157,26 +176,26 @@ def positive(x: Traced) -> Any:
 
 
 @answers(primitives.sigmoid)
-def sigmoid(x: Traced) -> Traced:
+def sigmoid(x: Traced) -> Any:
     return _float(x).record("sigmoid")
 
 
 @answers(primitives.erf)
-def erf(x: Traced) -> Traced:
+def erf(x: Traced) -> Any:
     return _float(x).record("erf")
 
 
-def _float(x: Traced) -> Traced:
+def _float(x: Traced) -> Any:
     return x if x.dtype.kind == "f" else cast(x, np.float64)
 
 
-def truth(x: Traced) -> Traced:
+def truth(x: Traced) -> Any:
     """Whether each element is not 0."""
-    return x if x.dtype.kind == "b" else np.not_equal(x, 0)  # type: ignore[return-value]
+    return x if x.dtype.kind == "b" else np.not_equal(x, 0)
 
 
 @answers(np.where)
-def where(condition: Any, x: Any, y: Any) -> Traced:
+def where(condition: Any, x: Any, y: Any) -> Any:
     program = program_of((condition, x, y))
     x, y = common([lift(x, program), lift(y, program)])
     result = truth(lift(condition, program)).record("where", x, y)
@@ -185,19 +204,19 @@ def where(condition: Any, x: Any, y: Any) -> Traced:
 
 
 @answers(np.astype)
-def astype(x: Any, dtype: Any, copy: bool = True) -> Traced:
+def astype(x: Any, dtype: Any, copy: bool = True) -> Any:
     return cast(x, dtype)
 
 
 @answers(np.copy)
-def copy(x: Any, order: str = "K") -> Traced:
-    return x.copy()  # type: ignore[no-any-return]
+def copy(x: Any, order: str = "K") -> Any:
+    return x.copy()
 
 
 # --- new arrays of the shape of one
 
 
-def filled(x: Traced, number: Any, dtype: Any = None, shape: Any = None) -> Traced:
+def filled(x: Traced, number: Any, dtype: Any = None, shape: Any = None) -> Any:
     """A constant everywhere, in x's shape and dtype or those given."""
     value = np.asarray(number, x.dtype if dtype is None else dtype)
     shape = x.shape if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
@@ -205,19 +224,19 @@ def filled(x: Traced, number: Any, dtype: Any = None, shape: Any = None) -> Trac
 
 
 @answers(np.zeros_like, np.empty_like)
-def zeros_like(x: Traced, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Traced:
+def zeros_like(x: Traced, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Any:
     return filled(x, 0, dtype, shape)
 
 
 @answers(np.ones_like)
-def ones_like(x: Traced, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Traced:
+def ones_like(x: Traced, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Any:
     return filled(x, 1, dtype, shape)
 
 
 @answers(np.full_like)
-def full_like(x: Traced, fill_value: Any, dtype: Any = None, shape: Any = None) -> Traced:
+def full_like(x: Traced, fill_value: Any, dtype: Any = None, shape: Any = None) -> Any:
     if isinstance(fill_value, Traced):
-        return np.broadcast_to(cast(fill_value, dtype or x.dtype), shape or x.shape)  # type: ignore[return-value,call-overload]
+        return np.broadcast_to(cast(fill_value, dtype or x.dtype), shape or x.shape)
     return filled(x, fill_value, dtype, shape)
 
 
@@ -229,7 +248,7 @@ def axes_of(x: Traced, axis: Any) -> tuple[int, ...]:
     return tuple(range(x.ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, x.ndim)))
 
 
-def reduced(primitive: str, x: Traced, axis: Any, keepdims: bool) -> Traced:
+def reduced(primitive: str, x: Any, axis: Any, keepdims: bool) -> Any:
     """A reduction, the reduced axes kept with extent 1 or not."""
     axes = axes_of(x, axis)
     y = x.record(primitive, axes=axes)
@@ -238,7 +257,7 @@ def reduced(primitive: str, x: Traced, axis: Any, keepdims: bool) -> Traced:
 
 
 @answers(np.sum)
-def sum_(x: Traced, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Traced:
+def sum_(x: Traced, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
     if dtype is None and x.dtype.kind in "biu":
         dtype = np.uint64 if x.dtype.kind == "u" else np.int64
     return reduced("sum", x if dtype is None else cast(x, dtype), axis, keepdims)
@@ -251,31 +270,31 @@ def mean(x: Traced, axis: Any = None, dtype: Any = None, *, keepdims: bool = Fal
 
 
 @answers(np.max, np.amax)
-def max_(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Traced:
+def max_(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Any:
     return reduced("maximum", x, axis, keepdims)
 
 
 @answers(np.min, np.amin)
-def min_(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Traced:
+def min_(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Any:
     return reduced("minimum", x, axis, keepdims)
 
 
 @answers(np.any)
-def any_(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Traced:
+def any_(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Any:
     return reduced("maximum", truth(x), axis, keepdims)
 
 
 @answers(np.all)
-def all_(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Traced:
+def all_(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Any:
     return reduced("minimum", truth(x), axis, keepdims)
 
 
-def position_of(primitive: str) -> Callable[..., Traced]:
+def position_of(primitive: str) -> Callable[..., Any]:
     """``np.argmax`` or ``np.argmin``."""
 
-    def answer(x: Traced, axis: int | None = None, *, keepdims: bool = False) -> Traced:
+    def answer(x: Traced, axis: int | None = None, *, keepdims: bool = False) -> Any:
         if axis is None:
-            return reduced(primitive, np.reshape(x, -1), 0, False)  # type: ignore[call-overload]
+            return reduced(primitive, np.reshape(x, -1), 0, False)
         return reduced(primitive, x, axis, keepdims)
 
     return answer
@@ -285,7 +304,7 @@ ANSWERS.update({np.argmax: position_of("argmax"), np.argmin: position_of("argmin
 
 
 @answers(np.count_nonzero)
-def count_nonzero(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Traced:
+def count_nonzero(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Any:
     return sum_(truth(x), axis, keepdims=keepdims)
 
 
@@ -293,7 +312,7 @@ def count_nonzero(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Tra
 
 
 @answers(np.reshape)
-def reshape(x: Traced, shape: Any, order: str = "C", copy: bool | None = None) -> Traced:
+def reshape(x: Any, shape: Any, order: str = "C", copy: bool | None = None) -> Any:
     if order != "C":
         raise CannotCompileError(f"{place()}: np.reshape with order={order!r} cannot be compiled")
     # NumPy itself works out what -1 stands for, and complains.
@@ -304,12 +323,12 @@ def reshape(x: Traced, shape: Any, order: str = "C", copy: bool | None = None) -
 
 
 @answers(np.squeeze)
-def squeeze(x: Traced, axis: Any = None) -> Traced:
+def squeeze(x: Traced, axis: Any = None) -> Any:
     return reshape(x, np.squeeze(np.empty(x.shape, np.bool), axis).shape)
 
 
 @answers(np.expand_dims)
-def expand_dims(x: Traced, axis: Any) -> Traced:
+def expand_dims(x: Traced, axis: Any) -> Any:
     return reshape(x, np.expand_dims(np.empty(x.shape, np.bool), axis).shape)
 
 
@@ -324,13 +343,13 @@ def repeat(x: Traced, repeats: Any, axis: int | None = None) -> Any:
 
 
 @answers(np.transpose)
-def transpose(x: Traced, axes: Any = None) -> Traced:
+def transpose(x: Traced, axes: Any = None) -> Any:
     order = tuple(range(x.ndim))[::-1] if axes is None else normalize_axis_tuple(axes, x.ndim)
     return x.record("transpose", view=True, axes=tuple(order))
 
 
 @answers(np.broadcast_to)
-def broadcast_to(x: Traced, shape: Any, subok: bool = False) -> Traced:
+def broadcast_to(x: Traced, shape: Any, subok: bool = False) -> Any:
     return x.record("broadcast", view=True, shape=(shape,) if isinstance(shape, int) else tuple(shape))
 
 
@@ -341,11 +360,11 @@ def flip(x: Traced, axis: Any = None) -> Any:
 
 
 @answers(np.concatenate)
-def concatenate(xs: Any, axis: int | None = 0) -> Traced:
+def concatenate(xs: Any, axis: int | None = 0) -> Any:
     program = program_of(xs)
-    parts = common([lift(x, program) for x in xs])
+    parts: list[Any] = common([lift(x, program) for x in xs])
     if axis is None:
-        parts, axis = [np.reshape(x, -1) for x in parts], 0  # type: ignore[call-overload]
+        parts, axis = [np.reshape(x, -1) for x in parts], 0
     return parts[0].record("concatenate", *parts[1:], axis=range(parts[0].ndim)[axis])
 
 
@@ -360,7 +379,7 @@ def stack(xs: Any, axis: int = 0) -> Any:
 
 
 @answers(np.pad)
-def pad(x: Traced, pad_width: Any, mode: str = "constant", *, constant_values: float = 0) -> Traced:
+def pad(x: Traced, pad_width: Any, mode: str = "constant", *, constant_values: float = 0) -> Any:
     if mode != "constant":
         raise unsupported_mode(mode)
     widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
@@ -373,12 +392,12 @@ def unsupported_mode(mode: str) -> CannotCompileError:
 
 
 @answers(primitives.unfold)
-def unfold(x: Traced, kernel: Any, stride: Any = (1, 1)) -> Traced:
+def unfold(x: Traced, kernel: Any, stride: Any = (1, 1)) -> Any:
     return x.record("window", view=True, kernel=tuple(kernel), stride=tuple(stride))
 
 
 @answers(primitives.fold)
-def fold(x: Traced, size: Any, stride: Any = (1, 1)) -> Traced:
+def fold(x: Traced, size: Any, stride: Any = (1, 1)) -> Any:
     return x.record("fold", size=tuple(size), stride=tuple(stride))
 
 
@@ -388,7 +407,7 @@ ANSWERS[Traced.__getitem__] = indexing.getitem
 
 
 @answers(primitives.scatter)
-def scatter(values: Any, index: Any, shape: Any) -> Traced:
+def scatter(values: Any, index: Any, shape: Any) -> Any:
     if not isinstance(values, Traced):
         values = lift(values, program_of(index if isinstance(index, tuple) else (index,)))
     return indexing.scatter(values, index, tuple(shape))
@@ -419,7 +438,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
 
 
 @answers(np.einsum)
-def einsum(subscripts: str, *xs: Any, optimize: Any = True) -> Traced:
+def einsum(subscripts: str, *xs: Any, optimize: Any = True) -> Any:
     program = program_of(xs)
     operands = common([lift(x, program) for x in xs])
     terms, output = explicit(subscripts, [x.ndim for x in operands])
@@ -427,7 +446,9 @@ def einsum(subscripts: str, *xs: Any, optimize: Any = True) -> Traced:
     for x, term in zip(operands, terms, strict=True):
         for letter, n in zip(term, x.shape, strict=True):
             extents[letter] = max(extents.get(letter, 1), n) if n else 0
-    operands, terms = map(list, zip(*(_squeezed(*pair, extents) for pair in zip(operands, terms, strict=True)), strict=True))
+    operands, terms = map(
+        list, zip(*(_squeezed(*pair, extents) for pair in zip(operands, terms, strict=True)), strict=True)
+    )
     while len(operands) > 2:  # from the left: what neither the rest nor the output needs is summed at once
         kept = [c for c in dict.fromkeys(terms[0] + terms[1]) if c in "".join(terms[2:]) + output]
         joined = operands[0].record("contract", operands[1], subscripts=f"{terms[0]},{terms[1]}->{''.join(kept)}")
@@ -445,12 +466,12 @@ def _squeezed(x: Traced, term: str, extents: dict[str, int]) -> tuple[Traced, st
 
 
 @answers(primitives.contract)
-def contract(subscripts: str, x: Any, y: Any) -> Traced:
+def contract(subscripts: str, x: Any, y: Any) -> Any:
     return einsum(subscripts, x, y)
 
 
 @answers(np.matmul)
-def matmul(x: Any, y: Any) -> Traced:
+def matmul(x: Any, y: Any) -> Any:
     a, b = np.ndim(x) if not isinstance(x, Traced) else x.ndim, np.ndim(y) if not isinstance(y, Traced) else y.ndim
     if not a or not b or x.shape[-1] != y.shape[-2 if b > 1 else 0]:
         raise ValueError(f"matmul: shapes {x.shape} and {y.shape} do not fit")
@@ -464,7 +485,7 @@ def matmul(x: Any, y: Any) -> Traced:
 
 
 @answers(primitives.random_bits)
-def random_bits(key: Traced, shape: Any) -> Traced:
+def random_bits(key: Traced, shape: Any) -> Any:
     return key.record("bits", shape=tuple(shape))
 
 

@@ -15,7 +15,7 @@ INDEX = np.dtype(np.int64)
 
 @dataclass
 class Arena:
-    """The offsets of all buffers, in bytes; of scratch buffers, in a thread's own ``scratch`` bytes, which come first."""
+    """The offsets of all buffers, in bytes; those of scratch buffers in a thread's own part, of ``scratch`` bytes."""
 
     offsets: dict[Buffer, int]
     scratch: int

@@ -11,7 +11,7 @@ import numpy as np
 from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.plan import Plan, fingerprint
 from vugrad.compiler.standin import CannotCompileError
-from vugrad.compiler.trace import trace
+from vugrad.compiler.trace import slots, trace
 from vugrad.graph import TensorNode
 from vugrad.nn import Module
 from vugrad.optim import Optimizer
@@ -26,6 +26,7 @@ class Compiled:
         functools.update_wrapper(self, function, updated=())  # the attributes of a module are not taken over
         self.function, self.state, self.finite = function, tuple(state), finite
         self.plans: dict[Any, Plan] = {}
+        slots(self.state)  # complains of what cannot be state
         self._owners = _owners(self.state)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -55,8 +56,8 @@ class Compiled:
             self.plans = {key: other for key, other in self.plans.items() if other is not plan}
             plan = self.plan(*arguments)
         raise CannotCompileError(
-            "the function does not compute the same when it is run twice: it draws random numbers, or counts, in Python, "
-            "which a compiled program does not do again. Pass in what changes as an array, or use vg.nn.Dropout"
+            "the function does not compute the same when it is run twice: it draws random numbers, or counts, in "
+            "Python, which a compiled program does not do again. Pass in what changes as an array, or use vg.nn.Dropout"
         )
 
     def explain(self, *arguments: Any, **options: Any) -> str:
@@ -92,8 +93,8 @@ class Compiled:
             progress: called about twenty times a second with the results of the steps done since its last call; when
                 the epoch ends, in whatever way, it has had all of them.
 
-        Returns what the function returns with an axis more, the first, for the steps. If ``finite`` ended the epoch, the
-        last of them is the step with the loss that is not finite, and what else it returns is void. Ctrl-C ends the
+        Returns what the function returns with an axis more, the first, for the steps. If ``finite`` ended the epoch,
+        the last of them is the step with the loss that is not finite, and what else it returns is void. Ctrl-C ends the
         epoch after the step at hand, and is raised then.
         """
         n = len(arrays[0])
@@ -133,10 +134,10 @@ def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finit
     and compiled. It must be array code that does not depend on the arrays' numbers but through NumPy.
 
     Args:
-        function: takes arrays or nodes (their first axis is the batch), returns arrays, nodes, or tuples and dicts of them.
+        function: takes arrays or nodes (their first axis is the batch), returns such, or tuples and dicts of them.
         state: the modules, optimizers and nodes that it uses or changes. A module compiled by itself is its own state.
-        finite: for a training step that returns its loss first: stop before the weights are changed by a loss that is not
-            finite.
+        finite: for a training step that returns its loss first: stop before the weights are changed by a loss that
+            is not finite.
 
     Raises :class:`CannotCompileError`, at the first call, for what cannot be compiled.
 
@@ -179,11 +180,15 @@ def _signature(x: Any) -> Any:
 
 def _owners(state: Sequence[Any]) -> list[Any]:
     """The objects whose attributes a plan takes for granted."""
-    return [owner for part in state for owner in ([m for _, m in part.named_modules()] if isinstance(part, Module) else [part])]
+    return [
+        owner
+        for part in state
+        for owner in ([m for _, m in part.named_modules()] if isinstance(part, Module) else [part])
+    ]
 
 
 def _fingerprint(owners: list[Any]) -> Any:
-    """What of the state a plan takes for granted: shapes, modes, parts, and every number that is not a learning rate."""
+    """What of the state a plan takes for granted: shapes, modes, parts, and all numbers but learning rates."""
     found: list[Any] = []
     for owner in owners:
         if isinstance(owner, TensorNode):
@@ -212,7 +217,9 @@ def _check_epoch(arrays: tuple[Array, ...], order: Array, batch_size: int) -> No
         raise ValueError(f"batch_size is {batch_size}: a batch needs at least 1 instance")
     lengths = {len(array) for array in arrays}
     if len(lengths) != 1:
-        raise ValueError(f"the arrays have {', '.join(str(len(a)) for a in arrays)} rows: every instance needs one of each")
+        raise ValueError(
+            f"the arrays have {', '.join(str(len(a)) for a in arrays)} rows: every instance needs one of each"
+        )
     n = lengths.pop()
     if order.dtype.kind not in "iu" or order.ndim != 1 or (len(order) and not (order.min() >= 0 and order.max() < n)):
         raise ValueError(f"order holds positions of {n} rows, whole numbers from 0 to {n - 1}")

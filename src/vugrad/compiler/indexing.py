@@ -88,10 +88,10 @@ def getitem(x: Traced, index: Any) -> Traced:
     return y.record("transpose", axes=order)
 
 
-def scatter(values: Traced, index: Any, shape: Shape) -> Traced:
+def scatter(values: Any, index: Any, shape: Shape) -> Traced:
     """Zeros of ``shape`` with ``values`` added at ``index``."""
     p = parse(index, shape)
-    values = np.broadcast_to(values, p.shape)  # type: ignore[arg-type, assignment]
+    values = np.broadcast_to(values, p.shape)
     if p.axes:
         n = len(p.places)
         order = (*range(p.at, p.at + n), *range(p.at), *range(p.at + n, len(p.shape)))
@@ -119,7 +119,7 @@ def _is_array(item: Any) -> bool:
 
 def _expanded(index: Any, shape: Shape) -> list[Any]:
     """The index as one item for each axis, and ``None`` for each new one."""
-    items = []
+    items: list[Any] = []
     for item in index if isinstance(index, tuple) else (index,):
         item = np.asarray(item) if isinstance(item, list) else item
         if isinstance(item, Traced | np.ndarray) and item.dtype.kind == "b":
@@ -151,9 +151,7 @@ def _positions(item: Any, n: int) -> Any:
     return item.astype(np.int64)
 
 
-def _lifted(like: Traced, index: Any) -> Traced:
+def _lifted(like: Traced, index: Any) -> Any:
     if isinstance(index, Traced):
         return index if index.dtype == np.int64 else index.record("cast", dtype=np.dtype(np.int64))
-    return Traced(like.program, like.program.add("constant", value=np.ascontiguousarray(index).reshape(index.shape)))
-
-
+    return Traced(like.program, like.program.add("constant", value=index))

@@ -61,7 +61,10 @@ class Plan:
         self.counters: Array = np.zeros(1, np.int64)
         self._load(self._compiled(target), target)
         inputs, program = trace.program.inputs(), trace.program
-        self._state = [(s, self.lowered.inputs[s.name], program[inputs[s.name]]) for s in trace.slots if s.name in inputs]
+        self._state = [
+            (s, self.lowered.inputs[s.name], program[inputs[s.name]]) for s in trace.slots if s.name in inputs
+        ]
+        self._expected = {name: program[number] for name, number in program.inputs("argument").items()}
         self._written = {output.into for output in program.outputs}
         self._shapes = {output.name: program[output.number].shape for output in program.outputs}
 
@@ -137,9 +140,13 @@ class Plan:
         return self.trace.rebuild({name: array[0] for name, array in outputs.items()})
 
     def run_epoch(
-        self, arrays: list[Array], order: Array, numbers: dict[str, Array], progress: Callable[[int, dict[str, Array]], None] | None
+        self,
+        arrays: list[Array],
+        order: Array,
+        numbers: dict[str, Array],
+        progress: Callable[[int, dict[str, Array]], None] | None,
     ) -> tuple[dict[str, Array], int]:
-        """Many steps in one native call: the batches are the rows of ``arrays`` named by ``order``, one after the other.
+        """Many steps in one native call: the batches are the rows of ``arrays`` that ``order`` names, one after another.
 
         Args:
             arrays: for each argument an array of any number of rows; those without rows are the same at every step.
@@ -167,7 +174,7 @@ class Plan:
             outputs = {}
             for i, x in enumerate(arguments):
                 if f"argument {i}" in self.lowered.inputs:
-                    places[self.lowered.inputs[f"argument {i}"]] = np.ascontiguousarray(x)
+                    places[self.lowered.inputs[f"argument {i}"]] = self._checked(i, np.asarray(x), order, stride > 0)
             self._bind_state(places, numbers, strides)
             for name, buffer in self.lowered.outputs.items():
                 outputs[name] = places[buffer] = np.zeros((steps, *self._shapes[name]), buffer.dtype)
@@ -190,6 +197,19 @@ class Plan:
                 if progress is not None:
                     progress(int(control[Control.DONE]), outputs)
             return outputs, int(control[Control.DONE])
+
+    def _checked(self, i: int, x: Array, order: Array, many: bool) -> Array:
+        """An argument as the native code reads it: contiguous, and as large as it takes for granted."""
+        name = f"argument {i}"
+        expected, rows = self._expected[name], many and self.lowered.inputs[name].row > 0
+        if x.dtype != expected.dtype or (x.shape[rows:] != expected.shape[rows:]):
+            raise ValueError(
+                f"this plan was made for {name} of {expected.dtype} and shape {expected.shape}, not {x.dtype} "
+                f"{x.shape}: call the compiled function itself, which makes a plan for it"
+            )
+        if rows and len(order) and not 0 <= order.min() <= order.max() < len(x):
+            raise ValueError(f"order holds positions from {order.min()} to {order.max()}, and {name} has {len(x)} rows")
+        return np.ascontiguousarray(x).reshape(x.shape)
 
     def _go(
         self,
@@ -242,14 +262,15 @@ class Plan:
                 if type(value) is not np.ndarray or value.shape != expected.shape or value.dtype != expected.dtype:
                     raise ValueError(
                         f"{slot.name} was {expected.dtype} of shape {expected.shape} when this plan was made, and is "
-                        f"{getattr(value, 'dtype', type(value).__name__)} of shape {np.shape(value)} now: make another plan"
+                        f"{getattr(value, 'dtype', type(value).__name__)} of shape {np.shape(value)} now: make another "
+                        "plan"
                     )
                 flags = value.flags
                 if not flags.c_contiguous or not flags.writeable:
                     fault = "read-only" if flags.c_contiguous else "not contiguous"
                     raise ValueError(
-                        f"the array of {slot.name} is {fault}, and a compiled program writes into it: give it an array of "
-                        "its own, as in node.value = node.value.copy()"
+                        f"the array of {slot.name} is {fault}, and a compiled program writes into it: give it an array "
+                        "of its own, as in node.value = node.value.copy()"
                     )
                 places[buffer] = value
 
@@ -264,7 +285,8 @@ def fingerprint(program: Program) -> str:
     total = hashlib.sha256()
     for x in program.instructions:
         parameters = [
-            (key, value.tobytes() if isinstance(value, np.ndarray) else repr(value)) for key, value in x.parameters.items()
+            (key, value.tobytes() if isinstance(value, np.ndarray) else repr(value))
+            for key, value in x.parameters.items()
         ]
         total.update(repr((x.primitive, x.operands, parameters, x.shape, str(x.dtype))).encode())
     total.update(repr(program.outputs).encode())
@@ -287,8 +309,8 @@ def _check_memory(size: int) -> None:
         return
     if size > there:
         raise MemoryError(
-            f"this plan needs {size / 2**30:,.1f} GiB for its intermediate results, and the machine has {there / 2**30:,.1f} "
-            "GiB: use smaller batches"
+            f"this plan needs {size / 2**30:,.1f} GiB for its intermediate results, and the machine has "
+            f"{there / 2**30:,.1f} GiB: use smaller batches"
         )
 
 

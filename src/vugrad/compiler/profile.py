@@ -113,9 +113,9 @@ def profile(plan: Plan, *arguments: Any, repeats: int | None = None) -> Profile:
     now = ctypes.CFUNCTYPE(ctypes.c_int64)(clock.address("now"))
     plain, counting = plan.copied(), plan.copied(profile=True)
     if repeats is None:
-        once = _timed(lambda: plain.repeat(arguments, 1))
+        once = _best(lambda: plain.repeat(arguments, 1), 4)
         many = max(1, min(MOST, math.ceil(0.005 / once)))
-        repeats = max(1, min(MOST, math.ceil(SECONDS * many / _timed(lambda: plain.repeat(arguments, many)))))
+        repeats = max(1, min(MOST, math.ceil(SECONDS * many / _best(lambda: plain.repeat(arguments, many), 2))))
     repeats = min(repeats, max(1, LARGE_COPY // max(1, sum(b.nbytes for b in plan.lowered.outputs.values()))))
     seconds = _best(lambda: plain.repeat(arguments, repeats), ROUNDS) / repeats
     best: tuple[float, Array, float] | None = None

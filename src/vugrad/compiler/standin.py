@@ -76,7 +76,7 @@ class Traced:
     @property
     def T(self) -> Any:  # noqa: N802 (NumPy's name)
         """The array with its axes reversed."""
-        return np.transpose(self)  # type: ignore[call-overload]
+        return np.transpose(self)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -106,8 +106,8 @@ class Traced:
         while x is not None:
             if x._changed:
                 raise CannotCompileError(
-                    f"{place()}: an array is used that was changed in place before, at {x._changed}. A compiled program "
-                    "never writes into an array: write x = x + y in place of x += y, and keep what you need of the "
+                    f"{place()}: an array is used that was changed in place before, at {x._changed}. A compiled "
+                    "program never writes into an array: write x = x + y in place of x += y, and keep what you need of the "
                     "old one under a name of its own"
                 )
             x = x.base
@@ -117,8 +117,8 @@ class Traced:
             return NotImplemented
         if "out" in options or method == "at":
             raise CannotCompileError(
-                f"{place()}: np.{ufunc.__name__} writes into an array in place: write a = np.{ufunc.__name__}(…), which "
-                "makes a new one"
+                f"{place()}: np.{ufunc.__name__} writes into an array in place: write a = np.{ufunc.__name__}(…), "
+                "which makes a new one"
             )
         answer = ANSWERS.get(ufunc)
         if answer is None or method != "__call__" or options:
@@ -173,11 +173,11 @@ class Traced:
 
     def reshape(self, *shape: Any, **options: Any) -> Any:
         """``np.reshape``."""
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **options)  # type: ignore[call-overload]
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **options)
 
     def transpose(self, *axes: Any) -> Any:
         """``np.transpose``."""
-        return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)  # type: ignore[call-overload]
+        return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
     def astype(self, dtype: Any, copy: bool = True, **_: Any) -> Any:
         """``np.astype``."""
@@ -197,9 +197,9 @@ class Traced:
     def argmin(self, *args: Any, **options: Any) -> Any: return np.argmin(self, *args, **options)  # noqa: D102
     def any(self, *args: Any, **options: Any) -> Any: return np.any(self, *args, **options)  # noqa: D102
     def all(self, *args: Any, **options: Any) -> Any: return np.all(self, *args, **options)  # noqa: D102
-    def ravel(self) -> Any: return np.reshape(self, -1)  # type: ignore[call-overload]  # noqa: D102
-    def flatten(self) -> Any: return np.reshape(self, -1)  # type: ignore[call-overload]  # noqa: D102
-    def squeeze(self, axis: Any = None) -> Any: return np.squeeze(self, axis)  # type: ignore[call-overload]  # noqa: D102
+    def ravel(self) -> Any: return np.reshape(self, -1)  # noqa: D102
+    def flatten(self) -> Any: return np.reshape(self, -1)  # noqa: D102
+    def squeeze(self, axis: Any = None) -> Any: return np.squeeze(self, axis)  # noqa: D102
     def clip(self, *args: Any, **options: Any) -> Any: return np.clip(self, *args, **options)  # noqa: D102
 
     # --- what needs the numbers now, or writes
@@ -217,8 +217,8 @@ class Traced:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise CannotCompileError(
-            f"{place()}: an array is written into by x[…] = …. Build the new array instead, with np.where(mask, value, x), "
-            "np.concatenate or np.pad"
+            f"{place()}: an array is written into by x[…] = …. Build the new array instead, with "
+            "np.where(mask, value, x), np.concatenate or np.pad"
         )
     # fmt: on
 
@@ -263,9 +263,9 @@ _OWN = (str(Path(__file__).parent), str(Path(np.__file__).parent))
 
 def location() -> str:
     """The innermost line that is not the compiler's, as ``file.py:12``."""
-    frame = sys._getframe()
+    frame: Any = sys._getframe()
     while frame is not None and frame.f_code.co_filename.startswith(_OWN):
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame is not None else ""
 
 

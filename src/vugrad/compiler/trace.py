@@ -16,6 +16,7 @@ import numpy as np
 
 from vugrad.compiler import answers as answers
 from vugrad.compiler.arrays import Output, Program, simplify, verify
+from vugrad.compiler.arrays.program import SHORT
 from vugrad.compiler.standin import CannotCompileError, Traced
 from vugrad.graph import TensorNode
 from vugrad.nn import Module
@@ -130,8 +131,8 @@ def trace(
 
     With ``origins``, the program says of each result which op, or which line, it comes from.
 
-    Raises :class:`CannotCompileError` for what cannot be recorded, and for a parameter that is used but not listed. The state is
-    afterwards as it was before.
+    Raises :class:`CannotCompileError` for what cannot be recorded, and for a parameter that is used but not listed. The
+    state is afterwards as it was before.
 
     >>> import numpy as np
     >>> print(trace(lambda x: (2 * x).sum(), (np.ones(3, np.float32),)).program)
@@ -153,7 +154,7 @@ def trace(
         for node in nodes:  # in place of the gradients that an earlier call may have left
             node._grad = None
             if node.requires_grad:
-                node._grad = answers.filled(node.value, 0)
+                node._grad = answers.filled(node.value, -0.0)  # to which a sum adds nothing at all
                 earlier[node._grad.number] = node
         result = function(*stand_ins)
         holes = _with_holes(result, program, "result")
@@ -183,6 +184,10 @@ def _nodes_of(part: Any) -> Iterator[TensorNode]:
 
 def _stand_in(program: Program, name: str, kind: str, value: Any) -> Traced:
     array = np.asarray(value)
+    if array.dtype not in SHORT:
+        raise CannotCompileError(
+            f"{name} is {array.dtype}, which cannot be compiled: use float32, float64 or whole numbers"
+        )
     number = program.add("input", name=name, kind=kind, shape=array.shape, dtype=array.dtype)
     return Traced(program, number, weak=kind == "scalar")
 
@@ -230,16 +235,16 @@ def _write_back(program: Program, slot: Slot, before: Any) -> None:
         after.check_unchanged()
         if (after.shape, after.dtype) != (array.shape, array.dtype):
             raise CannotCompileError(
-                f"the function leaves {after.dtype} of shape {after.shape} in {slot.name}, which was {array.dtype} of shape "
-                f"{array.shape}: what a compiled function writes back has the same shape and dtype"
+                f"the function leaves {after.dtype} of shape {after.shape} in {slot.name}, which was {array.dtype} of "
+                f"shape {array.shape}: what a compiled function writes back has the same shape and dtype"
             )
         number = after.number
     elif (
         isinstance(after, np.ndarray | int | float) and not isinstance(before, np.ndarray) and slot.name.endswith(".lr")
     ):
         raise CannotCompileError(
-            f"the function sets {slot.name} to the number {after}, which would be the same at every call: step the schedule "
-            "outside of it, after each call"
+            f"the function sets {slot.name} to the number {after}, which would be the same at every call: step the "
+            "schedule outside of it, after each call"
         )
     else:
         number = program.add("constant", value=np.asarray(after, array.dtype))
@@ -255,8 +260,8 @@ def _check_gradients(program: Program, nodes: list[TensorNode], earlier: dict[in
     for number, node in earlier.items():
         if number in live and node._grad is not None:
             raise CannotCompileError(
-                f"the gradient of {node.name or 'a parameter'} is added to that of the call before, which a compiled function "
-                "does not keep: call optimizer.zero_grad() at its beginning or its end"
+                f"the gradient of {node.name or 'a parameter'} is added to that of the call before, which a compiled "
+                "function does not keep: call optimizer.zero_grad() at its beginning or its end"
             )
 
 
@@ -264,10 +269,11 @@ def _check_constants(program: Program) -> None:
     """Raise if the array of a parameter was recorded as a constant, which it would then be for ever."""
     arrays = [x.parameters["value"] for x in program.instructions if x.primitive == "constant"]
     arrays = [array for array in arrays if array.dtype.kind == "f" and array.size]
+    arrays += [array.base for array in arrays if isinstance(array.base, np.ndarray)]  # a parameter seen transposed
     for node in gc.get_referrers(*arrays) if arrays else ():
         if isinstance(node, TensorNode) and node.source is None and node.requires_grad:
             name = repr(node.name) if node.name else f"a node of shape {node.shape}"
             raise CannotCompileError(
-                f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that has it, "
-                "as in vg.compile(f, state=[model, optimizer]), or give it requires_grad=False to make it a constant"
+                f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that "
+                "has it, as in vg.compile(f, state=[model, optimizer]), or give it requires_grad=False to make it a constant"
             )

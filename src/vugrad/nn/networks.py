@@ -115,8 +115,8 @@ class LeNet(Sequential):
 class StridedCNN(Sequential):
     """A convolutional network that learns digits with few operations: 8,906 parameters on 28×28 images.
 
-    Conv2d(1, 8, 5) with stride 2, Conv2d(8, 16, 3), 2×2 max-pooling, Conv2d(16, 32, 3), an activation after each, and one
-    linear layer on the 288 features. The stride spares most of what LeNet spends on its first layer: 0.19 million
+    Conv2d(1, 8, 5) with stride 2, Conv2d(8, 16, 3), 2×2 max-pooling, Conv2d(16, 32, 3), an activation after each, and
+    one linear layer on the 288 features. The stride spares most of what LeNet spends on its first layer: 0.19 million
     multiply-adds an image, against LeNet's 0.28.
 
     Args:

@@ -161,7 +161,9 @@ class RandomShift(Module):
         border = (self.pixels, self.pixels)
         x = x if isinstance(x, TensorNode) else TensorNode(x, requires_grad=False)
         padded = np.pad(x, ((0, 0), (0, 0), border, border), constant_values=self.value)
-        return padded[np.arange(n).reshape(n, 1, 1, 1), np.arange(channels).reshape(channels, 1, 1), at_rows, at_columns]
+        return padded[
+            np.arange(n).reshape(n, 1, 1, 1), np.arange(channels).reshape(channels, 1, 1), at_rows, at_columns
+        ]
 
     def extra_repr(self) -> str:
         """The farthest shift."""

@@ -18,9 +18,10 @@ from vugrad.suggest import choose
 class Recipe:
     """All that decides a run but the random numbers, by the names that the command line uses.
 
-    ``shift`` moves each image by up to so many pixels while training. ``model`` and ``lr`` may be ``None``: the convolutional network where the images are large enough for it, and
-    the optimizer's own rate. ``hidden`` are the features of the hidden linear layers, by default 4 × the input's
-    for the multi-layer perceptron and (120, 84) for the convolutional network.
+    ``shift`` moves each image by up to so many pixels while training. ``model`` and ``lr`` may be ``None``: the
+    convolutional network where the images are large enough for it, and the optimizer's own rate. ``hidden`` are the
+    features of the hidden linear layers, by default 4 × the input's for the multi-layer perceptron and (120, 84) for
+    the convolutional network.
 
     >>> recipe = Recipe(data="digits", hidden=(32,), optimizer="sgd", lr=0.1)
     >>> data = recipe.build_data()

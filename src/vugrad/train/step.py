@@ -54,6 +54,7 @@ class Step:
         self.native: Compiled | None = None
         self.inference: Forward | None = None
         self._wanted = compile
+        self._obstacle = ""  # why it is not compiled, until that has been said
 
     # What follows is array code, which the compiler can record.
 
@@ -80,13 +81,13 @@ class Step:
     # Running it.
 
     def prepare(self, x: Array, y: Array, batch_size: int, changed: bool) -> None:
-        """Compile for the batches of an epoch, or warn, once, that it cannot be done.
+        """Compile for the batches of an epoch, if that can be done.
 
         With ``changed``, see whether loss and model still compute what they did when they were compiled.
         """
         if not self._wanted:
             return
-        from vugrad.compiler import CannotCompileError, compile
+        from vugrad.compiler import compile
 
         first = self.native is None
         if self.native is None:
@@ -94,34 +95,22 @@ class Step:
         try:
             for size in {min(batch_size, len(x)), len(x) % batch_size} - {0}:
                 (self.native.refresh if first or changed else self.native.plan)(x[:size], y[:size])
-            if first and not self._accepts(y):
-                self._wanted, self.native = False, None
-                return
-        except CannotCompileError as error:
+            if first:
+                self._check_targets(y)
+        except Exception as error:  # if it is not the compiler's, the eager step will meet with it too
             self._wanted, self.native, self.inference = False, None, None
-            reason = textwrap.shorten(str(error), 400)
-            warnings.warn(
-                f"this trains op by op, since its step cannot be compiled: {reason}", EagerWarning, stacklevel=4
-            )
-            return
-        if first or changed:
-            self.inference = inference(self.model)
+            self._obstacle = f"{type(error).__name__}: {textwrap.shorten(str(error), 400)}"
+        else:
+            if first or changed:
+                self.inference = inference(self.model)
 
-    def _accepts(self, y: Array) -> bool:
-        """Whether the loss takes the least and the greatest target.
-
-        Native code does not look at the numbers of its arguments: what would be refused is left to the eager step, which
-        says why, and in which batch.
-        """
+    def _check_targets(self, y: Array) -> None:
+        """Let the loss see the least and the greatest target: native code does not ask whether numbers make sense."""
         rows = y.reshape(len(y), -1)
         extremes = np.array([rows.min(axis=1).argmin(), rows.max(axis=1).argmax()])
         shape, dtype = self._outputs
-        try:
-            with np.errstate(all="ignore"):
-                self.loss(TensorNode(np.zeros((2, *shape), dtype), requires_grad=False), y[extremes])
-        except (ValueError, IndexError):
-            return False
-        return True
+        with np.errstate(all="ignore"):
+            self.loss(TensorNode(np.zeros((2, *shape), dtype), requires_grad=False), y[extremes])
 
     def __call__(self, x: Array, y: Array) -> tuple[float, int | None]:
         """One update, unless the loss is not finite; that loss, and how many were right."""
@@ -131,7 +120,15 @@ class Step:
             value, right = self.measure(x, y)
             if math.isfinite(value.item()):
                 self.update(value, len(x))
+            self._warn()
         return value.item(), None if right is None else int(right)
+
+    def _warn(self) -> None:
+        """Say, once, why this step was not compiled, though it runs."""
+        if self._obstacle:
+            message = f"this trains op by op, since its step cannot be compiled: {self._obstacle}"
+            self._obstacle = ""
+            warnings.warn(message, EagerWarning, stacklevel=6)
 
     def epoch(
         self,
@@ -169,14 +166,14 @@ class Step:
 
 def inference(model: Module) -> Forward:
     """The model as native code; op by op where it cannot be compiled."""
-    from vugrad.compiler import CannotCompileError, compile
+    from vugrad.compiler import compile
 
     native = compile(model)
 
     def forward(x: Array) -> Any:
         try:
             return native(x)
-        except CannotCompileError:
+        except Exception:  # if it is not the compiler's, the model raises it too
             return model(x)
 
     return forward

@@ -79,8 +79,8 @@ def apply(x: Instruction, xs: list[Array]) -> Array:
         case "broadcast":
             return np.broadcast_to(xs[0], x.shape)
         case "slice":
-            places = zip(p["starts"], p["steps"], p["extents"], strict=True)
-            return xs[0][np.ix_(*(start + step * np.arange(extent) for start, step, extent in places))]
+            picks = zip(p["starts"], p["steps"], p["extents"], strict=True)
+            return xs[0][np.ix_(*(start + step * np.arange(extent) for start, step, extent in picks))]
         case "pad":
             y = np.full(x.shape, p["value"], x.dtype)
             middles = zip(xs[0].shape, p["widths"], strict=True)

@@ -91,9 +91,12 @@ class _Shortener:
         """The number of a result: of one that is there already, or of a new instruction."""
         key = (primitive, operands, tuple(sorted((name, _hashable(value)) for name, value in parameters.items())))
         if key not in self.seen:
+            if primitive == "constant":  # what happens later to the array that it came from does not matter
+                parameters = {"value": np.array(parameters["value"], order="C")}
             xs = [self.program[i] for i in operands]
             x = Instruction(primitive, operands, parameters, *infer(primitive, xs, parameters))
-            shorter = self.shorter(x, xs) or self.folded(x, xs)
+            shorter = self.shorter(x, xs)
+            shorter = self.folded(x, xs) if shorter is None else shorter
             if isinstance(shorter, tuple):
                 shorter = self.place(*shorter)
             if shorter is None:

@@ -74,7 +74,7 @@ def signature(about: About, name: str) -> Section:
     if states or program.inputs("scalar"):
         numbers = list(program.inputs("scalar"))
         changed = sum(o.into is not None for o in program.outputs)
-        what = f"{len(states)} arrays, {size(state)}, and {len(numbers)} numbers"
+        what = f"{len(states)} arrays, {size(state)}" + (f", and {len(numbers)} numbers" if numbers else "")
         lines += item("state", f"{what}; a call updates {changed} of them")
         lines += item("numbers", numbers if about.full else some(numbers, 5)) if numbers else []
     inner = sum(x.family != "source" for x in program.instructions)

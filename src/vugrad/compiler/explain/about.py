@@ -69,8 +69,8 @@ class About:
         if not self.origins:
             return cut(", ".join(f"%{i}" for i in numbers), 16)
         found: dict[str, dict[str, None]] = {}
-        for i in numbers:
-            name, _, direction = self.origins.get(i, ".").partition(":")[0].partition(".")
-            ours = direction in ("forward", "backward")
-            found.setdefault(f"{direction} " if ours else "", {})[name if ours or not name else f"{name}.py"] = None
-        return "; ".join(way + ", ".join(names) for way, names in found.items() if any(names))
+        for origin in filter(None, (self.origins.get(i) for i in numbers)):
+            name, _, way = origin.rpartition(".")
+            op = way in ("forward", "backward")
+            found.setdefault(f"{way} " if op else "", {})[name if op else origin.partition(":")[0]] = None
+        return "; ".join(way + ", ".join(names) for way, names in found.items())

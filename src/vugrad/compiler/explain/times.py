@@ -10,6 +10,9 @@ from vugrad.compiler.explain.about import MINOR, About, Section
 from vugrad.compiler.explain.tables import amount, bar, paragraph, seconds, table
 from vugrad.compiler.explain.work import Work
 
+#: A kernel that is so many times as quick as the largest products says that those were measured badly.
+BEATEN = 1.5
+
 
 def times(about: About, arguments: Sequence[Any]) -> Section:
     """The time of every kernel beside the least that it could be."""
@@ -22,7 +25,7 @@ def times(about: About, arguments: Sequence[Any]) -> Section:
         return Section(title, paragraph(f"Not measured: {error}."))
     best = timing.machine(threads)
     lines = _summary(found, best, sum(w.flop for w in about.works), threads)
-    rows, rest = [], list[Work]()
+    rows, rest, beaten = [], list[Work](), False
     for w in about.works:
         if not about.full and found.share(w.number) < 5 * MINOR:
             rest.append(w)
@@ -31,6 +34,7 @@ def times(about: About, arguments: Sequence[Any]) -> Section:
         double = any(b.dtype == "f8" and b.size > 1 for b in (*w.reads, *w.writes))
         least, by = best.least(w.flop, w.nbytes, w.footprint(threads), double)
         reached = least / took if took else 0.0
+        beaten |= by == "compute" and reached > BEATEN
         figures = [seconds(took), f"{found.share(w.number):.1%}", amount(w.flop / took if took else 0)]
         rows.append([str(w.number), w.kernel.name, about.purpose([w]), *figures, by, f"{bar(reached)} {reached:4.0%}"])
     if rest:
@@ -39,7 +43,8 @@ def times(about: About, arguments: Sequence[Any]) -> Section:
     rows.append(["", "waiting, calls", "", "", f"{max(found.rest, 0):.1%}", "", "", ""])
     why = "for" if about.origins else "results"
     heads = [">kernel", "computes", why, ">time", ">share", ">FLOP/s", "limit", "of the limit"]
-    return Section(title, [*lines, "", *table(heads, rows)])
+    busy = "Kernels beat the matrix product by far: something else kept the machine busy while it was measured."
+    return Section(title, [*lines, "", *table(heads, rows), *(["", *paragraph(busy)] if beaten else [])])
 
 
 def _summary(found: timing.Profile, best: timing.Limits, flop: int, threads: int) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Indirect:
         return f"[{self.at}]"
 
 
-Atom = Union[Var, Div, Mod, Indirect]
+Atom = Var | Div | Mod | Indirect
 
 
 class Index:

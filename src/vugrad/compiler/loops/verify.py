@@ -15,6 +15,7 @@ from vugrad.compiler.loops.program import (
     BlockLoop,
     Buffer,
     Condition,
+    Constant,
     Define,
     Expression,
     Guard,
@@ -80,10 +81,12 @@ def upper(index: Index, facts: Facts, enough: float, depth: int) -> int:
     def plain(index: Index) -> int:
         """The bound by the ranges of the atoms, without the facts but for what is in quotients and remainders."""
         total, terms = index.constant, dict(index.terms)
-        for atom in sorted((a for a in terms if isinstance(a, Div)), key=lambda a: -abs(terms[a])):
-            if atom in terms:  # c (e // k) + c m … is c ((e + k m) // k)
-                c, k = terms[atom], atom.k
-                whole = Index({a: d // c * k for a, d in terms.items() if d % c == 0 and a != atom}) + atom.index
+        for quotient in sorted((a for a in terms if isinstance(a, Div)), key=lambda a: -abs(terms[a])):
+            if quotient in terms:  # c (e // k) + c m … is c ((e + k m) // k)
+                c, k = terms[quotient], quotient.k
+                whole = (
+                    Index({a: d // c * k for a, d in terms.items() if d % c == 0 and a != quotient}) + quotient.index
+                )
                 terms = {a: d for a, d in terms.items() if d % c}
                 total += c * (within(whole) // k if c > 0 else -within(-whole) // k)
         for atom, c in terms.items():
@@ -112,25 +115,28 @@ def upper(index: Index, facts: Facts, enough: float, depth: int) -> int:
 
 @functools.lru_cache(1024)
 def _with_cuts(facts: Facts) -> Facts:
-    """The facts, and what follows from them for whole numbers: of 2 n + m + 3 >= 0 with m from −1 to 0 that n + 1 >= 0."""
+    """The facts, and what follows of them for whole numbers: of 2n + m + 3 >= 0, m from −1 to 0, that n + 1 >= 0."""
     more = dict.fromkeys(facts)
     tops = {atom: f.constant for f in facts if len(f.terms) == 1 for atom, c in f.terms.items() if c == -1}
     for fact in facts:
         for atom in fact.terms:
             if isinstance(atom, Div | Mod):
-                rest = atom.index - Index({Div(atom.index, atom.k): atom.k})  # the remainder
-                most = tops.get(Mod(atom.index, atom.k), atom.k - 1)
+                quotient, most = Div(atom.index, atom.k), tops.get(Mod(atom.index, atom.k), atom.k - 1)
+                rest = atom.index - Index({quotient: atom.k})  # the remainder
                 more |= dict.fromkeys((rest, most - rest))
+                if quotient in tops:
+                    more[tops[quotient] * atom.k + most - atom.index] = None
+    for fact in list(more):
         for k in {abs(c) for c in fact.terms.values()} - {1}:
-            most = Index({a: c for a, c in fact.terms.items() if c % k}, fact.constant).range()[1]
-            if len(whole := {a: c // k for a, c in fact.terms.items() if c % k == 0}) < len(fact.terms) or most % k:
-                more[Index(whole, most // k)] = None
+            top = Index({a: c for a, c in fact.terms.items() if c % k}, fact.constant).range()[1]
+            more[Index({a: c // k for a, c in fact.terms.items() if c % k == 0}, top // k)] = None
     return tuple(more)
 
 
 class _Checker:
     def __init__(self, kernel: Kernel, buffers: list[Buffer]) -> None:
         self.kernel, self.buffers = kernel, set(buffers)
+        self.varying: set[str] = set()  # the locals that may differ from lane to lane
 
     def fail(self, what: str) -> ValueError:
         return ValueError(f"kernel {self.kernel.name!r}: {what}")
@@ -154,6 +160,9 @@ class _Checker:
                         raise self.fail(f"{x.local} is updated before it is defined")
                     self.expression(x.value, known, facts, locals_)
                     locals_.add(x.local)
+                    # A number that is defined inside the lanes begins a sum for each of them.
+                    if lane is not None and (isinstance(x.value, Constant) or _varies(x.value, lane, self.varying)):
+                        self.varying.add(x.local)
                 case Prefetch():
                     self.access(x.buffer, x.index, known, facts, locals_)
                 case Store():
@@ -166,7 +175,7 @@ class _Checker:
                         lane is not None
                         and lane.extent > 1
                         and lane not in x.index.variables()
-                        and _varies(x.value, lane)
+                        and _varies(x.value, lane, self.varying)
                     ):
                         raise self.fail(f"different lanes are stored at one place, {x.buffer.name}[{x.index}]")
 
@@ -224,10 +233,10 @@ class _Checker:
             raise self.fail(f"{buffer.name}[{index}] may be anywhere from {low} to {high}, of {size} elements")
 
 
-def _varies(x: Expression, lane: Var) -> bool:
-    """Whether an expression may differ from lane to lane: locals may, what is reduced over the lanes does not."""
+def _varies(x: Expression, lane: Var, varying: set[str]) -> bool:
+    """Whether an expression may differ from lane to lane, as some locals may; a reduction over the lanes does not."""
     if type(x).__name__ == "AcrossLanes":
         return False
     if isinstance(x, Read):
-        return not x.local.startswith("v")  # what is defined from a reduction over lanes is one number
-    return any(lane in i.variables() for i in x.indices()) or any(_varies(part, lane) for part in x.parts())
+        return x.local in varying
+    return any(lane in i.variables() for i in x.indices()) or any(_varies(part, lane, varying) for part in x.parts())

@@ -21,6 +21,8 @@ __all__ = ["Lowered", "Machine", "lower"]
 
 #: A contraction with a constant operand of more bytes reads it once for the whole batch, not once for each block.
 HEAVY = 1 << 19
+#: A thread is worth it for so many numbers to compute, or for 32 times as many operations of contractions.
+ENOUGH = 1 << 15
 #: Fewer instances than this do not fill the lanes.
 FEW = 4
 
@@ -54,13 +56,20 @@ def lower(program: Program, machine: Machine, check: str | None = None) -> Lower
         for output in program.outputs:
             if output.into is not None:
                 fusion.order(first, fusion.home[output.number])
-    if blocked and not any(_heavy(program, fusion, group) for group in fusion.groups):
-        machine = replace(machine, threads=min(machine.threads, -(-n // lanes)))
+    machine = replace(machine, threads=_threads(program, fusion, machine.threads, -(-n // lanes) if blocked else 0))
     return _Lowering(program, fusion, machine, n, lanes if blocked else 1).run()
 
 
+def _threads(program: Program, fusion: Fusion, most: int, blocks: int) -> int:
+    """As many threads as have enough to do: a block of the batch each, and more than it costs to wait for another."""
+    if blocks and not any(_heavy(program, fusion, group) for group in fusion.groups):
+        most = min(most, blocks)
+    work = sum(max(fusion.flop(group) // 32, program[group.root].size) for group in fusion.groups)
+    return max(1, min(most, work // ENOUGH))
+
+
 def _heavy(program: Program, fusion: Fusion, group: Group) -> bool:
-    """Whether a contraction reads so large an array, the same for all instances, that once for each block is too often."""
+    """Whether a contraction reads an array, the same for all instances, that is too large to be read for each block."""
     weights = [program[i] for i in group.sources if fusion.batch[i] is None]
     return program[group.root].primitive == "contract" and any(w.size * w.dtype.itemsize > HEAVY for w in weights)
 

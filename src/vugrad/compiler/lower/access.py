@@ -106,13 +106,11 @@ class Access:
                         result = Guard((stop,), self.element(i, at), result)
             return result or Constant(0, x.dtype)
         if x.primitive == "pad":
-            at, conditions = [], []
-            for i, n, (low, _, between) in zip(place, source.shape, x.parameters["widths"], strict=True):
-                index, found = _spaced(i - low, between + 1, n)
-                at.append(index)
-                conditions += found
-            fill = Constant(x.parameters["value"], x.dtype)
-            return guard(tuple(conditions), self.element(operand, tuple(at)), fill) if source.size else fill
+            widths = zip(place, source.shape, x.parameters["widths"], strict=True)
+            spaced = [_spaced(i - low, between + 1, n) for i, n, (low, _, between) in widths]
+            at, fill = tuple(index for index, _ in spaced), Constant(x.parameters["value"], x.dtype)
+            conditions = [condition for _, found in spaced for condition in found]
+            return guard(tuple(conditions), self.element(operand, at), fill) if source.size else fill
         at, conditions = self._window_of(x, place, None)
         return guard(tuple(conditions), self.element(operand, at), Constant(0, x.dtype))
 
@@ -247,7 +245,7 @@ class Access:
 
 
 def counts_along(x: Instruction) -> int | None:
-    """The axis along which a constant array counts 0, 1, 2, …, the same everywhere else; ``None`` for any other array."""
+    """The axis along which a constant array counts 0, 1, 2, … and is else the same; ``None`` for any other array."""
     if x.primitive != "constant" or x.dtype.kind not in "iu" or x.size < 2:
         return None
     value = x.parameters["value"]

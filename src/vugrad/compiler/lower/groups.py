@@ -7,6 +7,7 @@ others only at its own place joins the kernel that makes one of them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from vugrad.compiler.arrays import Program
@@ -149,7 +150,10 @@ class Fusion:
         reads, terms = self.reads(number, place)
         sources = {i for i, _ in reads}
         joins = (
-            not is_reduction(x, self.program) and x.primitive not in ("input", "scatter") and number not in self.last
+            not is_reduction(x, self.program)
+            and x.primitive not in ("input", "scatter")
+            and number not in self.last
+            and x.size > 0
         )
         for group in (
             sorted({self.home[i] for i in sources if i in self.home}, key=lambda g: -g.number) if joins else ()
@@ -230,8 +234,8 @@ class Fusion:
         """Of a sum of products over the batch, outside of its blocks: the factor of which it wants whole rows.
 
         With the instances in the lanes, the lanes of every result must be added up at the end. With a row of the factor
-        in them that is spared, at the price of a copy in which rows lie together (an argument's rows do anyway). To copy
-        a number costs about as much as to add up the lanes of a result.
+        in them that is spared, at the price of a copy in which rows lie together (an argument's rows do anyway). To
+        copy a number costs about as much as to add up the lanes of a result.
         """
         x = self.program[group.root]
         if group.kind != "plain" or group.batch is None or x.primitive != "contract" or not x.shape:
@@ -243,6 +247,18 @@ class Fusion:
                 if last.extent >= WIDE and (worth or self.program[i].primitive == "input"):
                     return i
         return None
+
+    def flop(self, group: Group) -> int:
+        """The operations of the whole batch."""
+        total = 0
+        for number in group.members:
+            x = self.program[number]
+            if is_reduction(x, self.program):
+                _, variables = self.reads(number, tuple(of(v) for v in group.axes))
+                total += 2 * x.size * math.prod(v.extent for v in variables)
+            elif x.family == "element-wise":
+                total += x.size
+        return total
 
     def is_blocked(self, number: int) -> bool:
         """Whether a result lies in memory in blocks of the batch."""
@@ -287,8 +303,8 @@ class Fusion:
         for v in axes:
             mapping.setdefault(v, Index())
         if group.batch is not None and group.kind == "blocked":
-            own = {place[self.batch[i]].substitute(mapping) for i, place in reads if self.is_blocked(i)}  # type: ignore[index]
-            if own != {of(group.batch)} or of(group.batch) not in mapping.values():
+            instances = {place[self.batch[i]].substitute(mapping) for i, place in reads if self.is_blocked(i)}  # type: ignore[index]
+            if instances != {of(group.batch)} or of(group.batch) not in mapping.values():
                 return None
         return mapping
 

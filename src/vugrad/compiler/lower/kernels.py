@@ -22,7 +22,7 @@ from vugrad.compiler.loops.program import (
     Store,
     guard,
 )
-from vugrad.compiler.lower.access import Access, Place, is_reduction
+from vugrad.compiler.lower.access import Access, Place
 from vugrad.compiler.lower.groups import Fusion, Group
 from vugrad.compiler.lower.memory import Stored
 from vugrad.compiler.lower.nest import GroupLoops
@@ -70,24 +70,12 @@ class Builder:
         """The kernel of a group, for one block of the batch if ``block`` is given."""
         make = {"fetch": self._fetch, "scatter": self._scatter}.get(group.kind)
         body = make(group, block, stores) if make else GroupLoops(self, group, block, stores).body()
-        return Kernel(self._title(group), body, list(group.members), self.flop(group))
+        return Kernel(self._title(group), body, list(group.members), self.fusion.flop(group))
 
     def _title(self, group: Group) -> str:
         """What the kernel computes, root first."""
         names = [self.program[i].primitive for i in group.members]
         return " + ".join(["fetch" if group.kind == "fetch" else names[0], *names[1:]])
-
-    def flop(self, group: Group) -> int:
-        """The operations of the whole batch."""
-        total = 0
-        for number in group.members:
-            x = self.program[number]
-            if is_reduction(x, self.program):
-                _, variables = self.fusion.reads(number, tuple(of(v) for v in group.axes))
-                total += 2 * x.size * math.prod(v.extent for v in variables)
-            elif x.family == "element-wise":
-                total += x.size
-        return total
 
     def fresh(self, name: str, extent: int) -> Var:
         """A new loop variable."""

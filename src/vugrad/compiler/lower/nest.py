@@ -68,7 +68,7 @@ class GroupLoops:
         self._choose_lanes()
         dims = [v for v in self.group.axes if v not in self.fixed] + self.outer
         factors = self._factors(dims)
-        work = max(self.b.flop(self.group), self.program[self.root].size)
+        work = max(self.b.fusion.flop(self.group), self.program[self.root].size)
         alone = self.block is not None or work < SMALL
         parallel = None if alone else max(dims, key=lambda v: v.extent // factors.get(v, 1), default=None)
         inner = self._nest(dims, factors, dict(self.fixed), [], parallel)
@@ -239,8 +239,8 @@ class GroupLoops:
             there = tuple(i.substitute(values) for i in member)
             if number not in members:
                 value = self._masked(access.element(number, there))
-                statements += copies([Define(f"v{number}", at, value)])
-                members[number] = Read(f"v{number}", at, self.program[number].dtype)
+                statements += copies([Define(f"r{number}", at, value)])
+                members[number] = Read(f"r{number}", at, self.program[number].dtype)
                 access = Access(self.program, self.b.leaf(self.group, self.lane, members))
             for target in self.stores.get(number, ()):
                 stores += copies([self._store(target, there, members[number])])
