@@ -136,7 +136,7 @@ class Plan:
         """
         arrays = [_value(x) for x in arguments]
         rows = self.lowered.batch
-        outputs, stopped = self._launch(arrays, np.arange(rows), 1, 0, {}, None)
+        outputs, _ = self._launch(arrays, np.arange(rows), 1, 0, {}, None)
         return self.trace.rebuild({name: array[0] for name, array in outputs.items()})
 
     def run_epoch(
@@ -146,7 +146,7 @@ class Plan:
         numbers: dict[str, Array],
         progress: Callable[[int, dict[str, Array]], None] | None,
     ) -> tuple[dict[str, Array], int]:
-        """Many steps in one native call: the batches are the rows of ``arrays`` that ``order`` names, one after another.
+        """Many steps in one native call: the batches are the rows of ``arrays`` that ``order`` names, one by one.
 
         Args:
             arrays: for each argument an array of any number of rows; those without rows are the same at every step.

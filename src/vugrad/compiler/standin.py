@@ -107,8 +107,8 @@ class Traced:
             if x._changed:
                 raise CannotCompileError(
                     f"{place()}: an array is used that was changed in place before, at {x._changed}. A compiled "
-                    "program never writes into an array: write x = x + y in place of x += y, and keep what you need of the "
-                    "old one under a name of its own"
+                    "program never writes into an array: write x = x + y in place of x += y, and keep what you need of "
+                    "the old one under a name of its own"
                 )
             x = x.base
 

@@ -78,7 +78,7 @@ def slots(state: Any) -> list[Slot]:
             for j, node in enumerate(part.params):
                 add_node(node.name or f"params[{j}]", node)
             add_item(f"{label or 'optimizer'}.lr", vars(part), "lr")
-            for j, (node, entry) in enumerate(zip(part.params, part.state, strict=True)):
+            for node, entry in zip(part.params, part.state, strict=True):
                 for key in entry:
                     add_item(f"{nodes[id(node)]}.{key}", entry, key)
         elif isinstance(part, TensorNode):
@@ -275,5 +275,6 @@ def _check_constants(program: Program) -> None:
             name = repr(node.name) if node.name else f"a node of shape {node.shape}"
             raise CannotCompileError(
                 f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that "
-                "has it, as in vg.compile(f, state=[model, optimizer]), or give it requires_grad=False to make it a constant"
+                "has it, as in vg.compile(f, state=[model, optimizer]), or give it requires_grad=False to make it a "
+                "constant"
             )

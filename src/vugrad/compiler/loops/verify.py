@@ -117,7 +117,9 @@ def upper(index: Index, facts: Facts, enough: float, depth: int) -> int:
 def _with_cuts(facts: Facts) -> Facts:
     """The facts, and what follows of them for whole numbers: of 2n + m + 3 >= 0, m from −1 to 0, that n + 1 >= 0."""
     more = dict.fromkeys(facts)
-    tops = {atom: f.constant for f in facts if len(f.terms) == 1 for atom, c in f.terms.items() if c == -1}
+    alone = [(*f.terms.items(), f.constant) for f in facts if len(f.terms) == 1]
+    tops = {atom: constant for (atom, c), constant in alone if c == -1}
+    bottoms = {atom: -constant for (atom, c), constant in alone if c == 1}
     for fact in facts:
         for atom in fact.terms:
             if isinstance(atom, Div | Mod):
@@ -126,6 +128,8 @@ def _with_cuts(facts: Facts) -> Facts:
                 more |= dict.fromkeys((rest, most - rest))
                 if quotient in tops:
                     more[tops[quotient] * atom.k + most - atom.index] = None
+                if quotient in bottoms:
+                    more[atom.index - bottoms[quotient] * atom.k] = None
     for fact in list(more):
         for k in {abs(c) for c in fact.terms.values()} - {1}:
             top = Index({a: c for a, c in fact.terms.items() if c % k}, fact.constant).range()[1]
