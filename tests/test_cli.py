@@ -78,6 +78,20 @@ def test_every_flag_of_the_studies():
     assert "SGD, lr 0.001, batch 128, seed 3" in output
 
 
+def test_a_recipe_is_a_name_for_flags():
+    digits = ("--data", "digits", "--no-final", "--model", "mlp", "--shift", "0", "--epochs", "1", "--batch-size", "64")
+    output = invoke("train", "--recipe", "fast99", *digits, "--json", "r.json")
+    assert "SGD, lr 0.1, batch 64" in output  # what the flags do not say is the recipe's
+    settings = json.loads(Path("r.json").read_text())["settings"]
+    assert (settings["nesterov"], settings["momentum"], settings["schedule"]) == (True, 0.9, "onecycle")
+
+
+def test_images_are_shifted_while_training():
+    output = invoke("train", "--model", "strided", "--shift", "1", "--epochs", "1", "--out", "o")
+    assert "RandomShift" in output
+    assert "StridedCNN" in output
+
+
 def test_patience_stops_early():
     arguments = ("--hidden", "4", "--lr", "1e-9", "--epochs", "30", "--patience", "2", "--batch-size", "500")
     assert "no better validation_accuracy" in invoke("train", "--data", "digits", *arguments)
@@ -94,6 +108,10 @@ def test_patience_stops_early():
         (["--data", "digits", "--schedule", "cosin"], "did you mean 'cosine'"),
         (["--data", "digits", "--hidden", "12,x"], "--hidden takes whole numbers"),
         (["--data", "digits", "--lr", "-1"], "lr"),
+        (["--recipe", "fast98"], "did you mean 'fast99'"),
+        (["--data", "synth", "--shift", "1"], "shift moves images"),
+        (["--data", "digits", "--nesterov", "--optimizer", "adam"], "nesterov is for sgd"),
+        (["--data", "synth", "--model", "strided"], "takes images"),
         (["--data", "digits", "--batch-size", "0"], "batch_size"),
         (["--data", "digits", "--epochs", "0"], "epochs"),
         (["--data", "digits", "--out", "file/out"], "cannot write to the folder"),

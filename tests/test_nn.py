@@ -1,5 +1,7 @@
 """Modules: what they find, keep, restore and show; and every layer's gradients, shapes, dtypes, modes and errors."""
 
+import itertools
+
 import numpy as np
 import pytest
 from gradients import jacobian
@@ -295,6 +297,8 @@ LAYERS = {  # how to make it in float64, and the shape of a batch
     "LayerNorm of two axes": (lambda: nn.LayerNorm((2, 3), **F64), (4, 2, 3)),
     "Dropout": (lambda: nn.Dropout(0.5, rng=np.random.default_rng(0)), (4, 5)),
     "Dropout in eval": (lambda: nn.Dropout(0.5).eval(), (4, 5)),
+    "RandomShift": (lambda: nn.RandomShift(1, 0.5, rng=np.random.default_rng(0)), (3, 2, 4, 5)),
+    "RandomShift in eval": (lambda: nn.RandomShift(1).eval(), (3, 2, 4, 5)),
     "Embedding": (lambda: nn.Embedding(4, 3, **F64), None),
     "Identity": (lambda: nn.Identity(), (2, 3)),
     "Sigmoid": (lambda: nn.Sigmoid(), (2, 3)),
@@ -318,6 +322,7 @@ LAYERS = {  # how to make it in float64, and the shape of a batch
         lambda: nn.LeNet(3, (1, 16, 16), hidden=(4,), activation=nn.Tanh, batch_norm=True, **F64),
         (2, 1, 16, 16),
     ),
+    "StridedCNN": (lambda: nn.StridedCNN(3, (1, 19, 19), nn.Tanh, **F64), (2, 1, 19, 19)),
 }
 each_layer = pytest.mark.parametrize("name", LAYERS)
 
@@ -349,7 +354,7 @@ def test_gradients_agree_with_finite_differences(name):
         for key, array in layer.named_buffers():  # the same dropout masks and statistics at each call
             if key in state:
                 array[...] = state[key]
-        for module in (module for _, module in layer.named_modules() if isinstance(module, nn.Dropout)):
+        for module in (module for _, module in layer.named_modules() if hasattr(module, "key")):
             module.key = np.array([7, 7], np.uint32)
         return (layer(x) * weights).sum()
 
@@ -482,3 +487,47 @@ def test_running_statistics_keep_their_dtype():
 def test_settings_of_a_convolution_that_mean_nothing(settings, message):
     with pytest.raises(ValueError, match=message):
         nn.Conv2d(1, 2, **{"kernel_size": 3, **settings})
+
+
+# --- shifts
+
+
+def shifted(image, down, across, value):
+    """A shifted image, pixel by pixel."""
+    y = np.full_like(image, value)
+    for i, j in np.ndindex(*image.shape[1:]):
+        if 0 <= i - down < image.shape[1] and 0 <= j - across < image.shape[2]:
+            y[:, i, j] = image[:, i - down, j - across]
+    return y
+
+
+def test_random_shift_moves_each_image_by_a_shift_of_its_own():
+    x = np.random.default_rng(0).random((300, 2, 5, 4))
+    layer = nn.RandomShift(1, -3.0, rng=np.random.default_rng(1))
+    first = layer(x).value
+    counts = dict.fromkeys(itertools.product((-1, 0, 1), repeat=2), 0)
+    for image, y in zip(x, first, strict=True):
+        fits = [by for by in counts if np.array_equal(y, shifted(image, *by, -3.0))]
+        assert len(fits) == 1
+        counts[fits[0]] += 1
+    assert min(counts.values()) > 300 / 9 / 2  # each as likely as the others
+    assert not np.array_equal(layer(x).value, first), "the next batch is shifted anew"
+    assert layer.eval()(x) is x
+    assert nn.RandomShift(0)(x) is x
+    with pytest.raises(ValueError, match="pixels"):
+        nn.RandomShift(-1)
+
+
+def test_random_shift_continues_from_its_state():
+    x = np.random.default_rng(0).random((8, 1, 4, 4))
+    one, other = nn.RandomShift(2), nn.RandomShift(2)
+    one(x)
+    other.load_state_dict(one.state_dict())
+    assert np.array_equal(one(x).value, other(x).value)
+
+
+def test_strided_cnn_counts_what_its_docstring_says():
+    net = nn.StridedCNN()
+    assert sum(p.value.size for p in net.parameters()) == 8906
+    with pytest.raises(ValueError, match="too small"):
+        nn.StridedCNN(10, (1, 18, 18))

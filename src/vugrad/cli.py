@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ import vugrad as vg
 from vugrad.data.named import DATASETS
 from vugrad.files import check_writable, write_whole
 from vugrad.suggest import choose
-from vugrad.train.recipe import Recipe
+from vugrad.train.recipe import RECIPES, Recipe
 from vugrad.train.step import inference
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -52,16 +52,21 @@ def vugrad() -> None:
 
 @app.command()
 def train(
+    context: typer.Context,
+    recipe_name: Annotated[
+        str | None,
+        Flag("--recipe", help="Settings by one name, fast99; other flags change them", rich_help_panel="Data"),
+    ] = None,
     data: Annotated[str, Flag(help="synth, digits, mnist5k, mnist or fashion", rich_help_panel="Data")] = DEFAULT.data,
     pixels: Annotated[
         str, Flag(help="raw (0-255), unit (0-1) or standard (mean 0, deviation 1)", rich_help_panel="Data")
     ] = DEFAULT.pixels,
     final: Annotated[
-        bool, Flag("--final", help="Train on the validation split too", rich_help_panel="Data")
+        bool, Flag("--final/--no-final", help="Train on the validation split too", rich_help_panel="Data")
     ] = DEFAULT.final,
     shuffle: Annotated[bool, Flag(help="A new order every epoch", rich_help_panel="Data")] = DEFAULT.shuffle,
     model: Annotated[
-        str | None, Flag(help="cnn or mlp (default: cnn for images it fits)", rich_help_panel="Network")
+        str | None, Flag(help="cnn, strided or mlp (default: cnn for images it fits)", rich_help_panel="Network")
     ] = None,
     hidden: Annotated[
         str | None, Flag(help="Features of the hidden layers, as in 3136 or 784,784", rich_help_panel="Network")
@@ -78,6 +83,9 @@ def train(
     dropout: Annotated[
         float, Flag(help="Share dropped after hidden layers", rich_help_panel="Network")
     ] = DEFAULT.dropout,
+    shift: Annotated[
+        int, Flag(help="Move images by up to so many pixels while training", rich_help_panel="Network")
+    ] = DEFAULT.shift,
     init: Annotated[
         str, Flag(help="glorot_normal, glorot_uniform, he_…, zeros, normal, orthogonal", rich_help_panel="Network")
     ] = DEFAULT.init,
@@ -94,6 +102,9 @@ def train(
         float | None, Flag(help="Learning rate (default: the optimizer's own)", rich_help_panel="Training")
     ] = None,
     momentum: Annotated[float, Flag(help="Of sgd and rmsprop", rich_help_panel="Training")] = DEFAULT.momentum,
+    nesterov: Annotated[
+        bool, Flag("--nesterov", help="Momentum that looks ahead, of sgd", rich_help_panel="Training")
+    ] = DEFAULT.nesterov,
     weight_decay: Annotated[float, Flag(help="Weight decay", rich_help_panel="Training")] = DEFAULT.weight_decay,
     schedule: Annotated[
         str, Flag(help="constant, step, cosine, warmup, onecycle", rich_help_panel="Training")
@@ -117,10 +128,12 @@ def train(
     ] = None,
 ) -> None:
     """Train a network, by default the CNN on 4,000 real digits in a few seconds."""
-    settings = {name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__}
     from vugrad.train import pictures  # only here: matplotlib takes half a second to load
 
-    recipe = Recipe(**{**settings, "hidden": None if hidden is None else _numbers("--hidden", hidden)})
+    base = DEFAULT if recipe_name is None else choose("recipe", recipe_name, RECIPES)
+    given = [name for name in Recipe.__dataclass_fields__ if str(context.get_parameter_source(name)).endswith("LINE")]
+    changes = {name: context.params[name] for name in given}
+    recipe = replace(base, **changes | ({} if hidden is None else {"hidden": _numbers("--hidden", hidden)}))
     # All that can be wrong is found out before the first epoch.
     callbacks: list[vg.train.Callback] = [] if patience is None else [vg.train.EarlyStopping(patience)]
     callbacks += [vg.train.Checkpoint(out / "checkpoint.safetensors")]
@@ -132,20 +145,20 @@ def train(
     rule = recipe.build_optimizer(network)
     console.print(f"{dataset!r}")
     console.print(network.summary(dataset.train.x[:1]))
-    console.print(f"{type(rule).__name__}, lr {rule.lr:g}, batch {batch_size}, seed {seed}\n")
+    console.print(f"{type(rule).__name__}, lr {rule.lr:g}, batch {recipe.batch_size}, seed {seed}\n")
     history = vg.train.fit(
         network,
         dataset,
         loss=recipe.build_loss(dataset),
         optimizer=rule,
-        epochs=epochs,
-        batch_size=batch_size,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
         schedule=recipe.build_schedule(rule, dataset),
         callbacks=callbacks,
         seed=seed,
-        shuffle=shuffle,
-        reduction=reduction,
-        max_norm=clip_norm,
+        shuffle=recipe.shuffle,
+        reduction=recipe.reduction,
+        max_norm=recipe.clip_norm,
         compile=not eager,
     )
     split = dataset.test
@@ -154,6 +167,7 @@ def train(
     test_loss, test_accuracy = vg.train.evaluate(network, split, recipe.build_loss(dataset), forward=forward)
     _print_confusion(vg.train.confusion_matrix(network, dataset, split, forward))
     console.print(f"\ntest loss {test_loss:.4f}, test accuracy {test_accuracy:.2%}", style="bold")
+    console.print(f"{len(history)} epochs of training in {sum(history['seconds']):.1f} s")
     if history.epochs:
         pictures.draw_curves(history, out / "curves.png")
         console.print(

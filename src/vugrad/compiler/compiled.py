@@ -93,7 +93,8 @@ class Compiled:
             progress: called about twenty times a second with the results of the steps done since its last call; when
                 the epoch ends, in whatever way, it has had all of them.
 
-        Returns what the function returns with an axis more, the first, for the steps. If ``finite`` ended the epoch,
+        Returns what the function returns with an axis more, the first, for the steps; what has a row for each instance
+        of the batch stays so, with the rows of all steps one after the other. If ``finite`` ended the epoch,
         the last of them is the step with the loss that is not finite, and what else it returns is void. Ctrl-C ends the
         epoch after the step at hand, and is raised then.
         """
@@ -117,7 +118,9 @@ class Compiled:
                     mine = {} if rates is None else dict.fromkeys(plan.trace.rates(), rates[done : done + steps])
                     tell = None if progress is None else _teller(plan, progress)
                     outputs, made = plan.run_epoch(list(arrays), part, mine, tell)
-                    results.append({name: values[: made + 1] for name, values in outputs.items()})
+                    results.append(
+                        {name: _rows(plan, name, values[: made + 1]) for name, values in outputs.items()}
+                    )
                     holes = plan.trace
                     done += made
                     if made < steps:
@@ -236,6 +239,11 @@ def _teller(plan: Plan, progress: Callable[[Any], None]) -> Callable[[int, dict[
             progress(plan.trace.rebuild({name: values[first:done] for name, values in outputs.items()}))
 
     return tell
+
+
+def _rows(plan: Plan, name: str, values: Array) -> Array:
+    """The outputs of all steps, row by row where each is one row for each instance."""
+    return values.reshape(-1, *values.shape[2:]) if name in plan.lowered.rows else values
 
 
 def _joined(parts: list[Array]) -> Array:

@@ -36,6 +36,8 @@ class Lowered:
     outputs: dict[str, Buffer] = field(default_factory=dict)
     order: Buffer | None = None
     batch: int = 0
+    #: The outputs that have a row for each instance of the batch.
+    rows: set[str] = field(default_factory=set)
 
 
 def lower(program: Program, machine: Machine, check: str | None = None) -> Lowered:
@@ -249,6 +251,8 @@ class _Lowering:
                 else:
                     buffer = self._buffer(output.name, number, x.size, "output")
                     self.result.outputs[output.name] = buffer
+                    if self.fusion.batch[number] == 0:
+                        self.result.rows.add(output.name)
                 targets = [*targets, Stored(buffer, layout)]
             self.stores[number] = targets
 

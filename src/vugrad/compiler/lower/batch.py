@@ -38,7 +38,7 @@ def _axis(x: Instruction, xs: list[Instruction], axes: list[int | None], n: int)
         if axes[0] is not None and axes[0] in p["axes"]:  # each instance may pick from itself alone
             picker = xs[1 + p["axes"].index(axes[0])]
             along = counts_along(picker)
-            return None if along is None else along + len(places) - len(picker.shape)
+            return None if along is None or picker.shape[along] != n else along + len(places) - len(picker.shape)
         if axes[0] is not None:
             return len(places) + sum(a not in p["axes"] for a in range(axes[0]))
         found = {a + len(places) - len(y.shape) for y, a in zip(xs[1:], axes[1:], strict=True) if a is not None}
