@@ -591,3 +591,15 @@ def test_control_c_ends_an_epoch_after_a_step():
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert result.stdout.split() == ["True", "True"], result.stderr
     assert signal.getsignal(signal.SIGINT) is not None
+
+
+def test_state_that_shares_memory_is_refused():
+    one, other = vg.nn.Linear(3, 3), vg.nn.Linear(3, 3)
+    other.weight.value = one.weight.value
+    model = vg.nn.Sequential(one, other)
+    f = vg.compile(model)
+    with pytest.raises(vg.compiler.CannotCompileError, match=r"0\.weight and 1\.weight share memory"):
+        f(np.ones((4, 3), np.float32))
+    other.weight = one.weight  # one node in both places is one parameter
+    x = np.ones((4, 3), np.float32)
+    assert np.allclose(vg.compile(model)(x).value, model(x).value)

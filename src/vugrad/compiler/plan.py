@@ -74,6 +74,12 @@ class Plan:
         self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(self._code.address("run"))
         self._memory = _aligned(self.arena.size)
         self._numbers: dict[str, Array] = {}  # of the state, those that are Python numbers
+        self._held: dict[Buffer, Array] = {}
+        self._pointers = np.zeros(len(self.slots) + 2, np.uint64)
+        self._pointers[0] = self._memory.ctypes.data
+        for buffer in self.slots:
+            if buffer.role == "constant":
+                self._hold(buffer, np.asarray(buffer.value))
         self._lock = threading.Lock()
 
     # --- compiling
@@ -169,24 +175,22 @@ class Plan:
         progress: Callable[[int, dict[str, Array]], None] | None,
     ) -> tuple[dict[str, Array], int]:
         with self._lock:
-            places = {buffer: np.asarray(buffer.value) for buffer in self.slots if buffer.role == "constant"}
             strides = np.zeros(len(self.slots) + 2, np.int64)
             outputs = {}
             for i, x in enumerate(arguments):
                 if f"argument {i}" in self.lowered.inputs:
-                    places[self.lowered.inputs[f"argument {i}"]] = self._checked(i, np.asarray(x), order, stride > 0)
-            self._bind_state(places, numbers, strides)
+                    array = self._checked(i, np.asarray(x), order, stride > 0)
+                    self._hold(self.lowered.inputs[f"argument {i}"], array)
+            self._bind_state(numbers, strides)
             for name, buffer in self.lowered.outputs.items():
-                outputs[name] = places[buffer] = np.zeros((steps, *self._shapes[name]), buffer.dtype)
+                outputs[name] = np.zeros((steps, *self._shapes[name]), buffer.dtype)
+                self._hold(buffer, outputs[name])
                 strides[self.slots[buffer]] = buffer.nbytes
             if self.lowered.order is not None:
-                places[self.lowered.order] = np.ascontiguousarray(order, np.int64)
+                self._hold(self.lowered.order, np.ascontiguousarray(order, np.int64))
                 strides[self.slots[self.lowered.order]] = 8 * stride
-            table = np.zeros((self.threads, len(self.slots) + 2), np.uint64)
-            table[:, 0] = self._memory.ctypes.data
-            table[:, 1] = self.counters.ctypes.data
-            for buffer, slot in self.slots.items():
-                table[:, slot] = places[buffer].__array_interface__["data"][0]
+            self._pointers[1] = self.counters.ctypes.data
+            table = np.tile(self._pointers, (self.threads, 1))  # each thread goes on in one of its own
             control = _aligned(8 * Control.SIZE).view(np.int64)
             control[:] = 0
             control[Control.STEPS] = steps
@@ -194,9 +198,18 @@ class Plan:
                 self._go(table, strides, control, outputs, progress, wait=stride == 0)
             finally:
                 self._unbind_numbers(numbers)
+                for buffer in (*self.lowered.inputs.values(), *self.lowered.outputs.values()):
+                    if buffer.role in ("argument", "output"):
+                        self._held.pop(buffer, None)
                 if progress is not None:
                     progress(int(control[Control.DONE]), outputs)
             return outputs, int(control[Control.DONE])
+
+    def _hold(self, buffer: Buffer, array: Array) -> None:
+        """Let a buffer be the memory of an array, which most often is the one of the call before."""
+        if self._held.get(buffer) is not array:
+            self._held[buffer] = array
+            self._pointers[self.slots[buffer]] = array.__array_interface__["data"][0]
 
     def _checked(self, i: int, x: Array, order: Array, many: bool) -> Array:
         """An argument as the native code reads it: contiguous, and as large as it takes for granted."""
@@ -249,16 +262,19 @@ class Plan:
 
     # --- the state
 
-    def _bind_state(self, places: dict[Buffer, Array], numbers: dict[str, Array], strides: Array) -> None:
+    def _bind_state(self, numbers: dict[str, Array], strides: Array) -> None:
         """The state's own arrays; Python numbers, which have no place in memory, get one."""
         for slot, buffer, expected in self._state:
             value = slot.get()
             if slot.name in numbers:
-                places[buffer] = np.ascontiguousarray(numbers[slot.name], buffer.dtype)
+                self._hold(buffer, np.ascontiguousarray(numbers[slot.name], buffer.dtype))
                 strides[self.slots[buffer]] = buffer.dtype.itemsize
             elif buffer.role == "scalar":
-                places[buffer] = self._numbers[slot.name] = np.array(value, buffer.dtype)
-            else:
+                if slot.name not in self._numbers:
+                    self._numbers[slot.name] = np.zeros((), buffer.dtype)
+                self._numbers[slot.name][()] = value
+                self._hold(buffer, self._numbers[slot.name])
+            elif self._held.get(buffer) is not value or not value.flags.writeable:
                 if type(value) is not np.ndarray or value.shape != expected.shape or value.dtype != expected.dtype:
                     raise ValueError(
                         f"{slot.name} was {expected.dtype} of shape {expected.shape} when this plan was made, and is "
@@ -272,7 +288,7 @@ class Plan:
                         f"the array of {slot.name} is {fault}, and a compiled program writes into it: give it an array "
                         "of its own, as in node.value = node.value.copy()"
                     )
-                places[buffer] = value
+                self._hold(buffer, value)
 
     def _unbind_numbers(self, numbers: dict[str, Array]) -> None:
         for slot, buffer, _ in self._state:

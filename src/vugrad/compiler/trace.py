@@ -8,6 +8,7 @@ writes back.
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,6 +144,7 @@ def trace(
     return result=%3
     """
     program, places = Program(origins={} if origins else None), slots(state)
+    _check_apart(places)
     before = [slot.get() for slot in places]
     nodes = [node for part in state for node in _nodes_of(part)]
     gradients = [(node, node._grad, node._owned) for node in nodes]
@@ -171,6 +173,18 @@ def trace(
     short = simplify(program)
     verify(short)
     return Trace(short, places, holes)
+
+
+def _check_apart(places: list[Slot]) -> None:
+    """Raise if two arrays of the state share memory: one of them would be written while the other is still needed."""
+    arrays = [(slot.name, array) for slot in places if isinstance(array := slot.get(), np.ndarray) and array.size]
+    ordered = sorted((*np.lib.array_utils.byte_bounds(array), name) for name, array in arrays)
+    for (_, end, one), (start, _, other) in itertools.pairwise(ordered):
+        if start < end:
+            raise CannotCompileError(
+                f"{one} and {other} share memory. Give one of them an array of its own (node.value = node.value.copy()), or "
+                "use one node in both places"
+            )
 
 
 def _nodes_of(part: Any) -> Iterator[TensorNode]:
