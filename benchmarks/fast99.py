@@ -124,7 +124,8 @@ def main() -> None:
             print(flush=True)
     seconds: Spread = spread([run[0] for run in runs])
     accuracies = [run[1] for run in runs]
-    print(f"\ntest accuracy: mean {statistics.mean(accuracies):.3%}, least {min(accuracies):.2%}  (target: mean >= 99 %)")
+    mean, least = statistics.mean(accuracies), min(accuracies)
+    print(f"\ntest accuracy: mean {mean:.3%}, least {least:.2%}  (target: mean >= 99 %)")
     print(f"seconds: median {seconds.median:.2f}, quartiles {seconds.low:.2f} - {seconds.high:.2f}  (target: <= 6)")
     if peers:
         pairs = [peer[0] / run[0] for run, peer in zip(runs, peers, strict=False)]
