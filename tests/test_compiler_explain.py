@@ -222,7 +222,7 @@ def test_profiling_changes_nothing():
     assert all(np.array_equal(a, b) for a, b in zip(before, everything(), strict=True))
     assert all(a is p.value for a, p in zip(places, network.parameters(), strict=True))
     assert found.steps == 5
-    assert found.kernels.shape == (len(work(plan.lowered.loops)), 2)
+    assert found.kernels.shape == (len(work(plan.lowered.loops)), plan.threads)
     assert found.kernels.min() >= 0
     assert (found.kernels.sum(axis=1) > 0).all()
     assert 0 < found.kernels.sum(axis=0).max() <= 1.05 * found.counted

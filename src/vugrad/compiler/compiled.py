@@ -118,9 +118,7 @@ class Compiled:
                     mine = {} if rates is None else dict.fromkeys(plan.trace.rates(), rates[done : done + steps])
                     tell = None if progress is None else _teller(plan, progress)
                     outputs, made = plan.run_epoch(list(arrays), part, mine, tell)
-                    results.append(
-                        {name: _rows(plan, name, values[: made + 1]) for name, values in outputs.items()}
-                    )
+                    results.append({name: _rows(plan, name, values[: made + 1]) for name, values in outputs.items()})
                     holes = plan.trace
                     done += made
                     if made < steps:

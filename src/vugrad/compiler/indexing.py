@@ -88,7 +88,7 @@ def getitem(x: Traced, index: Any) -> Traced:
     return y.record("transpose", axes=order)
 
 
-def scatter(values: Any, index: Any, shape: Shape) -> Traced:
+def scatter(values: Any, index: Any, shape: Shape) -> Any:
     """Zeros of ``shape`` with ``values`` added at ``index``."""
     p = parse(index, shape)
     values = np.broadcast_to(values, p.shape)

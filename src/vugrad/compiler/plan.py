@@ -265,7 +265,7 @@ class Plan:
     def _bind_state(self, numbers: dict[str, Array], strides: Array) -> None:
         """The state's own arrays; Python numbers, which have no place in memory, get one."""
         for slot, buffer, expected in self._state:
-            value = slot.get()
+            value: Any = slot.get()
             if slot.name in numbers:
                 self._hold(buffer, np.ascontiguousarray(numbers[slot.name], buffer.dtype))
                 strides[self.slots[buffer]] = buffer.dtype.itemsize
@@ -274,7 +274,7 @@ class Plan:
                     self._numbers[slot.name] = np.zeros((), buffer.dtype)
                 self._numbers[slot.name][()] = value
                 self._hold(buffer, self._numbers[slot.name])
-            elif self._held.get(buffer) is not value or not value.flags.writeable:
+            elif type(value) is not np.ndarray or not value.flags.writeable or value is not self._held.get(buffer):
                 if type(value) is not np.ndarray or value.shape != expected.shape or value.dtype != expected.dtype:
                     raise ValueError(
                         f"{slot.name} was {expected.dtype} of shape {expected.shape} when this plan was made, and is "

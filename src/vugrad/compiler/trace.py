@@ -182,8 +182,8 @@ def _check_apart(places: list[Slot]) -> None:
     for (_, end, one), (start, _, other) in itertools.pairwise(ordered):
         if start < end:
             raise CannotCompileError(
-                f"{one} and {other} share memory. Give one of them an array of its own (node.value = node.value.copy()), "
-                "or use one node in both places"
+                f"{one} and {other} share memory. Give one of them an array of its own "
+                "(node.value = node.value.copy()), or use one node in both places"
             )
 
 

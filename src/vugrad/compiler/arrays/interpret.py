@@ -40,6 +40,8 @@ UFUNCS: dict[str, Callable[..., Array]] = {
     "erf": primitives.erf,
 }
 
+REDUCTIONS: dict[str, Callable[..., Array]] = {"sum": np.sum, "maximum": np.max, "minimum": np.min}
+
 
 def interpret(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Run a program on arrays, given by the names of its inputs; returns its outputs by name.
@@ -69,7 +71,7 @@ def apply(x: Instruction, xs: list[Array]) -> Array:
         case "cast":
             return xs[0].astype(x.dtype)
         case "sum" | "maximum" | "minimum":
-            return {"sum": np.sum, "maximum": np.max, "minimum": np.min}[x.primitive](xs[0], axis=p["axes"])
+            return REDUCTIONS[x.primitive](xs[0], axis=p["axes"])
         case "argmax" | "argmin":
             return getattr(np, x.primitive)(xs[0], axis=p["axes"][0])
         case "reshape":

@@ -31,6 +31,8 @@ from vugrad.compiler.loops.program import (
 )
 
 Facts = tuple[Index, ...]
+#: So many indices are looked at to prove that one access is within its buffer.
+PATIENCE = 5000
 
 
 def verify(program: LoopProgram) -> None:
@@ -62,55 +64,62 @@ def at_most(index: Index, limit: int, facts: Facts) -> bool:
     >>> at_most(of(h) - of(i), 7, ()), at_most(of(h) - of(i), 7, (of(i) - of(h) + 7,))
     (False, True)
     """
-    return index.range()[1] <= limit or any(upper(index, facts, limit, depth) <= limit for depth in (1, 2, 3, 4))
+    if index.range()[1] <= limit:
+        return True
+    bounds = _Bounds(_with_cuts(facts))
+    return any(bounds.upper(index, limit, depth) <= limit for depth in (1, 2, 3, 4))
 
 
-def upper(index: Index, facts: Facts, enough: float, depth: int) -> int:
-    """The least upper bound of an index that is found by adding up to ``depth`` facts, or one that is small enough."""
-    if depth <= 0:
-        return index.range()[1]
-    facts = _with_cuts(facts)
-    known: dict[Index, int] = {}
+class _Bounds:
+    """Upper bounds of indices where some facts hold; of so many indices at most that it does not take long."""
 
-    def within(index: Index) -> int:
+    def __init__(self, facts: Facts) -> None:
+        self.facts, self.left = facts, PATIENCE
+        self.known: dict[tuple[Index, int], int] = {}
+
+    def upper(self, index: Index, enough: float, depth: int) -> int:
+        """The least bound that is found by adding up to ``depth`` facts, or one that is small enough."""
+        if depth <= 0:
+            return index.range()[1]
+        best, seen, newest = self.plain(index, depth), {index}, [index]
+        for _ in range(depth):
+            found: list[Index] = []
+            for old in newest:
+                for fact in self.facts:
+                    for atom, d in fact.terms.items():
+                        c = old.terms.get(atom, 0)
+                        if best <= enough or self.left <= 0:
+                            return best
+                        if c * d < 0 and c % d == 0 and (new := old + fact * (-c // d)) not in seen:
+                            seen.add(new)
+                            found.append(new)
+                            best = min(best, self.plain(new, depth))
+            newest = found
+        return best
+
+    def within(self, index: Index, depth: int) -> int:
         """The bound of what stands in a quotient or remainder."""
-        if index not in known:
-            known[index] = upper(index, facts, -math.inf, depth - 1)
-        return known[index]
+        if (index, depth) not in self.known:
+            self.known[index, depth] = self.upper(index, -math.inf, depth - 1)
+        return self.known[index, depth]
 
-    def plain(index: Index) -> int:
+    def plain(self, index: Index, depth: int) -> int:
         """The bound by the ranges of the atoms, without the facts but for what is in quotients and remainders."""
+        self.left -= 1
         total, terms = index.constant, dict(index.terms)
         for quotient in sorted((a for a in terms if isinstance(a, Div)), key=lambda a: -abs(terms[a])):
             if quotient in terms:  # c (e // k) + c m … is c ((e + k m) // k)
                 c, k = terms[quotient], quotient.k
-                whole = (
-                    Index({a: d // c * k for a, d in terms.items() if d % c == 0 and a != quotient}) + quotient.index
-                )
-                terms = {a: d for a, d in terms.items() if d % c}
-                total += c * (within(whole) // k if c > 0 else -within(-whole) // k)
+                rest = Index({a: d // c * k for a, d in terms.items() if d % c == 0 and a != quotient})
+                whole, terms = rest + quotient.index, {a: d for a, d in terms.items() if d % c}
+                total += c * (self.within(whole, depth) // k if c > 0 else -self.within(-whole, depth) // k)
         for atom, c in terms.items():
             low, high = Index({atom: 1}).range()
-            if facts and isinstance(atom, Mod) and c > 0 and high == atom.k - 1 and -within(-atom.index) >= 0:
-                high = min(high, within(atom.index))
+            if self.facts and isinstance(atom, Mod) and c > 0 and high == atom.k - 1:
+                if self.within(-atom.index, depth) <= 0:
+                    high = min(high, self.within(atom.index, depth))
             total += max(c * low, c * high)
         return total
-
-    best, seen, newest = plain(index), {index}, [index]
-    for _ in range(depth):
-        found: list[Index] = []
-        for old in newest:
-            for fact in facts:
-                for atom, d in fact.terms.items():
-                    c = old.terms.get(atom, 0)
-                    if best <= enough:
-                        return best
-                    if c * d < 0 and c % d == 0 and (new := old + fact * (-c // d)) not in seen:
-                        seen.add(new)
-                        found.append(new)
-                        best = min(best, plain(new))
-        newest = found
-    return best
 
 
 @functools.lru_cache(1024)
