@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from test_compiler_fuzz import Function
 
 from vugrad.compiler.arrays import Instruction, Output, Program, interpret, simplify, verify
-from vugrad.compiler.loops.index import Div, Index, Indirect, Mod, Var, delinear, linear, of
+from vugrad.compiler.loops.index import Div, Index, Indirect, Var, delinear, linear, of
 from vugrad.compiler.loops.interpret import interpret as interpret_loops
 from vugrad.compiler.loops.program import (
     AcrossLanes,
@@ -46,7 +46,9 @@ def small():
     program = Program()
     x = program.add("input", name="x", kind="argument", shape=(2, 3), dtype=F8)
     two = program.add("constant", value=np.array(2.0))
-    program.outputs.append(Output("y", program.add("sum", program.add("add", x, program.add("mul", x, two)), axes=(1,))))
+    program.outputs.append(
+        Output("y", program.add("sum", program.add("add", x, program.add("mul", x, two)), axes=(1,)))
+    )
     return program
 
 
@@ -312,7 +314,7 @@ def program_of(*body, buffers, threads=1, block=None):
 
 
 X, OUT = Buffer("x", F8, 10, "argument"), Buffer("out", F8, 10, "output")
-I, J = Var("i", 10), Var("j", 4)
+ROW, J = Var("i", 10), Var("j", 4)
 LANE = Var("lane", 4)
 
 
@@ -322,28 +324,37 @@ def copy(index, size=10, at=None, conditions=()):
 
 REFUSED_LOOPS = {
     "a read beyond the end": (
-        Loop(I, [Store(OUT, of(I), Load(X, of(I) + 1))]),
+        Loop(ROW, [Store(OUT, of(ROW), Load(X, of(ROW) + 1))]),
         r"kernel 'k': x\[i\+1\] may be anywhere from 1 to 10, of 10 elements",
     ),
-    "a read before the beginning": (Loop(I, [Store(OUT, of(I), Load(X, of(I) - 1))]), r"x\[i-1\] may be anywhere from -1"),
-    "a write beyond the end": (Loop(I, [Store(OUT, of(I) * 2, Load(X, of(I)))]), r"out\[2i\] may be anywhere from 0 to 18"),
+    "a read before the beginning": (
+        Loop(ROW, [Store(OUT, of(ROW), Load(X, of(ROW) - 1))]),
+        r"x\[i-1\] may be anywhere from -1",
+    ),
+    "a write beyond the end": (
+        Loop(ROW, [Store(OUT, of(ROW) * 2, Load(X, of(ROW)))]),
+        r"out\[2i\] may be anywhere from 0 to 18",
+    ),
     "an undefined variable": (Store(OUT, of(J), Constant(0, F8)), "j has no value in j"),
     "an unguarded ragged access": (
         Loop(Var("b", 3), [Loop(LANE, [Store(OUT, of(Var("b", 3)) * 4 + of(LANE), Constant(0, F8))], "lanes")]),
         r"out\[4b\+lane\] may be anywhere from 0 to 11, of 10 elements",
     ),
     "a guard that guards something else": (
-        Loop(I, [Store(OUT, of(I), Guard((Condition(of(7) - of(I)),), Load(X, of(I) + 3), Constant(0, F8)))]),
+        Loop(ROW, [Store(OUT, of(ROW), Guard((Condition(of(7) - of(ROW)),), Load(X, of(ROW) + 3), Constant(0, F8)))]),
         r"x\[i\+3\] may be",
     ),
     "the other side of a guard": (
-        Loop(I, [Store(OUT, of(I), Guard((Condition(of(6) - of(I)),), Constant(0, F8), Load(X, of(I) - 8)))]),
+        Loop(ROW, [Store(OUT, of(ROW), Guard((Condition(of(6) - of(ROW)),), Constant(0, F8), Load(X, of(ROW) - 8)))]),
         r"x\[i-8\] may be",
     ),
-    "an unknown local": (Loop(I, [Store(OUT, of(I), Read("v", (), F8))]), "v is read before it is defined"),
-    "an update of nothing": (Loop(I, [Update("acc", (), "sum", Constant(1, F8))]), "acc is updated before it is defined"),
+    "an unknown local": (Loop(ROW, [Store(OUT, of(ROW), Read("v", (), F8))]), "v is read before it is defined"),
+    "an update of nothing": (
+        Loop(ROW, [Update("acc", (), "sum", Constant(1, F8))]),
+        "acc is updated before it is defined",
+    ),
     "a buffer from elsewhere": (
-        Loop(I, [Store(Buffer("y", F8, 10, "output"), of(I), Constant(0, F8))]),
+        Loop(ROW, [Store(Buffer("y", F8, 10, "output"), of(ROW), Constant(0, F8))]),
         "y is no buffer of the program",
     ),
     "lanes within lanes": (Loop(LANE, [Loop(Var("l", 2), [], "lanes")], "lanes"), "lanes within lanes"),
@@ -352,12 +363,12 @@ REFUSED_LOOPS = {
         r"different lanes are stored at one place, out\[0\]",
     ),
     "rows by wrong steps": (
-        Loop(I, [Store(OUT, of(I), Load(X, Index({Indirect(Load(X, of(I)), None): 3})))]),
+        Loop(ROW, [Store(OUT, of(ROW), Load(X, Index({Indirect(Load(X, of(ROW)), None): 3})))]),
         r"picks rows of 0 by steps of 3",
     ),
-    "a loop's bound": (Loop(I, [], upper=(of(J),)), "j has no value in j"),
+    "a loop's bound": (Loop(ROW, [], upper=(of(J),)), "j has no value in j"),
     "a position read beyond the end": (
-        Loop(I, [Store(OUT, of(I), Load(X, Index({Indirect(Load(X, of(I) + 2), 10): 1})))]),
+        Loop(ROW, [Store(OUT, of(ROW), Load(X, Index({Indirect(Load(X, of(ROW) + 2), 10): 1})))]),
         r"x\[i\+2\] may be",
     ),
 }
@@ -371,30 +382,57 @@ def test_loops_that_could_touch_what_is_not_theirs_are_refused(name):
 
 
 ACCEPTED = {
-    "every element": copy(of(I)),
+    "every element": copy(of(ROW)),
     "bounds of the loop": Loop(
-        I, [Store(OUT, of(I), Constant(0, F8)), Loop(J, [Store(OUT, of(I) + of(J), Load(X, of(I) - of(J)))], lower=(),
-            upper=(of(10) - of(I), of(I) + 1))]
+        ROW,
+        [
+            Store(OUT, of(ROW), Constant(0, F8)),
+            Loop(
+                J,
+                [Store(OUT, of(ROW) + of(J), Load(X, of(ROW) - of(J)))],
+                lower=(),
+                upper=(of(10) - of(ROW), of(ROW) + 1),
+            ),
+        ],
     ),
     "a ragged last block": Loop(
         Var("b", 3),
-        [Loop(LANE, [Store(OUT, of(Var("b", 3)) * 4 + of(LANE), Constant(1, F8),
-              conditions=(Condition(of(9) - of(Var("b", 3)) * 4 - of(LANE)),))], "lanes")],
+        [
+            Loop(
+                LANE,
+                [
+                    Store(
+                        OUT,
+                        of(Var("b", 3)) * 4 + of(LANE),
+                        Constant(1, F8),
+                        conditions=(Condition(of(9) - of(Var("b", 3)) * 4 - of(LANE)),),
+                    )
+                ],
+                "lanes",
+            )
+        ],
     ),
     "both sides of a guard": Loop(
-        I, [Store(OUT, of(I), Guard((Condition(of(6) - of(I)),), Load(X, of(I) + 3), Load(X, of(I) - 7)))]
+        ROW, [Store(OUT, of(ROW), Guard((Condition(of(6) - of(ROW)),), Load(X, of(ROW) + 3), Load(X, of(ROW) - 7)))]
     ),
     "only even places": Loop(
-        I, [Store(OUT, of(I), Guard((Condition(of(I) % 2, zero=True),), Load(X, of(I) // 2 * 2 + 1), Constant(0, F8)))]
+        ROW,
+        [
+            Store(
+                OUT,
+                of(ROW),
+                Guard((Condition(of(ROW) % 2, zero=True),), Load(X, of(ROW) // 2 * 2 + 1), Constant(0, F8)),
+            )
+        ],
     ),
-    "a position kept within": Loop(I, [Store(OUT, of(I), Load(X, Index({Indirect(Load(X, of(I)), 10): 1})))]),
+    "a position kept within": Loop(ROW, [Store(OUT, of(ROW), Load(X, Index({Indirect(Load(X, of(ROW)), 10): 1})))]),
     "a sum over lanes at one place": Loop(
         LANE,
         [Define("acc", (), Load(X, of(LANE))), Store(OUT, of(3), AcrossLanes("sum", Read("acc", (), F8)))],
         "lanes",
     ),
     "a loop that never runs": Loop(Var("n", 0), [Store(OUT, of(99), Constant(0, F8))]),
-}  # fmt: skip
+}
 RESULTS = {
     "every element": lambda x: x,
     "a ragged last block": lambda x: np.ones(10),
@@ -417,7 +455,10 @@ def test_loops_that_stay_within_are_accepted_and_interpreted(name):
 
 
 def test_a_loop_program_is_text_that_can_be_read():
-    body = Loop(I, [Define("v", (), Call("mul", (Load(X, of(I)), Constant(2, F8)), F8)), Store(OUT, of(I), Read("v", (), F8))])
+    body = Loop(
+        ROW,
+        [Define("v", (), Call("mul", (Load(X, of(ROW)), Constant(2, F8)), F8)), Store(OUT, of(ROW), Read("v", (), F8))],
+    )
     text = str(program_of(body, buffers=[X, OUT], threads=2))
     for line in ("x: f64[10] argument", "stage 0", "# k", "for i in 0 … 10:", "v = (x[i] · 2)", "out[i] = v"):
         assert line in text, line
@@ -426,7 +467,9 @@ def test_a_loop_program_is_text_that_can_be_read():
 def test_interpreted_threads_have_their_own_scratch_and_share_temporaries():
     own, shared = Buffer("own", F8, 1, "scratch"), Buffer("shared", F8, 2, "temporary")
     thread = Var("t", 2)
-    first = Kernel("a", [Store(own, of(0), Position(of(thread) + 5, F8)), Store(shared, of(thread), Load(own, of(0)))], [])
+    first = Kernel(
+        "a", [Store(own, of(0), Position(of(thread) + 5, F8)), Store(shared, of(thread), Load(own, of(0)))], []
+    )
     second = Kernel("b", [Loop(Var("i", 2), [Store(OUT, of(Var("i", 2)), Load(shared, of(Var("i", 2))))])], [])
     program = LoopProgram([own, shared, OUT], [Stage(thread, [first]), Stage(thread, [second])], 2, 1)
     verify_loops(program)

@@ -100,7 +100,10 @@ LAYERS = {
     "groups": (IMAGE, lambda: [nn.Conv2d(2, 4, (2, 3), groups=2, bias=False), nn.Flatten(), nn.Linear(96, 4)]),
     "max-pooling": (IMAGE, lambda: [nn.Conv2d(2, 3, 2), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(18, 4)]),
     "average-pooling": (IMAGE, lambda: [nn.Conv2d(2, 3, 2), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 4)]),
-    "overlapping pools": (IMAGE, lambda: [nn.MaxPool2d(3, 2, padding=1), nn.AvgPool2d(2, 1), nn.Flatten(), nn.Linear(12, 4)]),
+    "overlapping pools": (
+        IMAGE,
+        lambda: [nn.MaxPool2d(3, 2, padding=1), nn.AvgPool2d(2, 1), nn.Flatten(), nn.Linear(12, 4)],
+    ),
     "batch norm of images": (IMAGE, lambda: [nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(60, 4)]),
 }
 

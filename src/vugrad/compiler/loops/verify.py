@@ -115,9 +115,8 @@ class _Bounds:
                 total += c * (self.within(whole, depth) // k if c > 0 else -self.within(-whole, depth) // k)
         for atom, c in terms.items():
             low, high = Index({atom: 1}).range()
-            if self.facts and isinstance(atom, Mod) and c > 0 and high == atom.k - 1:
-                if self.within(-atom.index, depth) <= 0:
-                    high = min(high, self.within(atom.index, depth))
+            if isinstance(atom, Mod) and c > 0 and high == atom.k - 1 and self.within(-atom.index, depth) <= 0:
+                high = min(high, self.within(atom.index, depth))
             total += max(c * low, c * high)
         return total
 
@@ -126,9 +125,8 @@ class _Bounds:
 def _with_cuts(facts: Facts) -> Facts:
     """The facts, and what follows of them for whole numbers: of 2n + m + 3 >= 0, m from −1 to 0, that n + 1 >= 0."""
     more = dict.fromkeys(facts)
-    alone = [(*f.terms.items(), f.constant) for f in facts if len(f.terms) == 1]
-    tops = {atom: constant for (atom, c), constant in alone if c == -1}
-    bottoms = {atom: -constant for (atom, c), constant in alone if c == 1}
+    tops = {atom: f.constant for f in facts for atom, c in f.terms.items() if len(f.terms) == 1 and c == -1}
+    bottoms = {atom: -f.constant for f in facts for atom, c in f.terms.items() if len(f.terms) == 1 and c == 1}
     for fact in facts:
         for atom in fact.terms:
             if isinstance(atom, Div | Mod):

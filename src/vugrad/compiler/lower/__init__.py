@@ -11,7 +11,6 @@ from vugrad.compiler.arrays import Output, Program
 from vugrad.compiler.loops.index import Index, Var, of
 from vugrad.compiler.loops.program import BlockLoop, Buffer, Constant, Kernel, Loop, LoopProgram, Stage, Store
 from vugrad.compiler.lower.access import Place
-from vugrad.compiler.lower.batch import batch_axes
 from vugrad.compiler.lower.groups import Fusion, Group
 from vugrad.compiler.lower.kernels import Builder, Machine
 from vugrad.compiler.lower.memory import Layout, Stored
@@ -92,13 +91,13 @@ def _fused(program: Program, n: int, blocked: bool) -> Fusion:
             copy = program.add("reshape", output.number, shape=program[output.number].shape)
             program.outputs[i] = Output(output.name, copy, output.into)
     last: frozenset[int] = frozenset()
-    first = Fusion(program, batch_axes(program, n), blocked)
+    first = Fusion(program, n, blocked)
     for i, output in enumerate(program.outputs):  # a partial sum is whole only when another kernel has read it
         if first.home[output.number].kind == "partial":
             copy = program.add("reshape", output.number, shape=program[output.number].shape)
             program.outputs[i] = Output(output.name, copy, output.into)
     while True:
-        fusion = Fusion(program, batch_axes(program, n), blocked, last)
+        fusion = Fusion(program, n, blocked, last)
         late = _overwritten(program, fusion)
         if not late:
             return fusion

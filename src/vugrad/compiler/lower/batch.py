@@ -10,28 +10,53 @@ from vugrad.compiler.arrays import Instruction, Program
 from vugrad.compiler.lower.access import counts_along
 
 
+def batched(program: Program, n: int) -> list[int]:
+    """The arguments that have a row for each of the n instances of the batch."""
+    return [i for i in program.inputs("argument").values() if n and program[i].shape[:1] == (n,)]
+
+
 def batch_axes(program: Program, n: int) -> list[int | None]:
-    """For every result its batch axis, or ``None``: followed from the first axis, of extent n, of the arguments."""
+    """For every result its batch axis, or ``None``: followed from the first axis, of extent n, of the arguments.
+
+    Where that makes the axes of two factors of a product different batches, as for the product of two square matrices,
+    it is followed from the first argument alone.
+    """
+    arguments = batched(program, n)
+    axes, mixed = _followed(program, n, arguments)
+    return _followed(program, n, arguments[:1])[0] if mixed else axes
+
+
+def _followed(program: Program, n: int, arguments: list[int]) -> tuple[list[int | None], bool]:
+    """The axes followed from some arguments, and whether batches were mixed."""
     axes: list[int | None] = []
-    for x in program.instructions:
-        axes.append(_axis(x, [program[i] for i in x.operands], [axes[i] for i in x.operands], n))
-    return axes
+    mixed = False
+    for i, x in enumerate(program.instructions):
+        above = [axes[operand] for operand in x.operands]
+        axes.append(0 if i in arguments else _axis(x, [program[operand] for operand in x.operands], above, n))
+        if x.primitive == "contract":
+            mixed |= len(_letters(x, above)) > 1
+    return axes, mixed
+
+
+def _letters(x: Instruction, axes: list[int | None]) -> set[str]:
+    """The letters of a contraction that stand for the batch."""
+    terms = x.parameters["subscripts"].partition("->")[0].split(",")
+    return {term[a] for term, a in zip(terms, axes, strict=True) if a is not None}
 
 
 def _axis(x: Instruction, xs: list[Instruction], axes: list[int | None], n: int) -> int | None:
     p = x.parameters
     if x.primitive == "bits":
         return p["shape"].index(n) if n in p["shape"] else None
-    if x.primitive == "input":
-        return 0 if p["kind"] == "argument" and x.shape[:1] == (n,) else None
+    if x.family == "source":
+        return None
     if x.family == "element-wise":
         found = {a + len(x.shape) - len(y.shape) for y, a in zip(xs, axes, strict=True) if a is not None}
         return found.pop() if len(found) == 1 else None
     if x.primitive == "concatenate":
         return axes[0] if len(set(axes)) == 1 and axes[0] != p["axis"] else None
     if x.primitive == "contract":
-        terms, _, output = p["subscripts"].partition("->")
-        letters = {term[a] for term, a in zip(terms.split(","), axes, strict=True) if a is not None}
+        letters, output = _letters(x, axes), p["subscripts"].partition("->")[2]
         return output.index(letters.pop()) if len(letters) == 1 and letters <= set(output) else None
     if x.primitive == "gather":
         places = np.broadcast_shapes(*(y.shape for y in xs[1:]))

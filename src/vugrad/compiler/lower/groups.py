@@ -14,6 +14,7 @@ from vugrad.compiler.arrays import Program
 from vugrad.compiler.loops.index import Index, Var, linear, of
 from vugrad.compiler.loops.program import Constant, Expression
 from vugrad.compiler.lower.access import SUMS, VIEWS, Access, Place, counts_along, is_reduction
+from vugrad.compiler.lower.batch import batch_axes, batched
 
 #: So many operations may be done again for each user before a result is stored; so many may be in one expression.
 CHEAP, LONG = 3, 100
@@ -51,15 +52,14 @@ class Fusion:
 
     Args:
         program: simplified and verified.
-        batch: each result's batch axis.
+        n: the size of the batch.
         blocked: whether results with a batch axis are stored in blocks of it.
         last: results that are computed after all others, each by a kernel of its own.
     """
 
-    def __init__(
-        self, program: Program, batch: list[int | None], blocked: bool, last: frozenset[int] = frozenset()
-    ) -> None:
-        self.program, self.batch, self.blocked, self.last = program, batch, blocked, last
+    def __init__(self, program: Program, n: int, blocked: bool, last: frozenset[int] = frozenset()) -> None:
+        self.program, self.blocked, self.last = program, blocked, last
+        self.batch, self.fetched = batch_axes(program, n), batched(program, n)
         self.users = program.users()
         self.stored = self._stored()
         self.groups: list[Group] = []
@@ -81,7 +81,7 @@ class Fusion:
         stored = {output.number for output in program.outputs} | {program[i].operands[0] for i in self.last}
         for number, x in enumerate(program.instructions):
             if x.primitive == "input":
-                if x.parameters["kind"] == "argument" and self.batch[number] is not None:
+                if number in self.fetched:
                     stored.add(number)
             elif x.primitive == "scatter" or (is_reduction(x, program) and not self._merges(number)):
                 stored.add(number)
@@ -213,7 +213,7 @@ class Fusion:
     ) -> tuple[str, Var | None]:
         x = self.program[number]
         if x.primitive == "input":
-            return "fetch", axes[0] if self.blocked else None
+            return "fetch", axes[0] if self.is_blocked(number) else None
         if x.primitive == "scatter":
             return "scatter", None
         if not self.blocked:
@@ -223,7 +223,8 @@ class Fusion:
         if axis is not None:
             return ("blocked", axes[axis]) if at <= {of(axes[axis])} else ("plain", None)
         inner = 1
-        over = [v for v in terms if at == {of(v)} and v not in self._bounded(number, axes)]
+        whole = {self.program[i].shape[self.batch[i]] for i, _ in reads if self.is_blocked(i)}  # type: ignore[index]
+        over = [v for v in terms if at == {of(v)} and {v.extent} == whole and v not in self._bounded(number, axes)]
         for v in terms:
             inner *= v.extent if v not in over else 1
         if over and x.primitive in SUMS and (inner >= MANY_TERMS or x.size <= FEW_SUMS):

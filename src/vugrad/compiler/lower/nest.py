@@ -41,6 +41,8 @@ SMALL = 1 << 13
 UNROLLED = 8
 #: An array of more bytes is not in a nearby cache.
 LARGE = 1 << 18
+#: So many bytes are near enough to be read again and again.
+NEAR = 1 << 20
 
 Values = dict[Var, Index]
 BOOL = np.dtype(bool)
@@ -66,7 +68,8 @@ class GroupLoops:
         if any(v.extent == 0 for v in self.group.axes):
             return []
         self._choose_lanes()
-        dims = [v for v in self.group.axes if v not in self.fixed] + self.outer
+        dims = [v for v in self.group.axes if v not in self.fixed]
+        dims = self.outer + dims if self._far() else dims + self.outer
         factors = self._factors(dims)
         work = max(self.b.fusion.flop(self.group), self.program[self.root].size)
         alone = self.block is not None or work < SMALL
@@ -75,6 +78,12 @@ class GroupLoops:
         if self.lane is not None:
             inner = [Loop(self.lane, inner, "lanes")]
         return self.b.by_one(inner) if self.block is None and parallel is None else inner
+
+    def _far(self) -> bool:
+        """Whether the vectors of a product are too many to be near for every tile: then they are read once."""
+        found = self._reduction(dict(self.fixed)) if self.group.kind == "blocked" and self.block is None else None
+        loads = [x for x in walk(found.term) if isinstance(x, Load)] if found is not None else []
+        return sum(x.buffer.nbytes for x in loads if self.lane in x.index.variables()) > NEAR
 
     # --- lanes
 
