@@ -609,3 +609,23 @@ def test_state_that_shares_memory_is_refused():
     other.weight = one.weight  # one node in both places is one parameter
     x = np.ones((4, 3), np.float32)
     assert np.allclose(vg.compile(model)(x).value, model(x).value)
+
+
+def test_a_module_that_is_not_listed_is_left_as_it_was():
+    model = vg.nn.Sequential(vg.nn.Linear(3, 4), vg.nn.BatchNorm1d(4), vg.nn.Dropout(0.5))
+    optimizer = vg.optim.SGD(model.parameters(), lr=0.1)
+    before = model.state_dict()
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = model(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    with pytest.raises(vg.compiler.CannotCompileError, match="running_mean of a module that is not in its state"):
+        vg.compile(step, state=[optimizer])(np.ones((5, 3), np.float32))
+    with pytest.raises(vg.compiler.CannotCompileError, match="list that in vg.compile's state"):
+        vg.compile(step)(np.ones((5, 3), np.float32))
+    assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
+    assert float(vg.compile(step, state=[model, optimizer])(np.ones((5, 3), np.float32))) == pytest.approx(0, abs=20)

@@ -25,6 +25,7 @@ from vugrad.compiler.lower import Lowered, Machine, lower
 from vugrad.compiler.machine import cache, llvm, threads
 from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.machine.team import hire, release
+from vugrad.compiler.standin import CannotCompileError
 from vugrad.compiler.trace import Slot, Trace
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ class Plan:
         check = trace.program.outputs[0].name if finite else None
         self.lowered: Lowered = lower(trace.program, machine, check)
         self.threads = self.lowered.loops.threads  # fewer than allowed where there is not so much to share
-        verify(self.lowered.loops)
+        try:
+            verify(self.lowered.loops)
+        except ValueError as error:
+            raise CannotCompileError(f"what this program does in memory could not be proved safe: {error}") from error
         self.arena = arrange(self.lowered.loops)
         _check_memory(self.arena.size)
         given = [b for b in self.lowered.loops.buffers if b.role not in ("temporary", "scratch")]

@@ -7,6 +7,7 @@ writes back.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -143,6 +144,11 @@ def trace(
     %3: f32[] = sum(%2, axes=(0,))
     return result=%3
     """
+    with _untouched(function, state):
+        return _traced(function, arguments, state, origins)
+
+
+def _traced(function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...], origins: bool) -> Trace:
     program, places = Program(origins={} if origins else None), slots(state)
     _check_apart(places)
     before = [slot.get() for slot in places]
@@ -173,6 +179,43 @@ def trace(
     short = simplify(program)
     verify(short)
     return Trace(short, places, holes)
+
+
+@contextlib.contextmanager
+def _untouched(function: Callable[..., Any], state: tuple[Any, ...]) -> Iterator[None]:
+    """Put back what the function changes in modules that it refers to but does not list, and raise if it does."""
+    listed = {id(module) for part in state if isinstance(part, Module) for _, module in part.named_modules()}
+    others = [module for module in _modules_of(function) if id(module) not in listed]
+    places = slots(tuple(others))
+    values = [slot.get() for slot in places]
+    gradients = [(node, node._grad, node._owned) for part in others for node in part.parameters()]
+    changed: list[str] = []
+    try:
+        yield
+    finally:
+        for slot, value in zip(places, values, strict=True):
+            if slot.get() is not value:
+                changed.append(slot.name)
+                slot.set(value)
+        for node, gradient, owned in gradients:
+            node._grad, node._owned = gradient, owned
+    if changed:
+        raise CannotCompileError(
+            f"the function changes {changed[0]} of a module that is not in its state: list the module, as in "
+            "vg.compile(f, state=[model, optimizer])"
+        )
+
+
+def _modules_of(function: Any) -> list[Module]:
+    """The modules that a function refers to: from around it, from its file, or as the object whose method it is."""
+    code = getattr(function, "__code__", None)
+    names = code.co_names if code is not None else ()
+    values = [function.__globals__.get(name) for name in names]
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # a variable that has no value yet
+            values.append(cell.cell_contents)
+    values.append(getattr(function, "__self__", function))
+    return [value for value in values if isinstance(value, Module)]
 
 
 def _check_apart(places: list[Slot]) -> None:
