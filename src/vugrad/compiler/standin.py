@@ -118,7 +118,7 @@ class Traced:
         if "out" in options or method == "at":
             raise CannotCompileError(
                 f"{place()}: np.{ufunc.__name__} writes into an array in place: write a = np.{ufunc.__name__}(…), "
-                "which makes a new one; or, if the array is a module's or an optimizer's, list that in vg.compile's state"
+                "which makes a new one; or, if a module or an optimizer has the array, list that in vg.compile's state"
             )
         answer = ANSWERS.get(ufunc)
         if answer is None or method != "__call__" or options:

@@ -277,10 +277,13 @@ class AcrossLanes(Expression):
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
-    """The expression and all that it is made of, those that positions are read by included."""
-    pending = [expression]
+    """The expression and all that it is made of, each part once, those that positions are read by included."""
+    pending, seen = [expression], set[int]()
     while pending:
         x = pending.pop()
+        if id(x) in seen:  # a part of several: of a chain of sums x + x there are more ways down than can be walked
+            continue
+        seen.add(id(x))
         yield x
         pending.extend(x.parts())
         for index in x.indices():

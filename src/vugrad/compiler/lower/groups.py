@@ -18,6 +18,8 @@ from vugrad.compiler.lower.batch import batch_axes, batched
 
 #: So many operations may be done again for each user before a result is stored; so many may be in one expression.
 CHEAP, LONG = 3, 100
+#: An expression is written out for each of its users, x + x for both: so many parts may it then have.
+PARTS = 1000
 COST = {
     **dict.fromkeys(("div", "sqrt"), 4),
     **dict.fromkeys(("exp", "log", "expm1", "log1p", "tanh", "sigmoid", "erf", "sin", "cos", "log2", "log10"), 12),
@@ -92,18 +94,21 @@ class Fusion:
                         stored.add(base)
         stored -= {i for i in stored if program[i].primitive == "constant" and program[i].size == 1 and self.users[i]}
         inside: dict[int, frozenset[int]] = {}  # of what is not stored, the instructions that compute it
+        parts: dict[int, int] = {}  # and how many there are if each is written out for each of its users
         for number, x in enumerate(program.instructions):
-            inside[number] = frozenset()
+            inside[number], parts[number] = frozenset(), 1
             if x.family == "source" or number in stored:
                 continue
             needed = frozenset({number}).union(*(inside[i] for i in x.operands))
             cost = sum(COST.get(program[i].primitive, program[i].family == "element-wise") for i in needed)
             again = len(set(self.users[number])) > 1 or any(program[user].size > x.size for user in self.users[number])
             again = again and x.family != "movement" and x.dtype.kind != "b"
-            if cost > LONG or (again and cost > CHEAP) or (x.primitive == "pad" and self._contracted(number)):
+            many = 1 + sum(parts[i] for i in x.operands)
+            long = cost > LONG or many > PARTS
+            if long or (again and cost > CHEAP) or (x.primitive == "pad" and self._contracted(number)):
                 stored.add(number)
             else:
-                inside[number] = needed
+                inside[number], parts[number] = needed, many
         return stored | {output.number for output in program.outputs}
 
     def _base(self, number: int) -> int:
