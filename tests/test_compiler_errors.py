@@ -629,3 +629,14 @@ def test_a_module_that_is_not_listed_is_left_as_it_was():
         vg.compile(step)(np.ones((5, 3), np.float32))
     assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
     assert float(vg.compile(step, state=[model, optimizer])(np.ones((5, 3), np.float32))) == pytest.approx(0, abs=20)
+
+
+def test_what_a_stand_in_has_not():
+    def flags(x):
+        return x if hasattr(x, "flags") else 2 * x
+
+    x = np.arange(3.0)
+    assert np.array_equal(vg.compile(flags)(x), 2 * x)
+    for f, name in ((lambda x: x.tobytes(), "tobytes"), (lambda x: x % 2, "remainder"), (lambda x: 7 // x, "floor")):
+        with pytest.raises(vg.compiler.CannotCompileError, match=name):
+            vg.compile(f)(x)

@@ -132,7 +132,8 @@ def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finit
     """A function as native code: array functions, inference, or a whole training step.
 
     The function is run once, on stand-ins, for every signature of its arguments, and what it does to arrays is recorded
-    and compiled. It must be array code that does not depend on the arrays' numbers but through NumPy.
+    and compiled. It must be array code that does not depend on the arrays' numbers but through NumPy; what it checks of
+    them (that classes are in range) is not part of the program.
 
     Args:
         function: takes arrays or nodes (their first axis is the batch), returns such, or tuples and dicts of them.

@@ -25,6 +25,10 @@ class CannotCompileError(TypeError):
     """What ran cannot be recorded; the message names the op, the line, and what to write instead."""
 
 
+class NoAttributeError(CannotCompileError, AttributeError):
+    """What an array has, but a stand-in has not; ``hasattr`` says so too."""
+
+
 class Traced:
     """An array whose numbers are not known yet: shape, dtype, and which result of the program it is.
 
@@ -153,6 +157,10 @@ class Traced:
     def __rxor__(self, other: Any) -> Any: return np.bitwise_xor(other, self)
     def __lshift__(self, other: Any) -> Any: return np.left_shift(self, other)
     def __rshift__(self, other: Any) -> Any: return np.right_shift(self, other)
+    def __mod__(self, other: Any) -> Any: return np.remainder(self, other)
+    def __rmod__(self, other: Any) -> Any: return np.remainder(other, self)
+    def __floordiv__(self, other: Any) -> Any: return np.floor_divide(self, other)
+    def __rfloordiv__(self, other: Any) -> Any: return np.floor_divide(other, self)
     def __neg__(self) -> Any: return np.negative(self)
     def __pos__(self) -> Any: return self
     def __abs__(self) -> Any: return np.abs(self)
@@ -214,6 +222,11 @@ class Traced:
     def tolist(self) -> Any: raise self._unknown(".tolist()", "array arithmetic")  # noqa: D102
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise self._unknown("a plain array", "NumPy functions on the array itself, without np.asarray or np.array")
+
+    def __getattr__(self, name: str) -> Any:
+        raise NoAttributeError(
+            f"{place()}: .{name} is nothing that a compiled program can use: write it with NumPy functions on the array"
+        )
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise CannotCompileError(
