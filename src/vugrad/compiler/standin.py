@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vugrad.compiler.arrays import Program
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, operators
+from vugrad.graph.operators import NumPyOperators
 
 #: Which recording answers for each NumPy function; ``answers.py`` fills it.
 ANSWERS: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -29,7 +30,7 @@ class NoAttributeError(CannotCompileError, AttributeError):
     """What an array has, but a stand-in has not; ``hasattr`` says so too."""
 
 
-class Traced:
+class Traced(NumPyOperators):
     """An array whose numbers are not known yet: shape, dtype, and which result of the program it is.
 
     It works in all pure array code. Whatever would need the numbers now (a branch, ``float(x)``) or would write into
@@ -44,7 +45,6 @@ class Traced:
     """
 
     __slots__ = ("_changed", "base", "number", "program", "weak")
-    __hash__ = object.__hash__
 
     def __init__(self, program: Program, number: int, weak: bool = False, base: Traced | None = None) -> None:
         self.program, self.number, self.weak, self.base = program, number, weak, base
@@ -137,18 +137,6 @@ class Traced:
         return ANSWERS[func](*inputs, **options)
 
     # fmt: off
-    def __add__(self, other: Any) -> Any: return np.add(self, other)
-    def __radd__(self, other: Any) -> Any: return np.add(other, self)
-    def __sub__(self, other: Any) -> Any: return np.subtract(self, other)
-    def __rsub__(self, other: Any) -> Any: return np.subtract(other, self)
-    def __mul__(self, other: Any) -> Any: return np.multiply(self, other)
-    def __rmul__(self, other: Any) -> Any: return np.multiply(other, self)
-    def __truediv__(self, other: Any) -> Any: return np.divide(self, other)
-    def __rtruediv__(self, other: Any) -> Any: return np.divide(other, self)
-    def __pow__(self, other: Any) -> Any: return np.power(self, other)
-    def __rpow__(self, other: Any) -> Any: return np.power(other, self)
-    def __matmul__(self, other: Any) -> Any: return np.matmul(self, other)
-    def __rmatmul__(self, other: Any) -> Any: return np.matmul(other, self)
     def __and__(self, other: Any) -> Any: return np.bitwise_and(self, other)
     def __rand__(self, other: Any) -> Any: return np.bitwise_and(other, self)
     def __or__(self, other: Any) -> Any: return np.bitwise_or(self, other)
@@ -161,16 +149,7 @@ class Traced:
     def __rmod__(self, other: Any) -> Any: return np.remainder(other, self)
     def __floordiv__(self, other: Any) -> Any: return np.floor_divide(self, other)
     def __rfloordiv__(self, other: Any) -> Any: return np.floor_divide(other, self)
-    def __neg__(self) -> Any: return np.negative(self)
-    def __pos__(self) -> Any: return self
-    def __abs__(self) -> Any: return np.abs(self)
     def __invert__(self) -> Any: return np.invert(self)
-    def __lt__(self, other: Any) -> Any: return np.less(self, other)
-    def __le__(self, other: Any) -> Any: return np.less_equal(self, other)
-    def __gt__(self, other: Any) -> Any: return np.greater(self, other)
-    def __ge__(self, other: Any) -> Any: return np.greater_equal(self, other)
-    def __eq__(self, other: object) -> Any: return np.equal(self, other)  # type: ignore[call-overload]
-    def __ne__(self, other: object) -> Any: return np.not_equal(self, other)  # type: ignore[call-overload]
     def __getitem__(self, index: Any) -> Any: return ANSWERS[Traced.__getitem__](self, index)
 
     def __iadd__(self, other: Any) -> Any: return self._in_place(operator.add, other)
@@ -270,8 +249,8 @@ def unsupported(name: str, options: dict[str, Any]) -> CannotCompileError:
     )
 
 
-#: Frames of these folders are not the user's: the compiler itself, and NumPy.
-_OWN = (str(Path(__file__).parent), str(Path(np.__file__).parent))
+#: Frames of these are not the user's: the compiler itself, the operators, and NumPy.
+_OWN = (str(Path(__file__).parent), operators.__file__, str(Path(np.__file__).parent))
 
 
 def location() -> str:

@@ -12,8 +12,9 @@ from vugrad.compiler.loops.index import Index, Var, of
 from vugrad.compiler.loops.program import BlockLoop, Buffer, Constant, Kernel, Loop, LoopProgram, Stage, Store
 from vugrad.compiler.lower.access import Place
 from vugrad.compiler.lower.groups import Fusion, Group
-from vugrad.compiler.lower.kernels import Builder, Machine
+from vugrad.compiler.lower.kernels import Builder
 from vugrad.compiler.lower.memory import Layout, Stored
+from vugrad.compiler.lower.setting import Machine
 from vugrad.compiler.lower.stages import Step, steps
 
 __all__ = ["Lowered", "Machine", "lower"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +31,7 @@ from vugrad.compiler.lower import tiles
 from vugrad.compiler.lower.access import Access, Place, Reduction, is_reduction
 from vugrad.compiler.lower.groups import Group
 from vugrad.compiler.lower.memory import Stored
-
-if TYPE_CHECKING:
-    from vugrad.compiler.lower.kernels import Builder
+from vugrad.compiler.lower.setting import Setting
 
 #: A kernel with fewer element operations is one thread's.
 SMALL = 1 << 13
@@ -51,9 +49,9 @@ BOOL = np.dtype(bool)
 class GroupLoops:
     """The loops of one group: over blocks, axes and lanes, tiles written out, reductions innermost."""
 
-    def __init__(self, builder: Builder, group: Group, block: Var | None, stores: dict[int, list[Stored]]) -> None:
-        self.b, self.group, self.block, self.stores = builder, group, block, stores
-        self.program = builder.program
+    def __init__(self, setting: Setting, group: Group, block: Var | None, stores: dict[int, list[Stored]]) -> None:
+        self.b, self.group, self.block, self.stores = setting, group, block, stores
+        self.program = setting.program
         self.root = group.root
         self.reduces = is_reduction(self.program[self.root], self.program)
         self.fixed: Values = {v: Index() for v in group.axes if v.extent == 1}

@@ -1,0 +1,42 @@
+"""Python's operators as NumPy's functions, which then ask whoever the operands are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+
+class NumPyOperators:
+    """What makes ``x + y`` mean ``np.add(x, y)``, for what follows NumPy's protocols and is no array itself."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    if TYPE_CHECKING:  # then NumPy's functions take it
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: ...
+
+    # fmt: off
+    def __add__(self, other: Any) -> Any: return np.add(self, other)
+    def __radd__(self, other: Any) -> Any: return np.add(other, self)
+    def __sub__(self, other: Any) -> Any: return np.subtract(self, other)
+    def __rsub__(self, other: Any) -> Any: return np.subtract(other, self)
+    def __mul__(self, other: Any) -> Any: return np.multiply(self, other)
+    def __rmul__(self, other: Any) -> Any: return np.multiply(other, self)
+    def __truediv__(self, other: Any) -> Any: return np.divide(self, other)
+    def __rtruediv__(self, other: Any) -> Any: return np.divide(other, self)
+    def __pow__(self, other: Any) -> Any: return np.power(self, other)
+    def __rpow__(self, other: Any) -> Any: return np.power(other, self)
+    def __matmul__(self, other: Any) -> Any: return np.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Any: return np.matmul(other, self)
+    def __neg__(self) -> Any: return np.negative(self)
+    def __pos__(self) -> Any: return self
+    def __abs__(self) -> Any: return np.abs(self)
+    def __lt__(self, other: Any) -> Any: return np.less(self, other)
+    def __le__(self, other: Any) -> Any: return np.less_equal(self, other)
+    def __gt__(self, other: Any) -> Any: return np.greater(self, other)
+    def __ge__(self, other: Any) -> Any: return np.greater_equal(self, other)
+    def __eq__(self, other: object) -> Any: return np.equal(self, other)  # type: ignore[call-overload]
+    def __ne__(self, other: object) -> Any: return np.not_equal(self, other)  # type: ignore[call-overload]
+    # fmt: on
