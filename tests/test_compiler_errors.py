@@ -623,7 +623,9 @@ def test_a_module_that_is_not_listed_is_left_as_it_was():
         optimizer.step()
         return loss
 
-    with pytest.raises(vg.compiler.CannotCompileError, match="running_mean of a module that is not in its state"):
+    with pytest.raises(
+        vg.compiler.CannotCompileError, match="running_mean of a module or an optimizer that is not in its"
+    ):
         vg.compile(step, state=[optimizer])(np.ones((5, 3), np.float32))
     with pytest.raises(vg.compiler.CannotCompileError, match="list that in vg"):
         vg.compile(step)(np.ones((5, 3), np.float32))
@@ -640,3 +642,117 @@ def test_what_a_stand_in_has_not():
     for f, name in ((lambda x: x.tobytes(), "tobytes"), (lambda x: x % 2, "remainder"), (lambda x: 7 // x, "floor")):
         with pytest.raises(vg.compiler.CannotCompileError, match=name):
             vg.compile(f)(x)
+
+
+def test_an_optimizer_that_is_not_listed_is_named_and_left_as_it_was():
+    for make in (optim.SGD, optim.Adam):
+        model = nn.Linear(3, 2)
+        optimizer = make(model.parameters(), lr=0.1)
+
+        class Trainer:
+            def __init__(self):
+                self.net, self.opt = model, optimizer  # noqa: B023 (called in this turn)
+
+            def step(self, x):
+                self.opt.zero_grad()
+                loss = self.net(x).sum()
+                loss.backward()
+                self.opt.step()
+                return loss
+
+        with pytest.raises(CannotCompileError, match=r"list (it, as in|that in) vg\.compile"):
+            vg.compile(Trainer().step, state=model)(X)
+        assert [entry["step"] for entry in optimizer.state] == [0, 0]
+        assert all(type(x) in (int, np.ndarray) for entry in optimizer.state for x in entry.values())
+
+
+def test_a_penalty_on_a_module_that_is_not_listed_is_refused():
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def step(x):
+        loss = model(x).sum() + (other.weight**2).sum()
+        loss.backward()
+        model.zero_grad()
+        return loss
+
+    with pytest.raises(CannotCompileError, match="the gradient of weight of a module or an optimizer"):
+        vg.compile(step, state=model)(X)
+    assert isinstance(other.weight.grad, np.ndarray)
+
+
+def test_what_outlives_the_call_is_refused():
+    model = nn.Linear(3, 2)
+    velocity = {p: np.zeros_like(p.value) for p in model.parameters()}
+    seen = []
+
+    def step(x):
+        model(x).sum().backward()
+        for p in model.parameters():
+            velocity[p] = 0.9 * velocity[p] - p.grad
+            p.value += velocity[p]
+        model.zero_grad()
+
+    def remembers(x):
+        seen.append(2 * x)
+        return x
+
+    for function in (step, remembers):
+        with pytest.raises(CannotCompileError, match=r"keeps an array of its own \(f32\[.*\]\) after its end"):
+            vg.compile(function, state=model)(X)
+
+
+def test_a_module_that_counts_in_python_is_refused():
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * self.calls
+
+    with pytest.raises(CannotCompileError, match="one that counts its calls"):
+        vg.compile(Counts())(X)
+
+
+def test_a_node_that_the_function_makes_of_constants_is_no_parameter():
+    model = nn.Linear(3, 3)
+
+    def recurrent(x):
+        h = vg.TensorNode(np.ones((len(x), 3), np.float32))
+        for _ in range(3):
+            h = np.tanh(model(x) + h)
+        return h
+
+    np.testing.assert_allclose(vg.compile(recurrent, state=model)(X).value, recurrent(X).value, rtol=1e-5)
+
+
+def test_arguments_that_hold_arrays_are_refused():
+    for argument in ((X,), {"x": X}):
+        with pytest.raises(TypeError, match=r"not a (tuple|dict): pass the arrays in it one by one"):
+            vg.compile(lambda parts: parts)(argument)
+
+
+def test_numbers_of_numpy_keep_their_dtype():
+    for f in (lambda x: np.float64(2) * x, lambda x: x ** np.float64(2), lambda x: np.float32(2) * x):
+        assert vg.compile(f)(X).dtype == f(X).dtype
+
+
+@pytest.mark.parametrize("grow", [lambda x: x + x, lambda x: 0.5 * np.sin(x) + x], ids=["x + x", "sin"])
+def test_what_is_used_twice_again_and_again_is_compiled_in_no_time(grow):
+    def chain(x):
+        for _ in range(40):
+            x = grow(x)
+        return x, x.sum(axis=0), np.argmax(x, axis=1)
+
+    start = time.perf_counter()
+    for found, expected in zip(vg.compile(chain)(X), chain(X), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert time.perf_counter() - start < 20, "it doubled with every turn"
+
+
+def test_a_plan_called_from_its_own_progress_raises_and_does_not_wait_for_ever():
+    fast = vg.compile(lambda x: x.sum())
+    with pytest.raises(RuntimeError, match="from its own progress function"):
+        fast.run_epoch(X, batch_size=1, progress=lambda _: fast(X[:1]))
+    assert fast(X[:1]) == X[:1].sum()

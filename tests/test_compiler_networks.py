@@ -363,3 +363,100 @@ def test_finite_stops_before_a_loss_that_is_not_finite_spoils_the_weights():
     x[5], x[17] = 0, np.nan
     assert np.isnan(fast.run_epoch(x, y, batch_size=8).value).tolist()[-1]
     assert all(np.all(np.isfinite(array)) for array in everything([model, optimizer]).values())
+
+
+@pytest.mark.parametrize("whole", [1, np.int64(1), np.float32(1)], ids=["int", "NumPy's int", "f32"])
+def test_a_rate_may_be_a_whole_number_first(whole):
+    def weights(compiled):
+        model = nn.Linear(3, 2, rng=np.random.default_rng(0))
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = losses.mse_loss(model(x), np.ones((4, 2), np.float32))
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = vg.compile(step, state=[model, optimizer]) if compiled else step
+        x = np.eye(4, 3, dtype=np.float32)
+        for lr in (whole, 0.5, whole, 0.25):
+            optimizer.lr = lr
+            run(x)
+        optimizer.lr = whole
+        if compiled:
+            run.run_epoch(x, batch_size=4, rates=[0.125])
+        else:
+            optimizer.lr = 0.125
+            run(x)
+        return model.weight.value
+
+    np.testing.assert_allclose(weights(True), weights(False), rtol=1e-5)
+
+
+def test_parts_in_lists_and_dictionaries_may_change_between_calls():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [nn.Linear(3, 3), nn.Linear(3, 3)]
+            self.numbers = {"scale": 1.0, "more": [2.0]}
+            self.arrays = (np.ones(3, np.float32), 1)
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = np.tanh(layer(x)) * self.numbers["scale"] * self.numbers["more"][0] + self.arrays[0]
+            return x
+
+    def scale():
+        net.numbers["scale"] = 3.0
+
+    def inner():
+        net.numbers["more"][0] = 0.5
+
+    net = Net()
+    fast = vg.compile(net)
+    x = np.eye(4, 3, dtype=np.float32)
+    changes = [
+        lambda: None,
+        scale,
+        inner,
+        lambda: net.layers.append(nn.Dropout(0.5)),
+        net.eval,  # also of the part that came later
+        lambda: net.layers.insert(1, nn.ReLU()),
+        lambda: net.layers.__setitem__(0, nn.Linear(3, 3)),
+    ]
+    for i, change in enumerate(changes):
+        change()
+        if i != 3:  # random there
+            np.testing.assert_allclose(fast(x).value, net(x).value, rtol=1e-5, err_msg=str(i))
+        else:
+            fast(x)
+
+
+def test_an_optimizer_alone_is_state_whose_parameters_may_be_frozen_and_replaced():
+    def weights(compiled):
+        model = nn.Linear(3, 2, rng=np.random.default_rng(0))
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = vg.compile(step, state=optimizer) if compiled else step
+        x = np.eye(4, 3, dtype=np.float32)
+        run(x)
+        model.weight.requires_grad = False
+        run(x)
+        model.weight.requires_grad = True
+        optimizer.momentum = 0.5
+        run(x)
+        model.bias.value = model.bias.value.astype(np.float64)
+        run(x)
+        return model.weight.value, model.bias.value
+
+    for found, expected in zip(weights(True), weights(False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        assert found.dtype == expected.dtype

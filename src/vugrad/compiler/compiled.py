@@ -27,7 +27,6 @@ class Compiled:
         self.function, self.state, self.finite = function, tuple(state), finite
         self.plans: dict[Any, Plan] = {}
         slots(self.state)  # complains of what cannot be state
-        self._owners = _owners(self.state)
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's result; the listed state is updated in place."""
@@ -36,9 +35,16 @@ class Compiled:
     def plan(self, *arguments: Any) -> Plan:
         """The plan for arguments of these shapes and dtypes, compiled now if it is new."""
         arguments = tuple(_array(x) for x in arguments)
-        key = (tuple(map(_signature, arguments)), _fingerprint(self._owners))
+        key = (tuple(map(_signature, arguments)), _fingerprint(self.state))
         if key not in self.plans:
-            self.plans[key] = Plan(trace(self.function, arguments, self.state), self.finite)
+            traced = trace(self.function, arguments, self.state)
+            if _fingerprint(self.state) != key[1]:
+                raise CannotCompileError(
+                    "the function changes a number or a part of its state in Python, as one that counts its calls "
+                    "does, which a compiled program does not do again: do it outside of the function, or keep the "
+                    "number in an array"
+                )
+            self.plans[key] = Plan(traced, self.finite)
         return self.plans[key]
 
     def refresh(self, *arguments: Any) -> None:
@@ -177,40 +183,51 @@ def _array(x: Any) -> Any:
 def _signature(x: Any) -> Any:
     if isinstance(x, TensorNode):
         return "node", x.shape, x.dtype.str, x.requires_grad
-    return (x.shape, x.dtype.str) if isinstance(x, np.ndarray) else (type(x), x)
+    if isinstance(x, np.ndarray):
+        return x.shape, x.dtype.str
+    try:
+        hash(x)
+    except TypeError:
+        raise TypeError(
+            "an argument of a compiled function is an array, a node, a list of numbers, or what is always the same, as "
+            f"a number or a text is, and not a {type(x).__name__}: pass the arrays in it one by one"
+        ) from None
+    return type(x), x
 
 
-def _owners(state: Sequence[Any]) -> list[Any]:
-    """The objects whose attributes a plan takes for granted."""
-    return [
-        owner
-        for part in state
-        for owner in ([m for _, m in part.named_modules()] if isinstance(part, Module) else [part])
-    ]
-
-
-def _fingerprint(owners: list[Any]) -> Any:
-    """What of the state a plan takes for granted: shapes, modes, parts, and all numbers but learning rates."""
+def _fingerprint(state: Sequence[Any]) -> Any:
+    """What of the state a plan takes for granted: shapes, modes, parts, and all numbers but rates and counts."""
     found: list[Any] = []
-    for owner in owners:
+    owners, seen = list(state), set(map(id, state))
+    for owner in owners:  # which become more
         if isinstance(owner, TensorNode):
-            found.append((owner.value.shape, owner.value.dtype, owner.requires_grad))
+            found.append((id(owner), owner.value.shape, owner.value.dtype, owner.requires_grad))
             continue
-        for key, value in vars(owner).items():
-            if isinstance(value, bool | int | float | str | tuple):
-                if key not in CHANGING:
-                    found.append(value)
+        items: Any = vars(owner).items() if isinstance(owner, Module | Optimizer) else enumerate(owner)
+        items = owner.items() if isinstance(owner, dict) else items
+        of_optimizer = isinstance(owner, Optimizer)
+        for key, value in items:
+            if of_optimizer and key in CHANGING:
+                found.append(isinstance(value, np.ndarray))
+            elif isinstance(value, bool | int | float | str):
+                found.append(value)
             elif isinstance(value, TensorNode):
                 found.append((id(value), value.value.shape, value.value.dtype, value.requires_grad))
             elif isinstance(value, np.ndarray):
                 found.append((value.shape, value.dtype))
             else:
                 found.append(id(value))
+                parts = isinstance(value, Module) or (isinstance(value, list | tuple | dict) and len(value) <= MANY)
+                if parts and id(value) not in seen:
+                    seen.add(id(value))
+                    owners.append(value)
     return tuple(found)
 
 
-#: What changes from call to call without another plan.
-CHANGING = {"lr", "initial_lr"}
+#: What changes in an optimizer from call to call without another plan.
+CHANGING = {"lr", "initial_lr", "state"}
+#: Longer lists and dictionaries, such as vocabularies, are not looked into at every call.
+MANY = 1000
 
 
 def _check_epoch(arrays: tuple[Array, ...], order: Array, batch_size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ctypes
 import functools
@@ -9,7 +10,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ class Plan:
         for buffer in self.slots:
             if buffer.role == "constant":
                 self._hold(buffer, np.asarray(buffer.value))
-        self._lock = threading.Lock()
+        self._lock, self._runner = threading.Lock(), 0  # the thread of Python that runs it now
 
     # --- compiling
 
@@ -178,7 +179,7 @@ class Plan:
         numbers: dict[str, Array],
         progress: Callable[[int, dict[str, Array]], None] | None,
     ) -> tuple[dict[str, Array], int]:
-        with self._lock:
+        with self._alone():
             strides = np.zeros(len(self.slots) + 2, np.int64)
             outputs = {}
             for i, x in enumerate(arguments):
@@ -208,6 +209,20 @@ class Plan:
                 if progress is not None:
                     progress(int(control[Control.DONE]), outputs)
             return outputs, int(control[Control.DONE])
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other thread of Python runs the plan."""
+        if self._runner == threading.get_ident():
+            raise RuntimeError(
+                "this plan is called from its own progress function, but it runs until that has returned"
+            )
+        with self._lock:
+            self._runner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._runner = 0
 
     def _hold(self, buffer: Buffer, array: Array) -> None:
         """Let a buffer be the memory of an array, which most often is the one of the call before."""

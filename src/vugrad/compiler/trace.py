@@ -38,7 +38,7 @@ class Slot:
     @property
     def scalar(self) -> bool:
         """Whether it holds a Python number."""
-        return isinstance(self.get(), int | float)
+        return isinstance(self.get(), int | float | np.number)
 
 
 def slots(state: Any) -> list[Slot]:
@@ -77,6 +77,8 @@ def slots(state: Any) -> list[Slot]:
                 add_node(node.name or f"parameter {j}", node)
         elif isinstance(part, Optimizer):
             part.allocate()
+            if isinstance(part.lr, int | np.number):  # whole numbers come and go, and the program is of one dtype
+                part.lr = float(part.lr)
             for j, node in enumerate(part.params):
                 add_node(node.name or f"params[{j}]", node)
             add_item(f"{label or 'optimizer'}.lr", vars(part), "lr")
@@ -144,12 +146,17 @@ def trace(
     %3: f32[] = sum(%2, axes=(0,))
     return result=%3
     """
+    program = Program(origins={} if origins else None)
     with _untouched(function, state):
-        return _traced(function, arguments, state, origins)
+        traced = _traced(program, function, arguments, state)
+    _check_kept(program)
+    return traced
 
 
-def _traced(function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...], origins: bool) -> Trace:
-    program, places = Program(origins={} if origins else None), slots(state)
+def _traced(
+    program: Program, function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...]
+) -> Trace:
+    places = slots(state)
     _check_apart(places)
     before = [slot.get() for slot in places]
     nodes = [node for part in state for node in _nodes_of(part)]
@@ -164,8 +171,7 @@ def _traced(function: Callable[..., Any], arguments: tuple[Any, ...], state: tup
             if node.requires_grad:
                 node._grad = answers.filled(node.value, -0.0)  # to which a sum adds nothing at all
                 earlier[node._grad.number] = node
-        result = function(*stand_ins)
-        holes = _with_holes(result, program, "result")
+        holes = _with_holes(function(*stand_ins), program, "result")
         for slot, value in zip(places, before, strict=True):
             _write_back(program, slot, value)
         program.outputs = [o for o in program.outputs if o.into is None or o.number != program.inputs()[o.into]]
@@ -183,12 +189,13 @@ def _traced(function: Callable[..., Any], arguments: tuple[Any, ...], state: tup
 
 @contextlib.contextmanager
 def _untouched(function: Callable[..., Any], state: tuple[Any, ...]) -> Iterator[None]:
-    """Put back what the function changes in modules that it refers to but does not list, and raise if it does."""
+    """Put back what the function changes in objects that it refers to but does not list, and raise if it does."""
     listed = {id(module) for part in state if isinstance(part, Module) for _, module in part.named_modules()}
-    others = [module for module in _modules_of(function) if id(module) not in listed]
+    listed |= set(map(id, state))
+    others = [part for part in _parts_of(function) if id(part) not in listed]
     places = slots(tuple(others))
     values = [slot.get() for slot in places]
-    gradients = [(node, node._grad, node._owned) for part in others for node in part.parameters()]
+    gradients = [(node, node._grad, node._owned) for part in others for node in _nodes_of(part)]
     changed: list[str] = []
     try:
         yield
@@ -198,24 +205,27 @@ def _untouched(function: Callable[..., Any], state: tuple[Any, ...]) -> Iterator
                 changed.append(slot.name)
                 slot.set(value)
         for node, gradient, owned in gradients:
+            if node._grad is not gradient and node._grad is not None:
+                changed.append(f"the gradient of {node.name or 'a parameter'}")
             node._grad, node._owned = gradient, owned
     if changed:
         raise CannotCompileError(
-            f"the function changes {changed[0]} of a module that is not in its state: list the module, as in "
+            f"the function changes {changed[0]} of a module or an optimizer that is not in its state: list it, as in "
             "vg.compile(f, state=[model, optimizer])"
         )
 
 
-def _modules_of(function: Any) -> list[Module]:
-    """The modules that a function refers to: from around it, from its file, or as the object whose method it is."""
+def _parts_of(function: Any) -> list[Module | Optimizer]:
+    """What a function refers to: from around it, from its file, or in the object whose method it is."""
     code = getattr(function, "__code__", None)
     names = code.co_names if code is not None else ()
     values = [function.__globals__.get(name) for name in names]
     for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):  # a variable that has no value yet
             values.append(cell.cell_contents)
-    values.append(getattr(function, "__self__", function))
-    return [value for value in values if isinstance(value, Module)]
+    owner = getattr(function, "__self__", function)
+    values += [owner] if isinstance(owner, Module) else vars(owner).values() if hasattr(owner, "__dict__") else []
+    return [value for value in values if isinstance(value, Module | Optimizer)]
 
 
 def _check_apart(places: list[Slot]) -> None:
@@ -327,11 +337,34 @@ def _check_constants(program: Program) -> None:
     arrays = [x.parameters["value"] for x in program.instructions if x.primitive == "constant"]
     arrays = [array for array in arrays if array.dtype.kind == "f" and array.size]
     arrays += [array.base for array in arrays if isinstance(array.base, np.ndarray)]  # a parameter seen transposed
-    for node in gc.get_referrers(*arrays) if arrays else ():
-        if isinstance(node, TensorNode) and node.source is None and node.requires_grad:
-            name = repr(node.name) if node.name else f"a node of shape {node.shape}"
-            raise CannotCompileError(
-                f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that "
-                "has it, as in vg.compile(f, state=[model, optimizer]), or give it requires_grad=False to make it a "
-                "constant"
-            )
+    find = lambda: [  # noqa: E731
+        node
+        for node in (gc.get_referrers(*arrays) if arrays else ())
+        if isinstance(node, TensorNode) and node.source is None and node.requires_grad
+    ]
+    for node in _lasting(find):
+        name = repr(node.name) if node.name else f"a node of shape {node.shape}"
+        raise CannotCompileError(
+            f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that "
+            "has it, as in vg.compile(f, state=[model, optimizer]), or give it requires_grad=False to make it a "
+            "constant"
+        )
+
+
+def _check_kept(program: Program) -> None:
+    """Raise if the function has put a stand-in where it outlives the call: nobody would fill it at the next."""
+    find = lambda: [x for x in gc.get_referrers(program) if isinstance(x, Traced)]  # noqa: E731
+    for x in _lasting(find):
+        raise CannotCompileError(
+            f"the function keeps an array of its own ({program[x.number].type}) after its end, in a list, a dict, an "
+            "attribute or a gradient, which a compiled program does not do again. Return what you want to see; what "
+            "the next call needs belongs into a TensorNode in the state, as in vg.compile(f, state=[model, velocity])"
+        )
+
+
+def _lasting(find: Callable[[], list[Any]]) -> list[Any]:
+    """What is found, and is no garbage."""
+    if not find():
+        return []
+    gc.collect()
+    return find()

@@ -78,7 +78,7 @@ _power = ANSWERS[np.power]
 
 @answers(np.power)
 def power(x: Any, y: Any) -> Any:
-    if isinstance(y, int | float) and isinstance(x, Traced):  # as NumPy does for its arrays
+    if isinstance(y, int | float) and not isinstance(y, np.generic) and isinstance(x, Traced):  # as NumPy for arrays
         x, y = (x * 1.0 if isinstance(y, float) and x.dtype.kind in "iu" else x), float(y)
         if y == 2:
             return np.multiply(x, x)

@@ -37,7 +37,11 @@ def lift(x: Any, program: Program) -> Any:
     value = np.asarray(x)
     if value.dtype not in SHORT:
         raise CannotCompileError(f"{place()}: {value.dtype} cannot be compiled: use float32, float64 or whole numbers")
-    return Traced(program, program.add("constant", value=value), weak=isinstance(x, bool | int | float))
+    return Traced(
+        program,
+        program.add("constant", value=value),
+        weak=isinstance(x, bool | int | float) and not isinstance(x, np.generic),
+    )
 
 
 def cast(x: Traced, dtype: Any) -> Any:
