@@ -28,17 +28,32 @@ class Control(IntEnum):
     SIZE = 32
 
 
-def driver(stages: int, threads: int, slots: int, check: tuple[Buffer, int, int] | None) -> str:
+#: Numbers too small to be normal count as 0 from here on: an x86 processor takes a hundred times as long for them, and
+#: what decays, as the means of Adam do where gradients are 0, is such a number for a long time.
+FLUSHED = (
+    "  %before = alloca i32",
+    "  %flushing = alloca i32",
+    "  call void @llvm.x86.sse.stmxcsr(ptr %before)",
+    "  %mode = load i32, ptr %before",
+    "  %changed = or i32 %mode, 32832",
+    "  store i32 %changed, ptr %flushing",
+    "  call void @llvm.x86.sse.ldmxcsr(ptr %flushing)",
+)
+
+
+def driver(stages: int, threads: int, slots: int, check: tuple[Buffer, int, int] | None, flush: bool) -> str:
     """The text of ``run(tables, strides, control, thread)``.
 
     Each thread has a table of ``slots`` pointers of its own, in which after every step ``strides`` are added. With
     ``check``, a buffer of one number, its slot, and a stage, the run ends after that stage if the number is not finite.
     """
     text = ["declare i32 @sched_yield()"] if threads > 1 else []
+    text += [f"declare void @llvm.x86.sse.{name}(ptr)" for name in ("stmxcsr", "ldmxcsr")] if flush else []
     text += _barrier(threads) if threads > 1 else []
     lines = [
         "define void @run(ptr %tables, ptr %strides, ptr %control, i64 %thread) {",
         "entry:",
+        *(FLUSHED if flush else ()),
         f"  %offset = mul i64 %thread, {slots}",
         "  %table = getelementptr i64, ptr %tables, i64 %offset",
         "  %steps = load i64, ptr %control",
@@ -90,6 +105,7 @@ def driver(stages: int, threads: int, slots: int, check: tuple[Buffer, int, int]
         *wait,  # nobody overtakes the others by a step: the decision must have been read
         "  br label %step",
         "end:",
+        *(["  call void @llvm.x86.sse.ldmxcsr(ptr %before)"] if flush else []),
         "  ret void",
         "}",
     ]

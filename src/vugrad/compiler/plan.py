@@ -93,7 +93,8 @@ class Plan:
         """The program as LLVM's text; with ``profile``, kernels count their cycles."""
         kernels = emit(self.lowered.loops, self.arena.offsets, self.slots, self.arena.scratch, profile)
         stages = len(self.lowered.loops.stages)
-        return f"{kernels}\n{driver(stages, self.threads, len(self.slots) + 2, self._check)}"
+        flush = llvm.host().triple.startswith("x86_64")
+        return f"{kernels}\n{driver(stages, self.threads, len(self.slots) + 2, self._check, flush)}"
 
     def _compiled(self, target: llvm.Target) -> bytes:
         check = str(self._check is not None)
