@@ -10,8 +10,8 @@ import pytest
 from numpy.polynomial import chebyshev, polynomial
 from scipy import special
 
-from vugrad.compiler import functions
-from vugrad.compiler.functions import FUNCTIONS, define, symbol
+from vugrad.compiler.emit import functions
+from vugrad.compiler.emit.functions import FUNCTIONS, define, symbol
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
 LANES = (1, 16)

@@ -10,8 +10,8 @@ import numpy as np
 
 from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.plan import Plan, fingerprint
-from vugrad.compiler.standin import CannotCompileError
 from vugrad.compiler.trace import slots, trace
+from vugrad.compiler.trace.standin import CannotCompileError
 from vugrad.graph import TensorNode
 from vugrad.nn import Module
 from vugrad.optim import Optimizer

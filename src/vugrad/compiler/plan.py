@@ -18,16 +18,16 @@ import numpy as np
 
 from vugrad.compiler.arena import arrange
 from vugrad.compiler.arrays import Program
-from vugrad.compiler.driver import Control, driver
 from vugrad.compiler.emit import emit
+from vugrad.compiler.emit.driver import Control, driver
 from vugrad.compiler.loops.program import Buffer
 from vugrad.compiler.loops.verify import verify
 from vugrad.compiler.lower import Lowered, Machine, lower
 from vugrad.compiler.machine import cache, llvm, threads
 from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.machine.team import hire, release
-from vugrad.compiler.standin import CannotCompileError
 from vugrad.compiler.trace import Slot, Trace
+from vugrad.compiler.trace.standin import CannotCompileError
 
 if TYPE_CHECKING:
     from vugrad.compiler.profile import Profile

@@ -84,7 +84,7 @@ def text(about: About, only: int | None) -> Section:
     body = after.partition("\n}")[0].splitlines()
     hidden = len(body) - 2 * LINES if not about.full else 0
     shown = [*body[:LINES], f"  … {hidden} more lines, which --full shows", *body[-LINES:]] if hidden > 0 else body
-    lines = paragraph("As emit.py writes it down, before LLVM's own passes.")
+    lines = paragraph("As emit/ writes it down, before LLVM's own passes.")
     lines += ["", f"  define internal void @kernel{number}({shown[0]}", *(f"  {line}" for line in shown[1:]), "  }"]
     name = about.works[number].kernel.name
     title = f"6  LLVM's text of kernel {number}: {name}"

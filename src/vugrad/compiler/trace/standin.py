@@ -250,7 +250,7 @@ def unsupported(name: str, options: dict[str, Any]) -> CannotCompileError:
 
 
 #: Frames of these are not the user's: the compiler itself, the operators, and NumPy.
-_OWN = (str(Path(__file__).parent), operators.__file__, str(Path(np.__file__).parent))
+_OWN = (str(Path(__file__).parents[1]), operators.__file__, str(Path(np.__file__).parent))
 
 
 def location() -> str:

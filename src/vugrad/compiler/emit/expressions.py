@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from vugrad.compiler import instructions
-from vugrad.compiler.instructions import BOOL, INDEX, Lines, Value, extreme, in_memory, mangled, typed
+from vugrad.compiler.emit import instructions
+from vugrad.compiler.emit.instructions import BOOL, INDEX, Lines, Value, extreme, in_memory, mangled, typed
 from vugrad.compiler.loops.index import Div, Index, Indirect, Mod, Var, of
 from vugrad.compiler.loops.program import (
     AcrossLanes,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler.answers.recording import answers
-from vugrad.compiler.standin import ANSWERS, Traced
+from vugrad.compiler.trace.answers.recording import answers
+from vugrad.compiler.trace.standin import ANSWERS, Traced
 from vugrad.graph import TensorNode, no_grad
 from vugrad.graph.nodes import NUMPY
 from vugrad.ops import primitives

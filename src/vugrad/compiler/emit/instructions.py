@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler import functions
 from vugrad.compiler.arrays.program import SHORT
+from vugrad.compiler.emit import functions
 
 DType = np.dtype[Any]
 

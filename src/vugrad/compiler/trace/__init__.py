@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler import answers as answers
 from vugrad.compiler.arrays import Output, Program, simplify, verify
 from vugrad.compiler.arrays.program import SHORT
-from vugrad.compiler.standin import CannotCompileError, Traced
+from vugrad.compiler.trace import answers as answers
+from vugrad.compiler.trace.standin import CannotCompileError, Traced
 from vugrad.graph import TensorNode
 from vugrad.nn import Module
 from vugrad.optim import Optimizer

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vugrad.compiler import instructions
-from vugrad.compiler.expressions import ExpressionWriter
-from vugrad.compiler.instructions import BOOL, INDEX, Lines, Value, extreme, in_memory, mangled
+from vugrad.compiler.emit import instructions
+from vugrad.compiler.emit.expressions import ExpressionWriter
+from vugrad.compiler.emit.instructions import BOOL, INDEX, Lines, Value, extreme, in_memory, mangled
 from vugrad.compiler.loops.index import Index, Var, of
 from vugrad.compiler.loops.program import (
     BlockLoop,

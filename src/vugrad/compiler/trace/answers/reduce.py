@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler.answers.movement import reshape
-from vugrad.compiler.answers.recording import answers, as_float, axes_of, cast, common, lift, program_of, truth
-from vugrad.compiler.standin import ANSWERS, Traced
+from vugrad.compiler.trace.answers.movement import reshape
+from vugrad.compiler.trace.answers.recording import answers, as_float, axes_of, cast, common, lift, program_of, truth
+from vugrad.compiler.trace.standin import ANSWERS, Traced
 from vugrad.ops import primitives
 from vugrad.ops.linear import LETTERS, explicit
 

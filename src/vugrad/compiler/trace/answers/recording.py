@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from vugrad.compiler.arrays import Program
 from vugrad.compiler.arrays.program import SHORT
-from vugrad.compiler.standin import ANSWERS, CannotCompileError, Traced, place
+from vugrad.compiler.trace.standin import ANSWERS, CannotCompileError, Traced, place
 
 PYTHON = {"b": np.dtype(bool), "i": int, "u": int, "f": float}
 

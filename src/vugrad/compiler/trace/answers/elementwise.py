@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler.answers.recording import answers, as_float, cast, common, kind_of, lift, program_of, truth
-from vugrad.compiler.standin import ANSWERS, Traced
+from vugrad.compiler.trace.answers.recording import answers, as_float, cast, common, kind_of, lift, program_of, truth
+from vugrad.compiler.trace.standin import ANSWERS, Traced
 from vugrad.ops import primitives
 
 UFUNCS = {

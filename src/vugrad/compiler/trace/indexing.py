@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler.standin import CannotCompileError, Traced, place
+from vugrad.compiler.trace.standin import CannotCompileError, Traced, place
 
 Shape = tuple[int, ...]
 

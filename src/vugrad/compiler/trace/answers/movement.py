@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from vugrad.compiler import indexing
-from vugrad.compiler.answers.recording import answers, axes_of, common, lift, program_of
-from vugrad.compiler.standin import ANSWERS, CannotCompileError, Traced, place
+from vugrad.compiler.trace import indexing
+from vugrad.compiler.trace.answers.recording import answers, axes_of, common, lift, program_of
+from vugrad.compiler.trace.standin import ANSWERS, CannotCompileError, Traced, place
 from vugrad.ops import primitives
 
 
