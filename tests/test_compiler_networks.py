@@ -460,3 +460,36 @@ def test_an_optimizer_alone_is_state_whose_parameters_may_be_frozen_and_replaced
     for found, expected in zip(weights(True), weights(False), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         assert found.dtype == expected.dtype
+
+
+def test_large_factors_are_turned_for_many_instances():
+    """Above some size what is summed over is made to lie together, for arguments and for weights that are updated."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((600, 300)), rng.standard_normal((300, 700))
+    assert np.allclose(vg.compile(lambda a, b: a @ b)(a, b), a @ b)
+    square = rng.standard_normal((512, 512))
+    assert np.allclose(vg.compile(lambda a, b: a @ b @ a)(square, square.T.copy()), square @ square.T @ square)
+    x, y = rng.standard_normal((520, 300)), rng.integers(0, 5, 520)
+
+    def trained(compiled):
+        vg.seed(0)
+        model = nn.MLP([300, 260, 300, 5], nn.Tanh, dtype=np.float64)
+        optimizer = vg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = vg.losses.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = vg.compile(step, state=[model, optimizer]) if compiled else step
+        losses = [float(run(x, y)) for _ in range(3)]
+        if compiled:
+            names = [k.name for stage in run.plan(x, y).lowered.loops.stages for k in stage.kernels()]
+            assert "transpose" in names
+        return losses, model.state_dict()
+
+    (losses, state), (eager, expected) = trained(True), trained(False)
+    assert losses == pytest.approx(eager, rel=1e-12)
+    assert all(np.allclose(state[name], expected[name], rtol=1e-10, atol=1e-13) for name in expected)

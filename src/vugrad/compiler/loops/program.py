@@ -352,7 +352,7 @@ class Store:
 
 @dataclass(eq=False)
 class Prefetch:
-    """A hint that an element of a buffer will be needed soon; it has no effect on any number."""
+    """A hint that an element of a buffer will be needed soon: it has no effect on any number, and cannot fail."""
 
     buffer: Buffer
     index: Index

@@ -174,8 +174,8 @@ class _Checker:
                     # A number that is defined inside the lanes begins a sum for each of them.
                     if lane is not None and (isinstance(x.value, Constant) or _varies(x.value, lane, self.varying)):
                         self.varying.add(x.local)
-                case Prefetch():
-                    self.access(x.buffer, x.index, known, facts, locals_)
+                case Prefetch():  # a hint may name any place
+                    self.index(x.index, known, facts, locals_)
                 case Store():
                     within = (*facts, *self.conditions(x.conditions, known, facts, locals_))
                     self.expression(x.value, known, within, locals_)

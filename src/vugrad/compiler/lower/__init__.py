@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vugrad.compiler.arrays import Output, Program
+from vugrad.compiler.arrays import Instruction, Output, Program
 from vugrad.compiler.loops.index import Index, Var, of
 from vugrad.compiler.loops.program import BlockLoop, Buffer, Constant, Kernel, Loop, LoopProgram, Stage, Store
 from vugrad.compiler.lower.access import Place
+from vugrad.compiler.lower.batch import batch_axes
 from vugrad.compiler.lower.groups import Fusion, Group
 from vugrad.compiler.lower.kernels import Builder
 from vugrad.compiler.lower.memory import Layout, Stored
@@ -23,6 +24,8 @@ __all__ = ["Lowered", "Machine", "lower"]
 HEAVY = 1 << 19
 #: A thread is worth it for so many numbers to compute, or for 32 times as many operations of contractions.
 ENOUGH = 1 << 15
+#: So many instances pass over a factor so often that it is worth to turn it.
+MANY = 512
 #: Fewer instances than this do not fill the lanes.
 FEW = 4
 
@@ -91,14 +94,15 @@ def _fused(program: Program, n: int, blocked: bool) -> Fusion:
         if program[output.number].family == "source":
             copy = program.add("reshape", output.number, shape=program[output.number].shape)
             program.outputs[i] = Output(output.name, copy, output.into)
+    turned = _turned(program, n) if blocked else frozenset()
     last: frozenset[int] = frozenset()
-    first = Fusion(program, n, blocked)
+    first = Fusion(program, n, blocked, last, turned)
     for i, output in enumerate(program.outputs):  # a partial sum is whole only when another kernel has read it
         if first.home[output.number].kind == "partial":
             copy = program.add("reshape", output.number, shape=program[output.number].shape)
             program.outputs[i] = Output(output.name, copy, output.into)
     while True:
-        fusion = Fusion(program, n, blocked, last)
+        fusion = Fusion(program, n, blocked, last, turned)
         late = _overwritten(program, fusion)
         if not late:
             return fusion
@@ -107,6 +111,30 @@ def _fused(program: Program, n: int, blocked: bool) -> Fusion:
             copy = program.add("reshape", output.number, shape=program[output.number].shape)
             program.outputs[i] = Output(output.name, copy, output.into)
             last |= {copy}
+
+
+def _turned(program: Program, n: int) -> frozenset[int]:
+    """Copies of large factors, turned so that what is summed over lies together, for products of very many instances.
+
+    Each pass of the instances over such a factor reads it along the sum; across rows that would be a jump every time.
+    """
+    copies: dict[int, int] = {}
+    axes = batch_axes(program, n)
+    for i, x in enumerate(program.instructions):
+        if x.primitive != "contract" or axes[i] is None or n < MANY or len(x.operands) != 2:
+            continue
+        terms, _, output = x.parameters["subscripts"].partition("->")
+        factors = list(zip(terms.split(","), x.operands, strict=True))
+        for k, (term, operand) in enumerate(factors):
+            y = program[operand]
+            across = len(term) == 2 and term[0] not in output and term[1] in output
+            if y.primitive == "input" and axes[operand] is None and across and y.size * y.dtype.itemsize > HEAVY:
+                copy = copies.setdefault(operand, program.add("transpose", operand, axes=(1, 0)))
+                factors[k] = (term[::-1], copy)
+        subscripts = f"{','.join(term for term, _ in factors)}->{output}"
+        operands = tuple(operand for _, operand in factors)
+        program.instructions[i] = Instruction(x.primitive, operands, {"subscripts": subscripts}, x.shape, x.dtype)
+    return frozenset(copies.values())
 
 
 def _overwritten(program: Program, fusion: Fusion) -> list[int]:

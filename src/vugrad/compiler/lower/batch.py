@@ -31,11 +31,17 @@ def _followed(program: Program, n: int, arguments: list[int]) -> tuple[list[int 
     axes: list[int | None] = []
     mixed = False
     for i, x in enumerate(program.instructions):
-        above = [axes[operand] for operand in x.operands]
+        above = [axes[operand] if operand < i else _turned(program[operand], axes) for operand in x.operands]
         axes.append(0 if i in arguments else _axis(x, [program[operand] for operand in x.operands], above, n))
         if x.primitive == "contract":
             mixed |= len(_letters(x, above)) > 1
     return axes, mixed
+
+
+def _turned(x: Instruction, axes: list[int | None]) -> int | None:
+    """The batch axis of a turned copy of a factor: such copies stand at the end of the program."""
+    axis = axes[x.operands[0]]
+    return None if axis is None else int(x.parameters["axes"].index(axis))
 
 
 def _letters(x: Instruction, axes: list[int | None]) -> set[str]:

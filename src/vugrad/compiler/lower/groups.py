@@ -57,16 +57,25 @@ class Fusion:
         n: the size of the batch.
         blocked: whether results with a batch axis are stored in blocks of it.
         last: results that are computed after all others, each by a kernel of its own.
+        first: results of inputs that are stored in any case, before all others.
     """
 
-    def __init__(self, program: Program, n: int, blocked: bool, last: frozenset[int] = frozenset()) -> None:
-        self.program, self.blocked, self.last = program, blocked, last
+    def __init__(
+        self,
+        program: Program,
+        n: int,
+        blocked: bool,
+        last: frozenset[int] = frozenset(),
+        first: frozenset[int] = frozenset(),
+    ) -> None:
+        self.program, self.blocked, self.last, self.first = program, blocked, last, first
         self.batch, self.fetched = batch_axes(program, n), batched(program, n)
         self.users = program.users()
         self.stored = self._stored()
         self.groups: list[Group] = []
         self.home: dict[int, Group] = {}
-        for number in sorted(self.stored, key=lambda i: (i in last, i)):
+        early = {*self.fetched, *first}
+        for number in sorted(self.stored, key=lambda i: (i in last, i not in early, i)):
             self._place(number)
 
     # --- what is stored
@@ -80,7 +89,9 @@ class Fusion:
 
     def _stored(self) -> set[int]:
         program = self.program
-        stored = {output.number for output in program.outputs} | {program[i].operands[0] for i in self.last}
+        stored = (
+            {output.number for output in program.outputs} | {program[i].operands[0] for i in self.last} | self.first
+        )
         for number, x in enumerate(program.instructions):
             if x.primitive == "input":
                 if number in self.fetched:
@@ -99,7 +110,7 @@ class Fusion:
             inside[number], parts[number] = frozenset(), 1
             if x.family == "source" or number in stored:
                 continue
-            needed = frozenset({number}).union(*(inside[i] for i in x.operands))
+            needed = frozenset({number}).union(*(inside.get(i, frozenset()) for i in x.operands))
             cost = sum(COST.get(program[i].primitive, program[i].family == "element-wise") for i in needed)
             again = len(set(self.users[number])) > 1 or any(program[user].size > x.size for user in self.users[number])
             again = again and x.family != "movement" and x.dtype.kind != "b"
