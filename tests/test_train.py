@@ -113,19 +113,21 @@ def test_max_norm_bounds_the_update(data):
     assert moved == pytest.approx(1e-3, rel=1e-3)
 
 
+class Spy(vg.nn.Module):
+    """A linear layer that calls ``note`` with itself and its input before every forward."""
+
+    def __init__(self, note):
+        super().__init__()
+        self.note, self.layer = note, linear()
+
+    def forward(self, x):
+        self.note(self, x)
+        return self.layer(x)
+
+
 def test_dropout_is_on_in_training_and_off_in_evaluation(data):
     modes = []
-
-    class Spy(vg.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = linear()
-
-        def forward(self, x):
-            modes.append(self.training)
-            return self.layer(x)
-
-    net = Spy()
+    net = Spy(lambda net, x: modes.append(net.training))
     quiet(net, data, epochs=1, batch_size=90)
     assert [mode for mode, _ in itertools.groupby(modes)] == [True, False]
     net.eval()
@@ -346,17 +348,7 @@ def test_a_compiled_regression_is_the_eager_one():
 
 def test_a_compiled_run_does_run_compiled(data):
     shapes = []
-
-    class Spy(vg.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = linear()
-
-        def forward(self, x):
-            shapes.append(x.shape)
-            return self.layer(x)
-
-    quiet(Spy(), data, epochs=20, batch_size=40)
+    quiet(Spy(lambda net, x: shapes.append(x.shape)), data, epochs=20, batch_size=40)
     assert len(shapes) <= 6  # twice for batches of 40 and for the last one's 10, once in eval mode, and no more
     assert {shape[0] for shape in shapes} == {40, 10, 30}
 

@@ -31,9 +31,9 @@ def simplify(program: Program) -> Program:
     return y=%1
     """
     shortener, new_number = _Shortener(), dict[int, int]()
-    live = _live(program)
+    alive = live(program)
     for number, x in enumerate(program.instructions):
-        if number in live:
+        if number in alive:
             operands = tuple(new_number[i] for i in x.operands)
             new_number[number] = shortener.place(x.primitive, operands, dict(x.parameters))
     short = shortener.program
@@ -49,20 +49,20 @@ def _carried(program: Program, new_number: dict[int, int]) -> dict[int, str] | N
     return {new_number[i]: program.origins[i] for i in sorted(program.origins, reverse=True) if i in new_number}
 
 
-def _live(program: Program) -> set[int]:
+def live(program: Program) -> set[int]:
     """The results that some output depends on, and every input."""
-    live = {*program.inputs().values(), *(output.number for output in program.outputs)}
+    found = {*program.inputs().values(), *(output.number for output in program.outputs)}
     for number in reversed(range(len(program.instructions))):
-        if number in live:
-            live.update(program[number].operands)
-    return live
+        if number in found:
+            found.update(program[number].operands)
+    return found
 
 
 def _without_dead(program: Program) -> Program:
     """The program without what the laws of algebra have made useless."""
-    live, kept, new_number = _live(program), Program(), dict[int, int]()
+    alive, kept, new_number = live(program), Program(), dict[int, int]()
     for number, x in enumerate(program.instructions):
-        if number in live:
+        if number in alive:
             new_number[number] = len(kept.instructions)
             operands = tuple(new_number[i] for i in x.operands)
             kept.instructions.append(Instruction(x.primitive, operands, x.parameters, x.shape, x.dtype))

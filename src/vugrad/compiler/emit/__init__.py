@@ -45,24 +45,22 @@ def emit(
     """
     texts: list[str] = []
     declared: dict[str, None] = {}
-    number = 0
+    numbers = range(0)
     for i, stage in enumerate(program.stages):
         out = Lines([f"define void @stage{i}(ptr %table, i64 %thread) {ATTRIBUTES} {{"])
         out.label("entry")
         for part in stage.parts:
             kernels = part.kernels if isinstance(part, BlockLoop) else [part]
-            names = []
-            for kernel in kernels:
+            numbers = range(numbers.stop, numbers.stop + len(kernels))
+            for number, kernel in zip(numbers, kernels, strict=True):
                 writer = KernelWriter(
                     stage.thread, part.var if isinstance(part, BlockLoop) else None, offsets, slots, scratch
                 )
                 texts.append(writer.function(f"kernel{number}", kernel))
                 declared.update(writer.out.declared)
-                names.append((f"kernel{number}", number))
-                number += 1
             writer = KernelWriter(stage.thread, None, offsets, slots, scratch)
             writer.out = out
-            writer.calls(part, names, len(list(stage.kernels())), program.threads, profile)
+            writer.calls(part, numbers, program.threads, profile)
             declared.update(out.declared)
         out.say("ret void")
         out.lines.append("}")
@@ -77,8 +75,7 @@ class KernelWriter(ExpressionWriter):
 
     def function(self, name: str, kernel: Kernel) -> str:
         """The text of the kernel's function; allocations and base pointers stand in its first block."""
-        for statement in kernel.body:
-            self.statement(statement)
+        self.statements(kernel.body)
         body = self.out.lines
         head = [f"define internal void @{name}{SIGNATURE} noinline {ATTRIBUTES} {{", "entry:"]
         self.out.lines = []
@@ -88,15 +85,13 @@ class KernelWriter(ExpressionWriter):
         head += [f"  {slot} = alloca {value.type}" for slot, value in self.locals.values()]
         return "\n".join([*head, "  br label %start", "start:", *body, "  ret void", "}"])
 
-    def calls(
-        self, part: Kernel | BlockLoop, names: list[tuple[str, int]], kernels: int, threads: int, profile: bool
-    ) -> None:
+    def calls(self, part: Kernel | BlockLoop, numbers: Sequence[int], threads: int, profile: bool) -> None:
         """The calls of a stage's part: of one kernel, or of several for each block of the batch."""
 
         def run(block: str) -> None:
-            for name, number in names:
+            for number in numbers:
                 before = self.cycles() if profile else ""
-                self.out.say(f"call void @{name}(ptr %table, i64 %thread, i64 {block})")
+                self.out.say(f"call void @kernel{number}(ptr %table, i64 %thread, i64 {block})")
                 if profile:
                     self.count(before, number, threads)
 
@@ -144,15 +139,13 @@ class KernelWriter(ExpressionWriter):
                 self.lane = x.var if x.var.extent > 1 else None
                 if self.lane is None:
                     self.numbers[x.var] = of(0)
-                for inner in x.body:
-                    self.statement(inner)
+                self.statements(x.body)
                 self.lane = None
             case Loop(kind="unrolled"):
                 low, high = self.fixed(x)
                 for i in range(low, high):
                     self.numbers[x.var] = of(i)
-                    for inner in x.body:
-                        self.statement(inner)
+                    self.statements(x.body)
                 self.numbers.pop(x.var, None)
             case Loop():
                 self.loop(x.var, x.lower, x.upper, lambda: self.statements(x.body))
@@ -167,7 +160,7 @@ class KernelWriter(ExpressionWriter):
                 self.store(x)
             case Prefetch():
                 index = self.simplified(x.index)
-                place = self.address(x.buffer, index.substitute({self.lane: of(0)}) if self.lane else index)
+                place = self.first_address(x.buffer, index)
                 self.out.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
                 self.out.say(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 3, i32 1)")
 
@@ -278,7 +271,7 @@ class KernelWriter(ExpressionWriter):
         lanes = self.lane.extent if self.lane else 0
         value = out.spread(value, lanes)
         if step == 1:
-            place = self.address(buffer, index.substitute({self.lane: of(0)}) if self.lane else index)
+            place = self.first_address(buffer, index)
             if self.mask is None:
                 out.say(f"store {value}, ptr {place}, align {buffer.dtype.itemsize}")
             else:

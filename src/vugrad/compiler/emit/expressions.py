@@ -217,7 +217,7 @@ class ExpressionWriter:
         kind = typed(dtype, lanes)
         zero = out.constant(0, dtype, lanes)
         if step == 1:
-            place = self.address(buffer, index.substitute({lane: of(0)}))
+            place = self.first_address(buffer, index)
             if self.mask is None:
                 text = out.emit(f"load {kind}, ptr {place}, align {size}")
             else:
@@ -243,6 +243,10 @@ class ExpressionWriter:
         at = self.index(index)
         kind = in_memory(buffer.dtype)
         return self.out.emit(f"getelementptr {kind}, ptr {self.base(buffer)}, i64 {at.text}")
+
+    def first_address(self, buffer: Buffer, index: Index) -> str:
+        """The address of the first lane's element."""
+        return self.address(buffer, index.substitute({self.lane: of(0)}) if self.lane else index)
 
     def addresses(self, buffer: Buffer, index: Index) -> str:
         """The addresses of an element for each lane."""

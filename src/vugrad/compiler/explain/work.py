@@ -155,7 +155,7 @@ class _Count:
         """Of one statement; what stands in it twice is done once."""
         key = (id(x), lane)
         if key not in self.seen:
-            self.seen[key] = Counter() if isinstance(x, Prefetch) else Counter(dict(_summed(_statement(x, lane))))
+            self.seen[key] = Counter() if isinstance(x, Prefetch) else _summed(_statement(x, lane))
         return self.seen[key]
 
 
@@ -169,7 +169,7 @@ def _summed(pairs: Iterator[tuple[Any, int]]) -> Counter[Any]:
 def _statement(x: Define | Update | Store, lane: Var | None) -> Iterator[tuple[Any, int]]:
     lanes = lane.extent if lane is not None else 1
     vectors: dict[int, bool] = {}
-    for part in {id(part): part for part in walk(x.value)}.values():
+    for part in walk(x.value):
         n = lanes if lane is not None and _is_vector(part, lane, vectors) else 1
         if isinstance(part, Load):
             yield ("read", part.buffer), n

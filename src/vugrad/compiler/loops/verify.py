@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from vugrad.compiler.loops.index import Div, Index, Indirect, Mod, Var, of
 from vugrad.compiler.loops.program import (
+    AcrossLanes,
     BlockLoop,
     Buffer,
     Condition,
@@ -246,7 +247,7 @@ class _Checker:
 
 def _varies(x: Expression, lane: Var, varying: set[str]) -> bool:
     """Whether an expression may differ from lane to lane, as some locals may; a reduction over the lanes does not."""
-    if type(x).__name__ == "AcrossLanes":
+    if isinstance(x, AcrossLanes):
         return False
     if isinstance(x, Read):
         return x.local in varying

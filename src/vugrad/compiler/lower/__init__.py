@@ -92,25 +92,28 @@ def _fused(program: Program, n: int, blocked: bool) -> Fusion:
     """Groups in which no state is overwritten before all that need its old value have read it."""
     for i, output in enumerate(program.outputs):  # what leaves is computed by some kernel
         if program[output.number].family == "source":
-            copy = program.add("reshape", output.number, shape=program[output.number].shape)
-            program.outputs[i] = Output(output.name, copy, output.into)
+            _copied(program, i)
     turned = _turned(program, n) if blocked else frozenset()
     last: frozenset[int] = frozenset()
     first = Fusion(program, n, blocked, last, turned)
     for i, output in enumerate(program.outputs):  # a partial sum is whole only when another kernel has read it
         if first.home[output.number].kind == "partial":
-            copy = program.add("reshape", output.number, shape=program[output.number].shape)
-            program.outputs[i] = Output(output.name, copy, output.into)
+            _copied(program, i)
     while True:
         fusion = Fusion(program, n, blocked, last, turned)
         late = _overwritten(program, fusion)
         if not late:
             return fusion
         for i in late:  # a copy is made, and written back when all else is done
-            output = program.outputs[i]
-            copy = program.add("reshape", output.number, shape=program[output.number].shape)
-            program.outputs[i] = Output(output.name, copy, output.into)
-            last |= {copy}
+            last |= {_copied(program, i)}
+
+
+def _copied(program: Program, i: int) -> int:
+    """Let a copy of its result leave as an output, given by its position; returns the copy's number."""
+    output = program.outputs[i]
+    copy = program.add("reshape", output.number, shape=program[output.number].shape)
+    program.outputs[i] = Output(output.name, copy, output.into)
+    return copy
 
 
 def _turned(program: Program, n: int) -> frozenset[int]:

@@ -41,6 +41,11 @@ def is_reduction(x: Instruction, program: Program) -> bool:
     return x.family in ("reduction", "contraction") or (x.primitive == "fold" and not folds_apart(x, program))
 
 
+def reduced_how(x: Instruction) -> str:
+    """How a reduction combines its terms: a primitive of that family, "sum" for contractions and folds too."""
+    return x.primitive if x.family == "reduction" else "sum"
+
+
 def folds_apart(x: Instruction, program: Program) -> bool:
     """Whether the windows that are folded do not overlap."""
     kernel = program[x.operands[0]].shape[-2:]
@@ -190,11 +195,8 @@ class Access:
         """The loop that an element of a reduction needs; its bounds are the same for all values of ``lane``."""
         variables: list[Var] = []
         term = self._term(number, place, variables)
-        how = {"maximum": "maximum", "minimum": "minimum"}.get(self.program[number].primitive, "sum")
-        if self.program[number].primitive.startswith("arg"):
-            how = self.program[number].primitive
-        found = Reduction(how, variables, term)
-        if how == "sum":
+        found = Reduction(reduced_how(self.program[number]), variables, term)
+        if found.how == "sum":
             _tighten(found, lane)
         return found
 

@@ -16,7 +16,7 @@ from vugrad.compiler.loops.program import (
     Store,
     guard,
 )
-from vugrad.compiler.lower.access import Access, Place
+from vugrad.compiler.lower.access import Access
 from vugrad.compiler.lower.groups import Group
 from vugrad.compiler.lower.memory import Stored
 from vugrad.compiler.lower.nest import GroupLoops
@@ -60,7 +60,7 @@ class Builder(Setting):
             position = Index({Indirect(Load(self.order, i), None): 1})
             value = Load(self.inputs[number], position * row + column)
             guarded = guard((Condition(limit),), value, Constant(0, x.dtype))
-            at = target.offset((i, *_delinear(column, x.shape[1:])))
+            at = target.offset((i, *delinear(column, x.shape[1:])))
             conditions = () if target.layout.axis is not None or row % lanes == 0 else (Condition(limit),)
             inside.body = [Store(target.buffer, at, guarded, conditions=conditions)]
             inner: list[Statement] = [Loop(lane, [inside], "lanes")]
@@ -96,7 +96,3 @@ class Builder(Setting):
                 inner = [Loop(v, inner)]
             body += inner
         return self.by_one(body)
-
-
-def _delinear(flat: Index, shape: tuple[int, ...]) -> Place:
-    return delinear(flat, shape) if shape else ()

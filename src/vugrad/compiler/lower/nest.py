@@ -28,7 +28,7 @@ from vugrad.compiler.loops.program import (
     walk,
 )
 from vugrad.compiler.lower import tiles
-from vugrad.compiler.lower.access import Access, Place, Reduction, is_reduction
+from vugrad.compiler.lower.access import Access, Place, Reduction, is_reduction, reduced_how
 from vugrad.compiler.lower.groups import Group
 from vugrad.compiler.lower.memory import Stored
 from vugrad.compiler.lower.setting import Setting
@@ -287,7 +287,7 @@ class GroupLoops:
         return self.program[self.root].primitive.startswith("arg")
 
     def _how(self) -> str:
-        return {"maximum": "maximum", "minimum": "minimum"}.get(self.program[self.root].primitive, "sum")
+        return reduced_how(self.program[self.root])
 
     def _reduce(
         self, place: Place, at: tuple[Index, ...], copies: Callable[[list[Statement]], list[Statement]]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from vugrad.compiler.arrays import Output, Program, simplify, verify
+from vugrad.compiler.arrays.passes import live
 from vugrad.compiler.arrays.program import SHORT
 from vugrad.compiler.trace import answers as answers
 from vugrad.compiler.trace.standin import CannotCompileError, Traced
@@ -320,12 +321,9 @@ def _write_back(program: Program, slot: Slot, before: Any) -> None:
 
 def _check_gradients(program: Program, nodes: list[TensorNode], earlier: dict[int, TensorNode]) -> None:
     """Raise if gradients add up from one call to the next."""
-    live = {output.number for output in program.outputs}
-    for number in reversed(range(len(program.instructions))):
-        if number in live:
-            live.update(program[number].operands)
+    needed = live(program)
     for number, node in earlier.items():
-        if number in live and node._grad is not None:
+        if number in needed and node._grad is not None:
             raise CannotCompileError(
                 f"the gradient of {node.name or 'a parameter'} is added to that of the call before, which a compiled "
                 "function does not keep: call optimizer.zero_grad() at its beginning or its end"

@@ -230,7 +230,7 @@ class Traced(NumPyOperators):
             if not self.weak:
                 result = result.astype(self.dtype)
         if not self.weak:  # a Python number is not changed in place by +=
-            self._changed = location() or "?"
+            self._changed = _running()[1] or "?"
         return result
 
     def _unknown(self, wanted: str, instead: str) -> CannotCompileError:
@@ -251,14 +251,6 @@ def unsupported(name: str, options: dict[str, Any]) -> CannotCompileError:
 
 #: Frames of these are not the user's: the compiler itself, the operators, and NumPy.
 _OWN = (str(Path(__file__).parents[1]), operators.__file__, str(Path(np.__file__).parent))
-
-
-def location() -> str:
-    """The innermost line that is not the compiler's, as ``file.py:12``."""
-    frame: Any = sys._getframe()
-    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
-        frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame is not None else ""
 
 
 def origin() -> str:

@@ -110,7 +110,7 @@ def contract(subscripts: str, x: Any, y: Any) -> Any:
 
 @answers(np.matmul)
 def matmul(x: Any, y: Any) -> Any:
-    a, b = np.ndim(x) if not isinstance(x, Traced) else x.ndim, np.ndim(y) if not isinstance(y, Traced) else y.ndim
+    a, b = np.ndim(x), np.ndim(y)
     if not a or not b or x.shape[-1] != y.shape[-2 if b > 1 else 0]:
         raise ValueError(f"matmul: shapes {x.shape} and {y.shape} do not fit")
     stack = LETTERS[: max(a, b, 2) - 2]
