@@ -589,6 +589,42 @@ def test_control_c_ends_an_epoch_after_a_step():
     assert signal.getsignal(signal.SIGINT) is not None
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_calls_can_be_interrupted_at_any_moment():
+    vg.set_threads(2)
+    p = vg.TensorNode(np.zeros(3), name="p")
+
+    def step(x):
+        p.value = p.value + x[0, :3]
+        return (np.tanh(x) @ x.T).sum()
+
+    fast, x = vg.compile(step, state=p), np.ones((64, 100))
+    expected = fast(x)
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, press)
+    came = done = 0
+    try:
+        while came < 100:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + 37 * came % 400))
+                for _ in range(50):
+                    assert fast(x) == expected
+                    done += 1
+            except KeyboardInterrupt:
+                came += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert fast(x) == expected
+    assert np.all(p.value == p.value[0])
+    assert done + 2 <= p.value[0] <= done + 2 + came  # a call that was interrupted has made its step or has not
+    assert sum(thread.name.startswith("vugrad-") for thread in threading.enumerate()) < 20
+
+
 def test_state_that_shares_memory_is_refused():
     one, other = vg.nn.Linear(3, 3), vg.nn.Linear(3, 3)
     other.weight.value = one.weight.value

@@ -205,31 +205,37 @@ def _fingerprint(state: Sequence[Any]) -> Any:
         if isinstance(owner, TensorNode):
             found.append((id(owner), owner.value.shape, owner.value.dtype, owner.requires_grad))
             continue
-        items: Any = vars(owner).items() if isinstance(owner, Module | Optimizer) else enumerate(owner)
-        items = owner.items() if isinstance(owner, dict) else items
         of_optimizer = isinstance(owner, Optimizer)
-        for key, value in items:
+        if of_optimizer or isinstance(owner, Module):
+            owner = vars(owner)
+        for key, value in owner.items() if isinstance(owner, dict) else enumerate(owner):
             if of_optimizer and key in CHANGING:
                 found.append(isinstance(value, np.ndarray))
-            elif isinstance(value, bool | int | float | str):
+            elif type(value) in PLAIN:
                 found.append(value)
             elif isinstance(value, TensorNode):
                 found.append((id(value), value.value.shape, value.value.dtype, value.requires_grad))
             elif isinstance(value, np.ndarray):
                 found.append((value.shape, value.dtype))
+            elif isinstance(value, np.generic):
+                found.append(value)
             else:
                 found.append(id(value))
-                parts = isinstance(value, Module) or (isinstance(value, list | tuple | dict) and len(value) <= MANY)
-                if parts and id(value) not in seen:
+                if id(value) not in seen and (isinstance(value, Module) or _searched(value)):
                     seen.add(id(value))
                     owners.append(value)
     return tuple(found)
 
 
+def _searched(value: Any) -> bool:
+    """Whether parts are looked for in a value, which in long vocabularies would take too long at every call."""
+    return isinstance(value, list | tuple | dict) and len(value) <= 1000
+
+
 #: What changes in an optimizer from call to call without another plan.
 CHANGING = {"lr", "initial_lr", "state"}
-#: Longer lists and dictionaries, such as vocabularies, are not looked into at every call.
-MANY = 1000
+#: The kinds of what is compared by itself.
+PLAIN = {bool, int, float, str, type(None)}
 
 
 def _check_epoch(arrays: tuple[Array, ...], order: Array, batch_size: int) -> None:

@@ -76,7 +76,8 @@ class Plan:
     def _load(self, code: bytes, target: llvm.Target) -> None:
         """Make machine code ready to run, with memory of its own."""
         self._code = llvm.Code(code, target)
-        self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(self._code.address("run"))
+        self._entry = self._code.address("run")
+        self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(self._entry)
         self._memory = _aligned(self.arena.size)
         self._numbers: dict[str, Array] = {}  # of the state, those that are Python numbers
         self._held: dict[Buffer, Array] = {}
@@ -196,12 +197,16 @@ class Plan:
                 self._hold(self.lowered.order, np.ascontiguousarray(order, np.int64))
                 strides[self.slots[self.lowered.order]] = 8 * stride
             self._pointers[1] = self.counters.ctypes.data
-            table = np.tile(self._pointers, (self.threads, 1))  # each thread goes on in one of its own
+            table = np.array([self._pointers] * self.threads)  # each thread goes on in one of its own
             control = _aligned(8 * Control.SIZE).view(np.int64)
             control[:] = 0
             control[Control.STEPS] = steps
+            addresses = (table.ctypes.data, strides.ctypes.data, control.ctypes.data)
             try:
-                self._go(table, strides, control, outputs, progress, wait=stride == 0)
+                if stride:
+                    self._watch(addresses, control, outputs, progress)
+                else:
+                    self._call(addresses)
             finally:
                 self._unbind_numbers(numbers)
                 for buffer in (*self.lowered.inputs.values(), *self.lowered.outputs.values()):
@@ -244,29 +249,32 @@ class Plan:
             raise ValueError(f"order holds positions from {order.min()} to {order.max()}, and {name} has {len(x)} rows")
         return np.ascontiguousarray(x).reshape(x.shape)
 
-    def _go(
+    def _call(self, addresses: tuple[int, int, int]) -> None:
+        """Call the native function on every thread, of which the caller's own is one."""
+        if self.threads == 1:
+            self._run(*addresses, 0)
+            return
+        team = hire(self.threads)
+        try:
+            team.call(self._entry, addresses)
+        finally:
+            release(team)
+
+    def _watch(
         self,
-        table: Array,
-        strides: Array,
+        addresses: tuple[int, int, int],
         control: Array,
         outputs: dict[str, Array],
         progress: Callable[[int, dict[str, Array]], None] | None,
-        wait: bool,
     ) -> None:
-        """Call the native function on every thread; the caller's own is one of them if it has nothing else to do."""
-        addresses = (table.ctypes.data, strides.ctypes.data, control.ctypes.data)
-        if wait and self.threads == 1:
-            self._run(*addresses, 0)
-            return
+        """Let the native function run on a team of threads, and meanwhile report, and look for Ctrl-C."""
         failure: BaseException | None = None
         with HeldBack() as interrupt:
             team = hire(self.threads)
-            team.begin(self._code.address("run"), addresses, first=1 if wait else 0)
-            if wait:
-                self._run(*addresses, 0)
+            team.begin(self._entry, addresses)
             reported = time.monotonic()
             while not team.finished():
-                time.sleep(0 if wait else LOOK)
+                time.sleep(LOOK)
                 if interrupt.came:
                     control[Control.STOP] = 1
                 elif progress is not None and failure is None and time.monotonic() - reported > REPORT:

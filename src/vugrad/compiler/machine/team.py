@@ -1,7 +1,8 @@
-"""Teams of threads that stay in native code, so that work begins without the interpreter.
+"""Teams of threads that stay in native code, so that work begins and ends without the interpreter.
 
-Each worker has a box of 64-bit numbers. Python writes into it which function to call, raises its round, and signals.
-For a while after its last work a worker looks at the round again and again, and begins at once; then it sleeps.
+Each worker has a box of 64-bit numbers. Who gives it work writes into it which function to call, raises its round, and
+signals. For a while after its last work a worker looks at the round again and again, and begins at once; then it
+sleeps.
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ PATIENCE = 4_000_000
 #: Where things stand in a box, in numbers of 8 bytes; a mutex and a condition have 128 bytes each, enough anywhere.
 ROUND, FUNCTION, ARGUMENTS, FINISHED, MUTEX, CONDITION, SIZE = 0, 8, 9, 16, 24, 40, 56
 
-SERVE = f"""
+#: The loop of a worker; giving work to those from ``first`` on; and taking part as number 0, which returns when all
+#: have. The last is one call for Python, so that Ctrl-C comes before all of it or after.
+NATIVE = f"""
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_signal(ptr)
+declare i32 @sched_yield()
 
 define void @serve(ptr %box) {{
 entry:
@@ -75,62 +80,114 @@ work:
   store atomic i64 %now, ptr %finished release, align 8
   br label %idle
 }}
+
+define void @begin(ptr %boxes, i64 %first, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2) {{
+entry:
+  br label %worker
+worker:
+  %i = phi i64 [ %first, %entry ], [ %next, %worker ]
+  %offset = mul i64 %i, {SIZE}
+  %box = getelementptr i64, ptr %boxes, i64 %offset
+  %mutex = getelementptr i64, ptr %box, i64 {MUTEX}
+  %condition = getelementptr i64, ptr %box, i64 {CONDITION}
+  %at = getelementptr i64, ptr %box, i64 {FUNCTION}
+  %p0 = getelementptr i64, ptr %box, i64 {ARGUMENTS}
+  %p1 = getelementptr i64, ptr %box, i64 {ARGUMENTS + 1}
+  %p2 = getelementptr i64, ptr %box, i64 {ARGUMENTS + 2}
+  %p3 = getelementptr i64, ptr %box, i64 {ARGUMENTS + 3}
+  store ptr %function, ptr %at
+  store i64 %a0, ptr %p0
+  store i64 %a1, ptr %p1
+  store i64 %a2, ptr %p2
+  store i64 %i, ptr %p3
+  call i32 @pthread_mutex_lock(ptr %mutex)
+  %round = load i64, ptr %box
+  %new = add i64 %round, 1
+  store atomic i64 %new, ptr %box release, align 8
+  call i32 @pthread_cond_signal(ptr %condition)
+  call i32 @pthread_mutex_unlock(ptr %mutex)
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %worker, label %end
+end:
+  ret void
+}}
+
+define void @call(ptr %boxes, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2) {{
+entry:
+  call void @begin(ptr %boxes, i64 1, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2)
+  call void %function(i64 %a0, i64 %a1, i64 %a2, i64 0)
+  br label %worker
+worker:
+  %i = phi i64 [ 1, %entry ], [ %next, %done ]
+  %offset = mul i64 %i, {SIZE}
+  %box = getelementptr i64, ptr %boxes, i64 %offset
+  %finished = getelementptr i64, ptr %box, i64 {FINISHED}
+  %round = load i64, ptr %box
+  br label %look
+look:
+  %seen = load atomic i64, ptr %finished acquire, align 8
+  %returned = icmp eq i64 %seen, %round
+  br i1 %returned, label %done, label %wait
+wait:
+  call i32 @sched_yield()
+  br label %look
+done:
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %worker, label %end
+end:
+  ret void
+}}
 """
 
 
 @functools.cache
-def _native() -> tuple[Any, Any]:
-    """The workers' loop, and the C library."""
+def _native() -> llvm.Code:
+    """The functions above."""
     target = llvm.host()
-    key = cache.key(SERVE, target.key)
+    key = cache.key(NATIVE, target.key)
     code = cache.get(key)
     if code is None:
-        code = llvm.compile_text(SERVE, target)
+        code = llvm.compile_text(NATIVE, target)
         cache.put(key, code)
-    loaded = llvm.Code(code, target)
-    _keep.append(loaded)
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loaded.address("serve")), ctypes.CDLL(None)
+    return llvm.Code(code, target)
 
 
-_keep: list[Any] = []
+def _function(name: str, arguments: int) -> Any:
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(_native().address(name))
 
 
 class Team:
-    """Workers with the numbers 0 to n − 1; they end with the process."""
+    """Workers with the numbers 0 to n − 1, of which the one who calls may be the first; they end with the process."""
 
     def __init__(self, n: int) -> None:
         self.n = n
-        serve, self._library = _native()
         self._boxes = np.zeros((n, SIZE), np.int64)
-        self._begun = range(0)
+        self._base = int(self._boxes.__array_interface__["data"][0])
+        self._begin, self._call, serve = _function("begin", 7), _function("call", 6), _function("serve", 1)
+        library = ctypes.CDLL(None)
         for i in range(n):
-            base = self._address(i)
-            for part in (MUTEX, CONDITION):
-                name = "pthread_mutex_init" if part == MUTEX else "pthread_cond_init"
-                getattr(self._library, name)(ctypes.c_void_p(base + 8 * part), None)
-            threading.Thread(target=serve, args=(base,), daemon=True, name=f"vugrad-{i}").start()
+            box = self._base + 8 * SIZE * i
+            library.pthread_mutex_init(ctypes.c_void_p(box + 8 * MUTEX), None)
+            library.pthread_cond_init(ctypes.c_void_p(box + 8 * CONDITION), None)
+            threading.Thread(target=serve, args=(box,), daemon=True, name=f"vugrad-{i}").start()
 
-    def _address(self, i: int) -> int:
-        return int(self._boxes.__array_interface__["data"][0]) + 8 * SIZE * i
-
-    def begin(self, function: int, arguments: tuple[int, int, int], first: int = 0) -> None:
-        """Let each worker from ``first`` on call the function at an address, with the arguments and its number."""
-        self._begun = range(first, self.n)
-        for i in self._begun:
-            box, base = self._boxes[i], self._address(i)
-            mutex, condition = (ctypes.c_void_p(base + 8 * part) for part in (MUTEX, CONDITION))
-            box[FUNCTION] = function
-            box[ARGUMENTS : ARGUMENTS + 4] = (*arguments, i)
-            self._library.pthread_mutex_lock(mutex)
-            box[ROUND] += 1
-            self._library.pthread_cond_signal(condition)
-            self._library.pthread_mutex_unlock(mutex)
+    def begin(self, function: int, arguments: tuple[int, int, int]) -> None:
+        """Let each worker call the function at an address, with the arguments and its number."""
+        self._begin(self._base, 0, self.n, function, *arguments)
 
     def finished(self) -> bool:
         """Whether all of them have returned."""
-        return all(self._boxes[i, FINISHED] == self._boxes[i, ROUND] for i in self._begun)
+        return bool((self._boxes[:, FINISHED] == self._boxes[:, ROUND]).all())
+
+    def call(self, function: int, arguments: tuple[int, int, int]) -> None:
+        """The same with the caller as worker 0; returns when all have."""
+        self._call(self._base, self.n, function, *arguments)
 
 
+#: All there are, since a worker looks into its team's boxes for as long as the process lives.
+_teams: list[Team] = []
 _idle: dict[int, list[Team]] = {}
 _lock = threading.Lock()
 
@@ -139,7 +196,10 @@ def hire(n: int) -> Team:
     """A team of n that nobody uses now."""
     with _lock:
         teams = _idle.setdefault(n, [])
-        return teams.pop() if teams else Team(n)
+        if not teams:
+            teams.append(Team(n))
+            _teams.append(teams[-1])
+        return teams.pop()
 
 
 def release(team: Team) -> None:
