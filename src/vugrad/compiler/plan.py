@@ -9,7 +9,6 @@ import functools
 import hashlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
     from vugrad.compiler.profile import Profile
 
 Array = Any
-#: How often, in seconds, Python looks whether an epoch is over, and for Ctrl-C; and how often it reports.
-LOOK, REPORT = 0.0005, 0.05
+#: How often, in seconds, Python reports how far an epoch is, and looks for Ctrl-C.
+LOOK = 0.05
 
 
 class Plan:
@@ -272,15 +271,12 @@ class Plan:
         with HeldBack() as interrupt:
             team = hire(self.threads)
             team.begin(self._entry, addresses)
-            reported = time.monotonic()
-            while not team.finished():
-                time.sleep(LOOK)
+            while not team.wait(LOOK):
                 if interrupt.came:
                     control[Control.STOP] = 1
-                elif progress is not None and failure is None and time.monotonic() - reported > REPORT:
+                elif progress is not None and failure is None:
                     try:  # a step is counted by one thread while others may still be at it
                         progress(max(int(control[Control.DONE]) - 1, 0), outputs)
-                        reported = time.monotonic()
                     except BaseException as error:  # the threads must be done before the arrays go
                         control[Control.STOP] = 1
                         failure = error

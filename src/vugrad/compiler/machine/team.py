@@ -11,6 +11,7 @@ import ctypes
 import functools
 import os
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -24,16 +25,17 @@ PATIENCE = 4_000_000
 #: Where things stand in a box, in numbers of 8 bytes; a mutex and a condition have 128 bytes each, enough anywhere.
 ROUND, FUNCTION, ARGUMENTS, FINISHED, MUTEX, CONDITION, SIZE = 0, 8, 9, 16, 24, 40, 56
 
-#: The loop of a worker; giving work to those from ``first`` on; and taking part as number 0, which returns when all
-#: have. The last is one call for Python, so that Ctrl-C comes before all of it or after.
+#: The loop of a worker; giving work to those from ``first`` on; waiting until a time for all to return; and taking part
+#: as number 0, until all have returned. The last is one call for Python, so that Ctrl-C comes before all of it or after.
 NATIVE = f"""
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_timedwait(ptr, ptr, ptr)
 declare i32 @pthread_cond_signal(ptr)
 declare i32 @sched_yield()
 
-define void @serve(ptr %box) {{
+define i64 @serve(ptr %box) {{
 entry:
   %mutex = getelementptr i64, ptr %box, i64 {MUTEX}
   %condition = getelementptr i64, ptr %box, i64 {CONDITION}
@@ -77,11 +79,14 @@ work:
   %a2 = load i64, ptr %p2
   %a3 = load i64, ptr %p3
   call void %function(i64 %a0, i64 %a1, i64 %a2, i64 %a3)
+  call i32 @pthread_mutex_lock(ptr %mutex)
   store atomic i64 %now, ptr %finished release, align 8
+  call i32 @pthread_cond_signal(ptr %condition)
+  call i32 @pthread_mutex_unlock(ptr %mutex)
   br label %idle
 }}
 
-define void @begin(ptr %boxes, i64 %first, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2) {{
+define i64 @begin(ptr %boxes, i64 %first, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2) {{
 entry:
   br label %worker
 worker:
@@ -110,12 +115,49 @@ worker:
   %more = icmp slt i64 %next, %n
   br i1 %more, label %worker, label %end
 end:
-  ret void
+  ret i64 0
 }}
 
-define void @call(ptr %boxes, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2) {{
+define i64 @wait(ptr %boxes, i64 %n, i64 %seconds, i64 %nanoseconds) {{
 entry:
-  call void @begin(ptr %boxes, i64 1, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2)
+  %deadline = alloca [2 x i64]
+  %rest = getelementptr i64, ptr %deadline, i64 1
+  store i64 %seconds, ptr %deadline
+  store i64 %nanoseconds, ptr %rest
+  br label %worker
+worker:
+  %i = phi i64 [ 0, %entry ], [ %next, %done ]
+  %offset = mul i64 %i, {SIZE}
+  %box = getelementptr i64, ptr %boxes, i64 %offset
+  %mutex = getelementptr i64, ptr %box, i64 {MUTEX}
+  %condition = getelementptr i64, ptr %box, i64 {CONDITION}
+  %finished = getelementptr i64, ptr %box, i64 {FINISHED}
+  %round = load i64, ptr %box
+  call i32 @pthread_mutex_lock(ptr %mutex)
+  br label %look
+look:
+  %seen = load atomic i64, ptr %finished acquire, align 8
+  %returned = icmp eq i64 %seen, %round
+  br i1 %returned, label %done, label %sleep
+sleep:
+  %late = call i32 @pthread_cond_timedwait(ptr %condition, ptr %mutex, ptr %deadline)
+  %in.time = icmp eq i32 %late, 0
+  br i1 %in.time, label %look, label %end
+done:
+  call i32 @pthread_mutex_unlock(ptr %mutex)
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %worker, label %all
+all:
+  ret i64 1
+end:
+  call i32 @pthread_mutex_unlock(ptr %mutex)
+  ret i64 0
+}}
+
+define i64 @call(ptr %boxes, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2) {{
+entry:
+  call i64 @begin(ptr %boxes, i64 1, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2)
   call void %function(i64 %a0, i64 %a1, i64 %a2, i64 0)
   br label %worker
 worker:
@@ -137,7 +179,7 @@ done:
   %more = icmp slt i64 %next, %n
   br i1 %more, label %worker, label %end
 end:
-  ret void
+  ret i64 0
 }}
 """
 
@@ -155,7 +197,7 @@ def _native() -> llvm.Code:
 
 
 def _function(name: str, arguments: int) -> Any:
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(_native().address(name))
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * arguments)(_native().address(name))
 
 
 class Team:
@@ -165,7 +207,8 @@ class Team:
         self.n = n
         self._boxes = np.zeros((n, SIZE), np.int64)
         self._base = int(self._boxes.__array_interface__["data"][0])
-        self._begin, self._call, serve = _function("begin", 7), _function("call", 6), _function("serve", 1)
+        self._begin, self._wait, self._call = _function("begin", 7), _function("wait", 4), _function("call", 6)
+        serve = _function("serve", 1)
         library = ctypes.CDLL(None)
         for i in range(n):
             box = self._base + 8 * SIZE * i
@@ -177,9 +220,10 @@ class Team:
         """Let each worker call the function at an address, with the arguments and its number."""
         self._begin(self._base, 0, self.n, function, *arguments)
 
-    def finished(self) -> bool:
-        """Whether all of them have returned."""
-        return bool((self._boxes[:, FINISHED] == self._boxes[:, ROUND]).all())
+    def wait(self, seconds: float) -> bool:
+        """Sleep until all of them have returned, but no longer than so long; whether they have."""
+        deadline = time.time_ns() + int(seconds * 1e9)
+        return bool(self._wait(self._base, self.n, *divmod(deadline, 10**9)))
 
     def call(self, function: int, arguments: tuple[int, int, int]) -> None:
         """The same with the caller as worker 0; returns when all have."""
