@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vugrad.compiler.emit import instructions
-from vugrad.compiler.emit.expressions import ExpressionWriter
+from vugrad.compiler.emit.expressions import ExpressionWriter, Square
 from vugrad.compiler.emit.instructions import BOOL, INDEX, Lines, Value, extreme, in_memory, mangled
+from vugrad.compiler.emit.turning import SIDE, to_rows
 from vugrad.compiler.loops.index import Index, Var, of
 from vugrad.compiler.loops.program import (
     BlockLoop,
@@ -142,11 +143,16 @@ class KernelWriter(ExpressionWriter):
                 self.statements(x.body)
                 self.lane = None
             case Loop(kind="unrolled"):
+                self.unrolled(x, range(*self.fixed(x)))
+            case Loop(kind="turned"):
                 low, high = self.fixed(x)
-                for i in range(low, high):
-                    self.numbers[x.var] = of(i)
-                    self.statements(x.body)
-                self.numbers.pop(x.var, None)
+                squares = high - (high - low) % SIDE if self.lane and self.lane.extent % SIDE == 0 else low
+                for start in range(low, squares, SIDE):
+                    self.square = Square(x.var, start)
+                    self.unrolled(x, range(start, start + SIDE))
+                    self.write_rows(self.square)
+                    self.square = None
+                self.unrolled(x, range(squares, high))
             case Loop():
                 self.loop(x.var, x.lower, x.upper, lambda: self.statements(x.body))
             case Define():
@@ -163,6 +169,13 @@ class KernelWriter(ExpressionWriter):
                 place = self.first_address(x.buffer, index)
                 self.out.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
                 self.out.say(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 3, i32 1)")
+
+    def unrolled(self, x: Loop, values: range) -> None:
+        """A loop's body for some values of its variable."""
+        for i in values:
+            self.numbers[x.var] = of(i)
+            self.statements(x.body)
+        self.numbers.pop(x.var, None)
 
     def fixed(self, x: Loop) -> tuple[int, int]:
         """The bounds of an unrolled loop, which must be numbers."""
@@ -248,20 +261,37 @@ class KernelWriter(ExpressionWriter):
             self.forget()
         index = self.simplified(x.index)
         value = self.expression(x.value)
+        if self.square is not None and self.turned(x.index) and not x.conditions and not x.add:
+            self.square.written.setdefault(self.place(x.buffer, x.index), []).append(value)
+            return
         if x.add:
             value = instructions.call(self.out, "add", [self.load(x.buffer, index), value], x.buffer.dtype)
         self.write(x.buffer, index, value)
         self.mask = before
+        self.seen, self.held = {}, {}  # what was loaded may be overwritten now
         if uniform is not None:
             self.out.say(f"br label %join{n}")
             self.out.label(f"join{n}")
-        self.forget()
+            self.forget()
+
+    def write_rows(self, square: Square) -> None:
+        """The stores of a turned loop, of four turns together for each lane."""
+        assert self.lane is not None
+        for place, values in square.written.items():
+            columns = [self.to_memory(self.out.spread(value, self.lane.extent)) for value in values]
+            for row, address in zip(to_rows(self.out, columns), self.row_addresses(place), strict=True):
+                self.out.say(f"store {row}, ptr {address}, align {place[0].dtype.itemsize}")
+
+    def to_memory(self, value: Value) -> Value:
+        """A bool as a byte; anything else as it is."""
+        if value.dtype != BOOL:
+            return value
+        text = self.out.emit(f"zext {value} to {in_memory(BOOL, value.lanes)}")
+        return Value(text, np.dtype(np.int8), value.lanes)
 
     def write(self, buffer: Buffer, index: Index, value: Value) -> None:
         """The store itself, of one number, of a vector, or lane by lane."""
-        out = self.out
-        if value.dtype == BOOL:
-            value = Value(out.emit(f"zext {value} to {in_memory(BOOL, value.lanes)}"), np.dtype(np.int8), value.lanes)
+        out, value = self.out, self.to_memory(value)
         step = index.coefficient(self.lane) if self.lane else 0
         if step == 0:
             if value.lanes:  # the same in all lanes, as the verifier knows

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from vugrad.compiler.emit import instructions
 from vugrad.compiler.emit.instructions import BOOL, INDEX, Lines, Value, extreme, in_memory, mangled, typed
+from vugrad.compiler.emit.turning import SIDE, from_rows
 from vugrad.compiler.loops.index import Div, Index, Indirect, Mod, Var, of
 from vugrad.compiler.loops.program import (
     AcrossLanes,
@@ -22,6 +23,20 @@ from vugrad.compiler.loops.program import (
     Position,
     Read,
 )
+
+
+@dataclass
+class Square:
+    """Four turns of a turned loop, from ``start``: what was read for all of them, and what they will have written."""
+
+    var: Var
+    start: int
+    read: dict[Place, list[Value]] = field(default_factory=dict)
+    written: dict[Place, list[Value]] = field(default_factory=dict)
+
+
+#: A buffer, an index, and the numbers of the unrolled loops around.
+Place = tuple[Buffer, Index, frozenset[tuple[Var, Index]]]
 
 
 class ExpressionWriter:
@@ -41,6 +56,7 @@ class ExpressionWriter:
         self.numbers: dict[Var, Index] = {}
         self.lane: Var | None = None
         self.mask: Value | None = None
+        self.square: Square | None = None
         self.pointers: dict[Buffer, str] = {}
         self.locals: dict[str, tuple[str, Value]] = {}
         self.labels = 0
@@ -81,6 +97,8 @@ class ExpressionWriter:
             case Position():
                 return instructions.call(self.out, "cast", [self.index(self.simplified(x.index))], x.dtype)
             case Load():
+                if self.turned(x.index):
+                    return self.read_rows(x.buffer, x.index)
                 return self.load(x.buffer, self.simplified(x.index))
             case Call():
                 return instructions.call(self.out, x.function, [self.expression(part) for part in x.arguments], x.dtype)
@@ -164,6 +182,8 @@ class ExpressionWriter:
         """Nothing written before may be used after this: it need not have run, or ran under another mask."""
         self.seen = {}
         self.held = {}
+        if self.square is not None:
+            self.square.read.clear()
 
     def masked(self, mask: Value | None) -> Value | None:
         """The lanes' mask in force, with one more."""
@@ -231,6 +251,42 @@ class ExpressionWriter:
             places = f"<{lanes} x ptr> {self.addresses(buffer, index)}"
             text = out.emit(f"call {kind} @{name}({places}, i32 {size}, {mask}, {zero})")
         return self.from_memory(buffer, Value(text, dtype, lanes))
+
+    def turned(self, index: Index) -> bool:
+        """Whether memory lies along a turned loop here, and not along the lanes."""
+        if self.square is None or self.lane is None or self.mask is not None:
+            return False
+        return index.coefficient(self.square.var) == 1 and index.coefficient(self.lane) not in (0, 1)
+
+    def place(self, buffer: Buffer, index: Index) -> Place:
+        """What tells the places in a square from others."""
+        assert self.square is not None
+        return buffer, index, frozenset(item for item in self.numbers.items() if item[0] != self.square.var)
+
+    def row_addresses(self, place: Place) -> list[str]:
+        """Where each lane's four elements begin."""
+        assert self.square is not None
+        assert self.lane is not None
+        buffer, index, numbers = place
+        first = index.substitute({self.square.var: of(self.square.start), **dict(numbers)})
+        return [self.address(buffer, first.substitute({self.lane: of(i)})) for i in range(self.lane.extent)]
+
+    def read_rows(self, buffer: Buffer, index: Index) -> Value:
+        """An element for each lane, of those that a turned loop reads together."""
+        out, square = self.out, self.square
+        assert square is not None
+        place = self.place(buffer, index)
+        if place not in square.read:
+            dtype = np.dtype(np.int8) if buffer.dtype == BOOL else buffer.dtype
+            kind = f"{typed(dtype, SIDE)}"
+            rows = [
+                Value(out.emit(f"load {kind}, ptr {address}, align {dtype.itemsize}"), dtype, SIDE)
+                for address in self.row_addresses(place)
+            ]
+            square.read[place] = [self.from_memory(buffer, column) for column in from_rows(out, rows)]
+        turn = self.numbers[square.var].number()
+        assert turn is not None
+        return square.read[place][turn - square.start]
 
     def from_memory(self, buffer: Buffer, value: Value) -> Value:
         """A bool as a bit; anything else as it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,6 +135,12 @@ class Lines:
         """The operands with the lanes of the widest."""
         lanes = max(x.lanes for x in xs)
         return [self.spread(x, lanes) for x in xs]
+
+    def shuffle(self, x: Value, y: Value, picks: Iterable[int]) -> Value:
+        """The lanes of two vectors, counted through, that are picked."""
+        chosen = [f"i32 {i}" for i in picks]
+        mask = f"<{len(chosen)} x i32> <{', '.join(chosen)}>"
+        return Value(self.emit(f"shufflevector {x}, {y}, {mask}"), x.dtype, len(chosen))
 
     def select(self, condition: Value, x: Value, y: Value) -> Value:
         """X where the condition holds, else y."""

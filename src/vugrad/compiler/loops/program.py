@@ -309,8 +309,9 @@ def _copy(at: tuple[Index, ...]) -> str:
 class Loop:
     """``for var in max(lower) … min(upper) − 1``, the body once for each.
 
-    ``kind`` is "serial"; "unrolled", the body written out for each value; or "lanes", all values at once. Lower and
-    upper bounds may depend on outer variables and lie within 0 … extent.
+    ``kind`` is "serial"; "unrolled", the body written out for each value; "turned", the same where memory along the
+    loop is turned into lanes, and lanes into it, in registers; or "lanes", all values at once. Lower and upper bounds
+    may depend on outer variables and lie within 0 … extent. A turned loop does not read what it writes.
     """
 
     var: Var

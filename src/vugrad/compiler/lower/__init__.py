@@ -14,7 +14,7 @@ from vugrad.compiler.lower.access import Place
 from vugrad.compiler.lower.batch import batch_axes
 from vugrad.compiler.lower.groups import Fusion, Group
 from vugrad.compiler.lower.kernels import Builder
-from vugrad.compiler.lower.memory import Layout, Stored
+from vugrad.compiler.lower.memory import Layout, Panels, Stored
 from vugrad.compiler.lower.setting import Machine
 from vugrad.compiler.lower.stages import Step, steps
 
@@ -270,8 +270,10 @@ class _Lowering:
                 buffer = self._buffer(f"v{number}", number, size, "scratch" if scratch else "temporary")
                 targets = [Stored(buffer, layout)]
                 if axis is not None and any(self.fusion.rows(r) == number for r in mine):
-                    rows = self._buffer(f"v{number}r", number, x.size, "temporary")
-                    targets.append(Stored(rows, Layout(x.shape)))
+                    width = self.machine.vector_bytes // x.dtype.itemsize
+                    panels = Panels(x.shape, width) if group.kind == "fetch" else Layout(x.shape)
+                    rows = self._buffer(f"v{number}r", number, panels.size, "temporary")
+                    targets.append(Stored(rows, panels))
                 self.stored[number] = list(targets)
             for output in written:
                 layout = Layout(x.shape)

@@ -22,6 +22,9 @@ from vugrad.compiler.lower.memory import Stored
 from vugrad.compiler.lower.nest import GroupLoops
 from vugrad.compiler.lower.setting import Setting
 
+#: So many elements of a row are dealt to the lanes at once: in float32 a line of the cache.
+TURNED = 16
+
 
 class Builder(Setting):
     """Makes the kernels of a program."""
@@ -47,27 +50,42 @@ class Builder(Setting):
         body: list[Statement] = []
         for target in stores[number]:
             f = self.fresh("f", row)
-            lanes = self.lanes if target.layout.axis is not None else self.width(x.dtype.itemsize, row)
+            lanes = self.lanes if target.layout.blocked else self.width(x.dtype.itemsize, row)
             lane = self.fresh("lane", lanes)
-            if target.layout.axis is not None:
+            if target.layout.blocked:
                 outer = block if block is not None else self.fresh("b", -(-n // lanes))
-                i, column, inside = of(outer) * lanes + of(lane), of(f), Loop(f, [])
+                i, column = of(outer) * lanes + of(lane), of(f)
                 limit = of(n - 1) - i
             else:
                 outer, chunk = self.fresh("i", n), self.fresh("c", -(-row // lanes))
-                i, column, inside = of(outer), of(chunk) * lanes + of(lane), Loop(chunk, [])
+                i, column = of(outer), of(chunk) * lanes + of(lane)
                 limit = of(row - 1) - column
             position = Index({Indirect(Load(self.order, i), None): 1})
             value = Load(self.inputs[number], position * row + column)
             guarded = guard((Condition(limit),), value, Constant(0, x.dtype))
             at = target.offset((i, *delinear(column, x.shape[1:])))
-            conditions = () if target.layout.axis is not None or row % lanes == 0 else (Condition(limit),)
-            inside.body = [Store(target.buffer, at, guarded, conditions=conditions)]
-            inner: list[Statement] = [Loop(lane, [inside], "lanes")]
-            if target.layout.axis is not None and row > 1:
+            conditions = () if target.layout.blocked or row % lanes == 0 else (Condition(limit),)
+            store = Store(target.buffer, at, guarded, conditions=conditions)
+            inside: list[Statement] = self._turning(f, store) if target.layout.blocked else [Loop(chunk, [store])]
+            inner: list[Statement] = [Loop(lane, inside, "lanes")]
+            if target.layout.blocked and row > 1:
                 inner = [*self._ahead(number, row, of(outer) * lanes, lanes), *inner]
             body += inner if outer is block else self.shared(outer, inner, True)
         return body
+
+    def _turning(self, f: Var, store: Store) -> list[Statement]:
+        """A loop along rows whose elements go to lanes: many at once, then those that are left."""
+        if f.extent == 1:
+            return [Loop(f, [store])]
+        result: list[Statement] = []
+        whole, left = divmod(f.extent, TURNED)
+        for start, count, size in ((0, whole, TURNED), (whole * TURNED, 1, left)):
+            if count and size:
+                turn, inner = self.fresh(f.name, count), self.fresh(f.name, size)
+                at = {f: of(turn) * size + start + of(inner)}
+                same = Store(store.buffer, store.index.substitute(at), store.value.substitute(at))
+                result.append(Loop(turn, [Loop(inner, [same], "turned")]))
+        return result
 
     def _ahead(self, number: int, row: int, start: Index, lanes: int) -> list[Statement]:
         """Prefetches of all rows of a block: they lie anywhere, and one by one would each be waited for."""

@@ -38,6 +38,11 @@ class Layout:
         return linear(others, extents) * self.lanes + place[self.axis] % self.lanes
 
     @property
+    def blocked(self) -> bool:
+        """Whether instances lie side by side."""
+        return self.axis is not None
+
+    @property
     def block(self) -> int:
         """The elements of a block."""
         return math.prod(n for a, n in enumerate(self.shape) if a != self.axis) * self.lanes
@@ -50,6 +55,29 @@ class Layout:
         return -(-self.shape[self.axis] // self.lanes) * self.block
 
 
+@dataclass(frozen=True)
+class Panels:
+    """Rows cut into panels as wide as a vector, one panel after the other.
+
+    A sum over the rows then reads straight on, where whole rows would be a jump each, which caches take badly. The last
+    panel has its whole width even if the rows end within it.
+    """
+
+    shape: Shape
+    width: int
+    blocked = False
+
+    def offset(self, place: tuple[Index, ...]) -> Index:
+        """The position of the element at ``place``."""
+        column = linear(place[1:], self.shape[1:])
+        return (column // self.width) * (self.shape[0] * self.width) + place[0] * self.width + column % self.width
+
+    @property
+    def size(self) -> int:
+        """The elements, those of a last panel that is not full included."""
+        return -(-math.prod(self.shape[1:]) // self.width) * self.width * self.shape[0]
+
+
 @dataclass(eq=False)
 class Stored:
     """A result in a buffer. ``copies`` are partial sums, one for each thread, that make the result together.
@@ -58,12 +86,14 @@ class Stored:
     """
 
     buffer: Buffer
-    layout: Layout
+    layout: Layout | Panels
     copies: int = 1
 
     def offset(self, place: tuple[Index, ...]) -> Index:
         """Where in the buffer the element at ``place`` is."""
-        return self.layout.within(place) if self.buffer.role == "scratch" else self.layout.offset(place)
+        if self.buffer.role == "scratch" and isinstance(self.layout, Layout):
+            return self.layout.within(place)
+        return self.layout.offset(place)
 
     def load(self, place: tuple[Index, ...]) -> Expression:
         """The element at a place."""

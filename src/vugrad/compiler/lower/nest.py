@@ -60,6 +60,7 @@ class GroupLoops:
         self.limits: list[Condition] = []  # what a lane must satisfy to count
         self.bounds: list[Condition] = []  # the same, of the tile at hand
         self.outer: list[Var] = []  # loops that splitting off the lanes leaves
+        self.turned: set[Var] = set()  # the axes of which several elements are read or written for each lane
 
     def body(self) -> list[Statement]:
         """All statements of the kernel."""
@@ -67,8 +68,10 @@ class GroupLoops:
             return []
         self._choose_lanes()
         dims = [v for v in self.group.axes if v not in self.fixed]
-        dims = self.outer + dims if self._far() else dims + self.outer
-        factors = self._factors(dims)
+        far = self._far()
+        dims = self.outer + dims if far else dims + self.outer
+        self._choose_turned(dims)
+        factors = self._factors(dims, far)
         work = max(self.b.fusion.flop(self.group), self.program[self.root].size)
         alone = self.block is not None or work < SMALL
         parallel = None if alone else max(dims, key=lambda v: v.extent // factors.get(v, 1), default=None)
@@ -79,7 +82,7 @@ class GroupLoops:
 
     def _far(self) -> bool:
         """Whether the vectors of a product are too many to be near for every tile: then they are read once."""
-        found = self._reduction(dict(self.fixed)) if self.group.kind == "blocked" and self.block is None else None
+        found = self._reduction(dict(self.fixed)) if self.outer else None
         loads = [x for x in walk(found.term) if isinstance(x, Load)] if found is not None else []
         return sum(x.buffer.nbytes for x in loads if self.lane in x.index.variables()) > NEAR
 
@@ -131,21 +134,20 @@ class GroupLoops:
 
     def _lane_cost(self, v: Var, dry: Reduction | None, domain: Var | None) -> float:
         """How badly an axis suits the lanes: what is contiguous along it is good, what jumps is bad."""
-        place = tuple(i.substitute(self.fixed) for i in self.group.members[self.root])
-        lane = v
-        if domain is None and dry is not None and self._is_batch(v):
-            lane = Var("lane", self.b.lanes)  # as it will be: within a block
+        width = self.b.width(self.program[self.root].dtype.itemsize, v.extent)
+        # As it will be: some of the axis in the lanes, or of the batch, which lies in blocks.
+        lane = Var("lane", self.b.lanes if domain is None and self._is_batch(v) else width)
+        split = of(Var("outer", -(-v.extent // lane.extent))) * lane.extent + of(lane)
+        place = tuple(i.substitute({**self.fixed, v: split}) for i in self.group.members[self.root])
+        access = Access(self.program, self.b.leaf(self.group, lane, {}))
         if dry is not None:
-            access = Access(self.program, self.b.leaf(self.group, v, {}))
             again = access.reduction(self.root, place)
             same = dict(zip(again.variables, map(of, dry.variables), strict=True))
-            if lane is not v:
-                same[again.variables[dry.variables.index(v)]] = of(
-                    Var("block", -(-v.extent // lane.extent))
-                ) * lane.extent + of(lane)
+            if domain is None:
+                same[again.variables[dry.variables.index(v)]] = split
             value = again.term.substitute(same)
         else:
-            value = Access(self.program, self.b.leaf(self.group, v, {})).element(self.root, place)
+            value = access.element(self.root, place)
         cost = 1.0
         for x in walk(value):
             if isinstance(x, Load):
@@ -153,12 +155,34 @@ class GroupLoops:
                 cost += {0: 0.2, 1: 1.0}.get(-1 if step is None else step, 8.0)
         if domain is not None:
             for target in self.stores.get(self.root, ()):
-                step = target.offset(place).coefficient(v)
+                step = target.offset(place).coefficient(lane)
                 cost += 1.0 if step == 1 else 8.0 if dry is None else 2.0
         else:
             cost += 1.5  # the lanes' sum at the end
-        width = self.b.width(self.program[self.root].dtype.itemsize, v.extent)
         return cost * (-(-v.extent // width) * width / v.extent) / width
+
+    def _choose_turned(self, dims: list[Var]) -> None:
+        """Axes that are better read or written some elements at a time, and turned into lanes in registers."""
+        if self.lane is None or self.over_lanes is not None:
+            return
+        done: dict[int, Expression] = {}
+        if self.reduces:
+            done[self.root] = Read("acc", (), self.program[self.root].dtype)
+        access = Access(self.program, self.b.leaf(self.group, self.lane, done))
+        indices: list[Index] = []
+        for number, member in self.group.members.items():
+            place = tuple(i.substitute(self.fixed) for i in member)
+            indices += [target.offset(place) for target in self.stores.get(number, ())]
+            if number not in done:
+                indices += [x.index for x in walk(access.element(number, place)) if isinstance(x, Load)]
+        self.turned = {v for v in dims if v.extent > 1 and v in self._along(indices)}
+
+    def _along(self, indices: Iterable[Index]) -> set[Var]:
+        """The variables along which memory lies where it jumps from lane to lane."""
+        if self.lane is None:
+            return set()
+        jumps = [index for index in indices if index.coefficient(self.lane) not in (0, 1)]
+        return {v for index in jumps for v in index.variables() if index.coefficient(v) == 1}
 
     # --- the nest
 
@@ -168,14 +192,15 @@ class GroupLoops:
         place = tuple(i.substitute(values) for i in self.group.members[self.root])
         return Access(self.program, self.b.leaf(self.group, self.lane, {})).reduction(self.root, place, self.lane)
 
-    def _factors(self, dims: list[Var]) -> dict[Var, int]:
-        """How many values of each axis are computed at once."""
+    def _factors(self, dims: list[Var], far: bool) -> dict[Var, int]:
+        """How many values of each axis are computed at once; where much is far, what is read least often counts."""
         itemsize = self.program[self.root].dtype.itemsize
         lanes = self.lane.extent if self.lane is not None else 1
         vectors = max(1, lanes * itemsize // self.b.machine.vector_bytes)
         found = self._reduction(dict(self.fixed))
         if found is None:
-            return self._phases(dims)
+            most = max(self.b.machine.registers // 2 // vectors, 1)
+            return {v: min(v.extent, most) for v in self.turned} | self._phases(dims)
         if found.how.startswith("arg") or math.prod(v.extent for v in found.variables) < 4:
             return {}
         bound = {
@@ -187,7 +212,8 @@ class GroupLoops:
             v = found.variables[self.over_lanes]
             if self.lane is not None:
                 term = term.substitute({v: of(Var("outer", v.extent)) * self.lane.extent + of(self.lane)})
-        return tiles.choose(candidates, tiles.operands(term, self.lane, vectors), vectors, self.b.machine.registers)
+        loads = tiles.operands(term, self.lane, vectors)
+        return tiles.choose(candidates, loads, vectors, self.b.machine.registers, () if far else self.turned)
 
     def _phases(self, dims: list[Var]) -> dict[Var, int]:
         """Axes whose remainder by a small number decides what is computed: that many values at once."""
@@ -228,7 +254,7 @@ class GroupLoops:
         values = _resolved(values)
         self.bounds = [c.substitute(values) for c in self.limits]
         at = tuple(of(v) for v in unrolled)
-        copies: Callable[[list[Statement]], list[Statement]] = lambda body: _wrapped(body, unrolled)  # noqa: E731
+        copies: Callable[[list[Statement]], list[Statement]] = lambda body: self._wrapped(body, unrolled)  # noqa: E731
         statements: list[Statement] = []
         members: dict[int, Expression] = {}
         place = tuple(i.substitute(values) for i in self.group.members[self.root])
@@ -253,6 +279,17 @@ class GroupLoops:
                 stores += copies([self._store(target, there, members[number])])
         return [*self._fetched_early(statements[reduced:], copies), *statements, *stores]
 
+    def _wrapped(self, body: list[Statement], unrolled: list[Var]) -> list[Statement]:
+        """Statements for each of the elements that are computed at once, one axis of which may be turned."""
+        along = self._along(index for x in body for index in _indices(x))
+        turned = next((v for v in unrolled if v in along), None)
+        if turned is not None:
+            body = [Loop(turned, body, "turned")]
+        for v in reversed(unrolled):
+            if v is not turned:
+                body = [Loop(v, body, "unrolled")]
+        return body
+
     def _fetched_early(
         self, epilogue: list[Statement], copies: Callable[[list[Statement]], list[Statement]]
     ) -> list[Statement]:
@@ -268,7 +305,7 @@ class GroupLoops:
         offset = target.offset(place)
         if self.group.kind == "partial":
             offset = offset + of(self.b.thread) * target.layout.size
-        padded = target.layout.axis is not None and self.group.kind == "blocked"
+        padded = target.layout.blocked and self.group.kind == "blocked"
         conditions = () if padded or self.over_lanes is not None else tuple(self.bounds)
         return Store(target.buffer, offset, value, self.group.kind == "partial", conditions)
 
@@ -277,7 +314,7 @@ class GroupLoops:
         if not self.bounds or self.lane is None:
             return value
         whole = self.group.kind == "blocked"
-        padded = {s.buffer for copies in self.b.stored.values() for s in copies if whole and s.layout.axis is not None}
+        padded = {s.buffer for copies in self.b.stored.values() for s in copies if whole and s.layout.blocked}
         for x in walk(value):
             if isinstance(x, Load) and x.buffer not in padded and self.lane in x.index.variables():
                 return guard(tuple(self.bounds), value, Constant(0, value.dtype))
@@ -392,12 +429,6 @@ def _resolved(values: Values) -> Values:
     return result
 
 
-def _wrapped(body: list[Statement], unrolled: Iterable[Var]) -> list[Statement]:
-    for v in reversed(list(unrolled)):
-        body = [Loop(v, body, "unrolled")]
-    return body
-
-
 def _values(body: list[Statement]) -> list[Expression]:
     """What some statements define."""
     return [
@@ -405,6 +436,13 @@ def _values(body: list[Statement]) -> list[Expression]:
         for x in body
         for v in (_values(x.body) if isinstance(x, Loop) else [x.value] if isinstance(x, Define) else [])
     ]
+
+
+def _indices(x: Statement) -> list[Index]:
+    """Where a statement reads and writes."""
+    if isinstance(x, Loop | Prefetch):
+        return []
+    return [*([x.index] if isinstance(x, Store) else []), *(y.index for y in walk(x.value) if isinstance(y, Load))]
 
 
 def _neutral(how: str, kind: np.dtype[Any]) -> float | int | bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from vugrad.compiler.loops.index import Var
@@ -35,18 +35,21 @@ def operands(term: Expression, lane: Var | None, vectors: int) -> list[Operand]:
     return list(found.values())
 
 
-def choose(candidates: Sequence[Var], loads: Iterable[Operand], vectors: int, registers: int) -> dict[Var, int]:
+def choose(
+    candidates: Sequence[Var], loads: Iterable[Operand], vectors: int, registers: int, turned: Collection[Var] = ()
+) -> dict[Var, int]:
     """For each variable how many of its values are computed at once.
 
     The cost of a choice is the instructions for each multiply-add: two multiply-adds and two loads can begin in a
-    cycle. All sums must stay in registers, a quarter of which is left for the operands.
+    cycle. All sums must stay in registers, a quarter of which is left for the operands. Variables of ``turned`` loops
+    come in fours.
     """
     budget = registers * 3 // 4
     loads = list(loads)
     best: tuple[float, int] | None = None
     chosen: dict[Var, int] = {}
     for picked in _pairs(candidates):
-        for factors in itertools.product(*([f for f in FACTORS if f <= v.extent] for v in picked)):
+        for factors in itertools.product(*(_factors(v, v in turned) for v in picked)):
             size = math.prod(factors)
             if size * vectors > budget:
                 continue
@@ -62,6 +65,11 @@ def choose(candidates: Sequence[Var], loads: Iterable[Operand], vectors: int, re
             if best is None or key < best:
                 best, chosen = key, factor
     return {v: f for v, f in chosen.items() if f > 1}
+
+
+def _factors(v: Var, turned: bool) -> list[int]:
+    """How many values there may be; what is turned is turned four by four."""
+    return [f for f in FACTORS if f <= v.extent and (f % 4 == 0 or not turned or v.extent < 4)]
 
 
 def _pairs(candidates: Sequence[Var]) -> list[tuple[Var, ...]]:

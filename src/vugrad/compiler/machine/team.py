@@ -26,7 +26,7 @@ PATIENCE = 4_000_000
 ROUND, FUNCTION, ARGUMENTS, FINISHED, MUTEX, CONDITION, SIZE = 0, 8, 9, 16, 24, 40, 56
 
 #: The loop of a worker; giving work to those from ``first`` on; waiting until a time for all to return; and taking part
-#: as number 0, until all have returned. The last is one call for Python, so that Ctrl-C comes before all of it or after.
+#: as number 0, until all have returned. The last is one call for Python: Ctrl-C comes before all of it or after.
 NATIVE = f"""
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
