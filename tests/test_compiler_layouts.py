@@ -72,3 +72,15 @@ def test_batches_are_the_rows_that_the_order_names(row, n, batch):
     rows, sums = same.run_epoch(x, batch_size=batch, order=order)
     np.testing.assert_array_equal(rows, x[order])
     np.testing.assert_array_equal(sums, x[order].sum(axis=1))
+
+
+def test_kernels_of_equal_layers_are_one_function():
+    def functions(depth):
+        model = vg.nn.MLP([8] * depth + [3])
+        plan = vg.compile(lambda x: model(x), state=model).plan(array(20, 8))
+        kernels = sum(len(stage.kernels()) for stage in plan.lowered.loops.stages)
+        return kernels, plan.text().count("define internal void @kernel")
+
+    (few, ones), (many, others) = functions(6), functions(9)
+    assert few < many
+    assert ones == others

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
-
-from vugrad.compiler.emit import instructions
-from vugrad.compiler.emit.expressions import ExpressionWriter, Square
-from vugrad.compiler.emit.instructions import BOOL, INDEX, Lines, Value, extreme, in_memory, mangled
-from vugrad.compiler.emit.turning import SIDE, to_rows
-from vugrad.compiler.loops.index import Index, Var, of
-from vugrad.compiler.loops.program import (
-    BlockLoop,
-    Buffer,
-    Call,
-    Constant,
-    Define,
-    Kernel,
-    Loop,
-    LoopProgram,
-    Prefetch,
-    Statement,
-    Store,
-    Update,
-)
-
-#: Vectors as wide as the kernels ask for, where the machine has them.
-ATTRIBUTES = '"no-trapping-math"="true" "prefer-vector-width"="512" "min-legal-vector-width"="512" nounwind'
-SIGNATURE = "(ptr noalias %table, i64 %thread, i64 %block)"
+from vugrad.compiler.emit.kernels import ATTRIBUTES, KernelWriter
+from vugrad.compiler.loops.index import Var
+from vugrad.compiler.loops.program import BlockLoop, Buffer, Kernel, LoopProgram
 
 
 def emit(
     program: LoopProgram, offsets: dict[Buffer, int], slots: dict[Buffer, int], scratch: int, profile: bool = False
 ) -> str:
     """The text of a module with one function for each stage, ``stage0(table, thread)`` and so on.
+
+    Kernels that do the same to different buffers, as those of equal layers, are one function.
 
     Args:
         program: the loops.
@@ -44,73 +22,88 @@ def emit(
         scratch: the bytes of one thread's scratch memory.
         profile: add each kernel's cycles to a counter of its own for each thread, at the table's slot 1.
     """
+    names: dict[str, str] = {}
     texts: list[str] = []
     declared: dict[str, None] = {}
-    numbers = range(0)
+    number = 0
     for i, stage in enumerate(program.stages):
-        out = Lines([f"define void @stage{i}(ptr %table, i64 %thread) {ATTRIBUTES} {{"])
-        out.label("entry")
+        writer = StageWriter(stage.thread, offsets, slots, scratch, program.threads if profile else 0)
         for part in stage.parts:
-            kernels = part.kernels if isinstance(part, BlockLoop) else [part]
-            numbers = range(numbers.stop, numbers.stop + len(kernels))
-            for number, kernel in zip(numbers, kernels, strict=True):
-                writer = KernelWriter(
-                    stage.thread, part.var if isinstance(part, BlockLoop) else None, offsets, slots, scratch
-                )
-                texts.append(writer.function(f"kernel{number}", kernel))
-                declared.update(writer.out.declared)
-            writer = KernelWriter(stage.thread, None, offsets, slots, scratch)
-            writer.out = out
-            writer.calls(part, numbers, program.threads, profile)
-            declared.update(out.declared)
-        out.say("ret void")
-        out.lines.append("}")
-        texts.append("\n".join(out.lines))
+            block = part.var if isinstance(part, BlockLoop) else None
+            calls: list[Call] = []
+            for kernel in part.kernels if isinstance(part, BlockLoop) else [part]:
+                text, buffers, needs = kernel_text("", kernel, stage.thread, block)
+                if text not in names:
+                    names[text] = f"kernel{number}"
+                    texts.append(text.replace("@(", f"@{names[text]}(", 1))
+                    declared |= needs
+                calls.append((names[text], buffers, number))
+                number += 1
+            writer.part(part, calls)
+        texts.append(writer.text(f"stage{i}"))
+        declared |= writer.out.declared
     return "\n".join([*declared, *texts])
 
 
-class KernelWriter(ExpressionWriter):
-    """Writes one kernel's function: its statements, one after the other."""
+def kernel_text(name: str, kernel: Kernel, thread: Var, block: Var | None) -> tuple[str, list[Buffer], dict[str, None]]:
+    """The text of a kernel's function, the buffers that it is to be given, and what it needs from outside."""
+    writer = KernelWriter(thread, block)
+    return writer.function(name, kernel), list(writer.pointers), writer.out.declared
 
-    # --- functions
 
-    def function(self, name: str, kernel: Kernel) -> str:
-        """The text of the kernel's function; allocations and base pointers stand in its first block."""
-        self.statements(kernel.body)
+#: The name of a kernel's function, its buffers, and the kernel's number.
+Call = tuple[str, list[Buffer], int]
+
+
+class StageWriter(KernelWriter):
+    """Writes one stage's function: where its buffers are, and the calls of its kernels."""
+
+    def __init__(
+        self,
+        thread: Var,
+        offsets: dict[Buffer, int],
+        slots: dict[Buffer, int],
+        scratch: int,
+        counted: int,
+    ) -> None:
+        super().__init__(thread, None)
+        self.offsets, self.slots, self.scratch, self.counted = offsets, slots, scratch, counted
+
+    def text(self, name: str) -> str:
+        """The text of the function; where buffers begin stands in its first block."""
         body = self.out.lines
-        head = [f"define internal void @{name}{SIGNATURE} noinline {ATTRIBUTES} {{", "entry:"]
         self.out.lines = []
         for buffer, register in self.pointers.items():
             self.pointer(buffer, register)
-        head += self.out.lines
-        head += [f"  {slot} = alloca {value.type}" for slot, value in self.locals.values()]
+        head = [f"define void @{name}(ptr %table, i64 %thread) {ATTRIBUTES} {{", "entry:", *self.out.lines]
         return "\n".join([*head, "  br label %start", "start:", *body, "  ret void", "}"])
 
-    def calls(self, part: Kernel | BlockLoop, numbers: Sequence[int], threads: int, profile: bool) -> None:
-        """The calls of a stage's part: of one kernel, or of several for each block of the batch."""
-
-        def run(block: str) -> None:
-            for number in numbers:
-                before = self.cycles() if profile else ""
-                self.out.say(f"call void @kernel{number}(ptr %table, i64 %thread, i64 {block})")
-                if profile:
-                    self.count(before, number, threads)
-
+    def part(self, part: Kernel | BlockLoop, calls: list[Call]) -> None:
+        """The calls of one kernel, or of several for each block of the batch."""
         if isinstance(part, BlockLoop):
-            self.loop(part.var, part.lower, part.upper, lambda: run(self.scalars[part.var].text))
+            self.loop(part.var, part.lower, part.upper, lambda: self.run(calls, self.scalars[part.var].text))
         else:
-            run("0")
+            self.run(calls, "0")
+
+    def run(self, calls: list[Call], block: str) -> None:
+        """Call kernels; where they are counted, each between two looks at the counter of cycles."""
+        for name, buffers, number in calls:
+            before = self.cycles() if self.counted else ""
+            given = "".join(f"ptr {self.base(buffer)}, " for buffer in buffers)
+            self.out.say(f"call void @{name}({given}i64 %thread, i64 {block})")
+            if self.counted:
+                self.count(before, number)
 
     def cycles(self) -> str:
         """The cycle counter."""
         return self.out.call("llvm.readcyclecounter", "i64")
 
-    def count(self, before: str, number: int, threads: int) -> None:
+    def count(self, before: str, number: int) -> None:
         """Add the cycles since ``before`` to the kernel's counter of this thread."""
         out = self.out
         spent = out.emit(f"sub i64 {self.cycles()}, {before}")
         base = out.emit("load ptr, ptr " + out.emit("getelementptr i64, ptr %table, i64 1"))
-        at = out.emit(f"add i64 %thread, {number * threads}")
+        at = out.emit(f"add i64 %thread, {number * self.counted}")
         place = out.emit(f"getelementptr i64, ptr {base}, i64 {at}")
         held = out.emit(f"load i64, ptr {place}")
         out.say(f"store i64 {out.emit(f'add i64 {held}, {spent}')}, ptr {place}")
@@ -123,199 +116,3 @@ class KernelWriter(ExpressionWriter):
             own = self.out.emit(f"mul i64 %thread, {self.scratch}")
             base = self.out.emit(f"getelementptr i8, ptr {base}, i64 {own}")
         self.out.lines.append(f"  {register} = getelementptr i8, ptr {base}, i64 {self.offsets.get(buffer, 0)}")
-
-    # --- statements
-
-    def statements(self, body: list[Statement]) -> None:
-        """Write statements."""
-        for x in body:
-            self.statement(x)
-
-    def statement(self, x: Statement) -> None:
-        """Write one statement."""
-        self.seen = {}
-        match x:
-            case Loop(kind="lanes"):
-                assert self.lane is None, "a loop over lanes within another"
-                self.lane = x.var if x.var.extent > 1 else None
-                if self.lane is None:
-                    self.numbers[x.var] = of(0)
-                self.statements(x.body)
-                self.lane = None
-            case Loop(kind="unrolled"):
-                self.unrolled(x, range(*self.fixed(x)))
-            case Loop(kind="turned"):
-                low, high = self.fixed(x)
-                squares = high - (high - low) % SIDE if self.lane and self.lane.extent % SIDE == 0 else low
-                for start in range(low, squares, SIDE):
-                    self.square = Square(x.var, start)
-                    self.unrolled(x, range(start, start + SIDE))
-                    self.write_rows(self.square)
-                    self.square = None
-                self.unrolled(x, range(squares, high))
-            case Loop():
-                self.loop(x.var, x.lower, x.upper, lambda: self.statements(x.body))
-            case Define():
-                value = self.expression(x.value)
-                if isinstance(x.value, Constant) and self.lane:  # an accumulator has a sum for each lane
-                    value = self.out.spread(value, self.lane.extent)
-                self.local(x.local, x.at, value)
-            case Update():
-                self.update(x)
-            case Store():
-                self.store(x)
-            case Prefetch():
-                index = self.simplified(x.index)
-                place = self.first_address(x.buffer, index)
-                self.out.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-                self.out.say(f"call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 3, i32 1)")
-
-    def unrolled(self, x: Loop, values: range) -> None:
-        """A loop's body for some values of its variable."""
-        for i in values:
-            self.numbers[x.var] = of(i)
-            self.statements(x.body)
-        self.numbers.pop(x.var, None)
-
-    def fixed(self, x: Loop) -> tuple[int, int]:
-        """The bounds of an unrolled loop, which must be numbers."""
-        low = max([0, *(self.simplified(i).number() or 0 for i in x.lower)])
-        high = min([x.var.extent, *(self.simplified(i).number() or 0 for i in x.upper)])
-        return low, high
-
-    def loop(self, var: Var, lower: Sequence[Index], upper: Sequence[Index], body: Callable[[], None]) -> None:
-        """A loop whose body ``body`` writes."""
-        out = self.out
-        low = self.bound(lower, 0, "llvm.smax.i64")
-        high = self.bound(upper, var.extent, "llvm.smin.i64")
-        n = self.new_label()
-        register, following = f"%i{n}", f"%next{n}"
-        out.say(f"br label %before{n}")
-        out.label(f"before{n}")
-        if low.text.startswith("%") or high.text.startswith("%"):
-            some = out.emit(f"icmp slt i64 {low.text}, {high.text}")
-            out.say(f"br i1 {some}, label %loop{n}, label %after{n}")
-        elif int(low.text) < int(high.text):
-            out.say(f"br label %loop{n}")
-        else:
-            return
-        self.forget()
-        out.label(f"loop{n}")
-        out.say(f"{register} = phi i64 [ {low.text}, %before{n} ], [ {following}, %latch{n} ]")
-        self.scalars[var] = Value(register, INDEX)
-        body()
-        out.say(f"br label %latch{n}")
-        out.label(f"latch{n}")
-        out.say(f"{following} = add nuw nsw i64 {register}, 1")
-        more = out.emit(f"icmp slt i64 {following}, {high.text}")
-        out.say(f"br i1 {more}, label %loop{n}, label %after{n}")
-        out.label(f"after{n}")
-        self.forget()
-
-    def bound(self, indices: Sequence[Index], limit: int, combine: str) -> Value:
-        """The tightest of a loop's bounds."""
-        numbers = [limit]
-        registers = []
-        for index in map(self.simplified, indices):
-            n = index.number()
-            if n is None:
-                registers.append(self.index(index).text)
-            else:
-                numbers.append(n)
-        tightest = max(numbers) if combine.endswith("max.i64") else min(numbers)
-        text = str(tightest)
-        for register in registers:
-            text = self.out.call(combine, "i64", f"i64 {register}", f"i64 {text}")
-        return Value(text, INDEX)
-
-    def update(self, x: Update) -> None:
-        """Combine a local with a value; a sum of products by fused multiply-adds."""
-        out = self.out
-        slot, kind = self.local(x.local, x.at)
-        if x.how == "set":
-            self.local(x.local, x.at, self.expression(x.value))
-            return
-        held = Value(out.emit(f"load {kind.type}, ptr {slot}"), kind.dtype, kind.lanes)
-        if x.how == "sum" and isinstance(x.value, Call) and x.value.function == "mul" and kind.dtype.kind == "f":
-            factors = [out.spread(self.expression(part), kind.lanes) for part in x.value.arguments]
-            new = out.intrinsic("fmuladd", *factors, held)
-        else:
-            value = out.spread(self.expression(x.value), kind.lanes)
-            if x.how == "sum":
-                new = instructions.call(out, "add", [held, value], kind.dtype)
-            else:
-                new = extreme(out, {"maximum": "max", "minimum": "min"}[x.how], held, value)
-        out.say(f"store {new}, ptr {slot}")
-
-    def store(self, x: Store) -> None:
-        """Write to a buffer where the conditions hold."""
-        uniform, mask = self.conditions(x.conditions)
-        if uniform is False:
-            return
-        n = self.new_label()
-        if uniform is not None:
-            self.out.say(f"br i1 {uniform}, label %then{n}, label %join{n}")
-            self.out.label(f"then{n}")
-        before, self.mask = self.mask, self.masked(mask)
-        if mask is not None:
-            self.forget()
-        index = self.simplified(x.index)
-        value = self.expression(x.value)
-        if self.square is not None and self.turned(x.index) and not x.conditions and not x.add:
-            self.square.written.setdefault(self.place(x.buffer, x.index), []).append(value)
-            return
-        if x.add:
-            value = instructions.call(self.out, "add", [self.load(x.buffer, index), value], x.buffer.dtype)
-        self.write(x.buffer, index, value)
-        self.mask = before
-        self.seen, self.held = {}, {}  # what was loaded may be overwritten now
-        if uniform is not None:
-            self.out.say(f"br label %join{n}")
-            self.out.label(f"join{n}")
-            self.forget()
-
-    def write_rows(self, square: Square) -> None:
-        """The stores of a turned loop, of four turns together for each lane."""
-        assert self.lane is not None
-        for place, values in square.written.items():
-            columns = [self.to_memory(self.out.spread(value, self.lane.extent)) for value in values]
-            for row, address in zip(to_rows(self.out, columns), self.row_addresses(place), strict=True):
-                self.out.say(f"store {row}, ptr {address}, align {place[0].dtype.itemsize}")
-
-    def to_memory(self, value: Value) -> Value:
-        """A bool as a byte; anything else as it is."""
-        if value.dtype != BOOL:
-            return value
-        text = self.out.emit(f"zext {value} to {in_memory(BOOL, value.lanes)}")
-        return Value(text, np.dtype(np.int8), value.lanes)
-
-    def write(self, buffer: Buffer, index: Index, value: Value) -> None:
-        """The store itself, of one number, of a vector, or lane by lane."""
-        out, value = self.out, self.to_memory(value)
-        step = index.coefficient(self.lane) if self.lane else 0
-        if step == 0:
-            if value.lanes:  # the same in all lanes, as the verifier knows
-                value = Value(out.emit(f"extractelement {value}, i64 0"), value.dtype)
-            out.say(f"store {value}, ptr {self.address(buffer, index)}, align {buffer.dtype.itemsize}")
-            return
-        lanes = self.lane.extent if self.lane else 0
-        value = out.spread(value, lanes)
-        if step == 1:
-            place = self.first_address(buffer, index)
-            if self.mask is None:
-                out.say(f"store {value}, ptr {place}, align {buffer.dtype.itemsize}")
-            else:
-                self.intrinsic_store(
-                    f"llvm.masked.store.{mangled(value.dtype, lanes)}.p0", value, f"ptr {place}", buffer
-                )
-        else:
-            places = self.addresses(buffer, index)
-            name = f"llvm.masked.scatter.{mangled(value.dtype, lanes)}.v{lanes}p0"
-            self.intrinsic_store(name, value, f"<{lanes} x ptr> {places}", buffer)
-
-    def intrinsic_store(self, name: str, value: Value, place: str, buffer: Buffer) -> None:
-        """A masked store or scatter."""
-        mask = self.mask or self.out.constant(True, BOOL, value.lanes)
-        kind = place.rpartition(" ")[0]
-        self.out.declare(f"declare void @{name}({value.type}, {kind}, i32 immarg, {mask.type})")
-        self.out.say(f"call void @{name}({value}, {place}, i32 {buffer.dtype.itemsize}, {mask})")

@@ -45,11 +45,8 @@ class ExpressionWriter:
     Loop variables are registers (``scalars``), numbers where their loop is unrolled (``numbers``), or the lanes.
     """
 
-    def __init__(
-        self, thread: Var, block: Var | None, offsets: dict[Buffer, int], slots: dict[Buffer, int], scratch: int
-    ) -> None:
+    def __init__(self, thread: Var, block: Var | None) -> None:
         self.out = Lines()
-        self.offsets, self.slots, self.scratch = offsets, slots, scratch
         self.scalars: dict[Var, Value] = {thread: Value("%thread", INDEX)}
         if block is not None:
             self.scalars[block] = Value("%block", INDEX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vugrad.compiler.emit import kernel_text
 from vugrad.compiler.explain.about import MINOR, About, Section
 from vugrad.compiler.explain.tables import WIDTH, amount, cut, item, paragraph, size, table
 from vugrad.compiler.explain.work import Work
@@ -80,12 +81,17 @@ def _kernel(about: About, w: Work, full: bool) -> list[str]:
 def text(about: About, only: int | None) -> Section:
     """LLVM's text of one kernel."""
     number = only if only is not None else max(about.works, key=lambda w: w.flop).number
-    _, _, after = about.plan.text().partition(f"define internal void @kernel{number}(")
-    body = after.partition("\n}")[0].splitlines()
+    kernel = about.works[number].kernel
+    thread, block = next(
+        (stage.thread, part.var if isinstance(part, program.BlockLoop) else None)
+        for stage in about.plan.lowered.loops.stages
+        for part in stage.parts
+        if kernel in (part.kernels if isinstance(part, program.BlockLoop) else [part])
+    )
+    body = kernel_text(f"kernel{number}", kernel, thread, block)[0].splitlines()
     hidden = len(body) - 2 * LINES if not about.full else 0
     shown = [*body[:LINES], f"  … {hidden} more lines, which --full shows", *body[-LINES:]] if hidden > 0 else body
     lines = paragraph("As emit/ writes it down, before LLVM's own passes.")
-    lines += ["", f"  define internal void @kernel{number}({shown[0]}", *(f"  {line}" for line in shown[1:]), "  }"]
-    name = about.works[number].kernel.name
-    title = f"6  LLVM's text of kernel {number}: {name}"
+    lines += ["", *(f"  {line}" for line in shown)]
+    title = f"6  LLVM's text of kernel {number}: {kernel.name}"
     return Section(title, lines if about.full else [cut(x, WIDTH) for x in lines])
