@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from vugrad.compiler.arrays.program import SHORT
-from vugrad.compiler.emit.instructions import LLVM
+from vugrad.compiler.emit.lines import LLVM
 from vugrad.compiler.loops.program import Buffer
 
 #: How often a thread looks for the others before it offers its core to somebody else.

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vugrad.compiler.emit import instructions
-from vugrad.compiler.emit.instructions import BOOL, INDEX, Lines, Value, extreme, in_memory, mangled, typed
+from vugrad.compiler.emit.instructions import extreme
+from vugrad.compiler.emit.lines import BOOL, INDEX, Lines, Value, in_memory, literal, mangled, typed
 from vugrad.compiler.emit.turning import SIDE, from_rows
 from vugrad.compiler.loops.index import Div, Index, Indirect, Mod, Var, of
 from vugrad.compiler.loops.program import (
@@ -117,7 +118,7 @@ class ExpressionWriter:
             name, start = "or" if x.how == "maximum" else "and", ""
         elif x.dtype.kind == "f":
             name = {"sum": "fadd", "maximum": "fmaximum", "minimum": "fminimum"}[x.how]
-            start = f"{typed(x.dtype)} {instructions.literal(-0.0, x.dtype)}" if x.how == "sum" else ""
+            start = f"{typed(x.dtype)} {literal(-0.0, x.dtype)}" if x.how == "sum" else ""
         else:
             sign = "s" if x.dtype.kind == "i" else "u"
             name, start = {"sum": "add", "maximum": f"{sign}max", "minimum": f"{sign}min"}[x.how], ""

@@ -5,7 +5,7 @@ that networks live on are written here for all lanes of a vector at once: the ar
 by exact arithmetic, a polynomial answers there, and the exponent is put back as an integer. None looks up a table, and
 none divides more than once; only sin and cos branch, to libm, if an argument is huge. The rest calls libm lane by lane.
 
-The maths is written on `Value`s, which write the instructions down; nothing here runs LLVM. The greatest relative
+The maths is written on `Number`s, which write the instructions down; nothing here runs LLVM. The greatest relative
 errors, in units of 1e-7 for f32 and 1e-16 for f64 (``tests/test_compiler_functions.py`` holds them), are: exp 0.8 and
 1.5, expm1 1.2 and 2.5, sigmoid 1.6 and 2.7, tanh 1.8 and 3.8, erf 2.6 and 13 (but 1 and 5 absolute), log 0.9 and 2.4,
 log2 1.3 and 2.6, log10 1.3 and 2.8, log1p 1.3 and 2.7, sin and cos 2.1 and 2.8.
@@ -25,27 +25,39 @@ fits of ours (the same test makes them again).
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from fractions import Fraction
+
+import numpy as np
+
+from vugrad.compiler.arrays.program import SHORT
+from vugrad.compiler.emit.lines import BOOL, DType, Lines, Value, mangled, typed
 
 __all__ = ["FUNCTIONS", "define", "symbol"]
 
-# --- Writing instructions
+# --- Arithmetic that writes instructions
 
 
 @dataclass(frozen=True)
 class Format:
-    """A floating-point format: LLVM's names of it and of the integers of its size, and where its bits are."""
+    """A floating-point format, the integers of its size, and where its bits are."""
 
-    kind: str
-    number: str
-    integer: str
-    size: int
+    number: DType
+    integer: DType
     mantissa: int  # bits of it that are stored
     largest_exponent: float  # the greatest x with a finite exp(x), ...
     least_exponent: float  # ... and the least for which it is a normal number
+
+    @property
+    def kind(self) -> str:
+        """Its short name."""
+        return SHORT[self.number]
+
+    @property
+    def size(self) -> int:
+        """The bits of a number."""
+        return 8 * self.number.itemsize
 
     @property
     def zero(self) -> float:
@@ -59,11 +71,11 @@ class Format:
 
     def round(self, c: float | Fraction) -> float:
         """The nearest number of this format."""
-        return float(struct.unpack("f", struct.pack("f", float(c)))[0]) if self.kind == "f32" else float(c)
+        return float(self.number.type(float(c)))
 
     def bits(self, c: float) -> int:
         """The bits of a number, read as an integer."""
-        return int.from_bytes(struct.pack(">f" if self.kind == "f32" else ">d", c), "big")
+        return int(np.array(c, self.number).view(self.integer))
 
     def parts(self, c: Fraction, count: int) -> list[float]:
         """``count`` numbers of this format, each the nearest to what the ones before leave of ``c``."""
@@ -72,109 +84,55 @@ class Format:
 
 
 FORMATS = {
-    "f32": Format("f32", "float", "i32", 32, 23, 88.72283, -87.33654),
-    "f64": Format("f64", "double", "i64", 64, 52, 709.782712893384, -708.3964185322641),
+    "f32": Format(np.dtype(np.float32), np.dtype(np.int32), 23, 88.72283, -87.33654),
+    "f64": Format(np.dtype(np.float64), np.dtype(np.int64), 52, 709.782712893384, -708.3964185322641),
 }
 
 
-@dataclass
-class Body:
-    """The instructions of one function of ``lanes`` numbers, as they are written, and the declarations they need."""
-
-    format: Format
-    lanes: int
-    lines: list[str] = field(default_factory=list)
-    declarations: dict[str, None] = field(default_factory=dict)
-    count: int = 0
-
-    def vector(self, element: str) -> str:
-        """The type of a vector of ``element``, or of one element where there is one lane."""
-        return element if self.lanes == 1 else f"<{self.lanes} x {element}>"
-
-    def emit(self, element: str, instruction: str) -> Value:
-        """Write an instruction; return its result."""
-        self.count += 1
-        self.lines.append(f"  %v{self.count} = {instruction}")
-        return Value(self, element, f"%v{self.count}")
-
-    def call(self, element: str, name: str, *arguments: Value) -> Value:
-        """Call a function of vectors, or of single numbers, and declare it."""
-        types = ", ".join(a.type for a in arguments)
-        self.declarations[f"declare {self.vector(element)} @{name}({types})"] = None
-        return self.emit(element, f"call {self.vector(element)} @{name}({', '.join(map(str, arguments))})")
-
-    def intrinsic(self, name: str, *arguments: Value) -> Value:
-        """Call one of LLVM's own functions of numbers."""
-        suffix = self.format.kind if self.lanes == 1 else f"v{self.lanes}{self.format.kind}"
-        return self.call(self.format.number, f"llvm.{name}.{suffix}", *arguments)
-
-    def constant(self, element: str, c: float) -> Value:
-        """The same number in every lane."""
-        text = str(c)
-        if element == self.format.number:  # a float, too, is written in the bits of the double that is equal to it
-            text = f"0x{FORMATS['f64'].bits(self.format.round(c)):016X}"
-        return Value(self, element, text if self.lanes == 1 else f"splat ({element} {text})")
-
-    def libm(self, name: str, *arguments: Value) -> Value:
-        """Call C's function of one number for each lane."""
-        name = name + "f" if self.format.kind == "f32" else name
-        if self.lanes == 1:
-            return self.call(self.format.number, name, *arguments)
-        one = Body(self.format, 1, self.lines, self.declarations, self.count)
-        result = Value(self, self.format.number, "poison")
-        for lane in range(self.lanes):
-            scalars = [one.emit(a.element, f"extractelement {a}, i32 {lane}") for a in arguments]
-            y = one.call(self.format.number, name, *scalars)
-            result = Value(self, y.element, one.emit(y.element, f"insertelement {result}, {y}, i32 {lane}").name)
-        self.count = one.count
-        return result
-
-    def all(self, condition: Value) -> Value:
-        """Whether a condition holds in every lane."""
-        if self.lanes == 1:
-            return condition
-        name = f"llvm.vector.reduce.and.v{self.lanes}i1"
-        self.declarations[f"declare i1 @{name}({condition.type})"] = None
-        return self.emit("i1", f"call i1 @{name}({condition})")
-
-
-def binary(operation: str) -> Callable[[Value, Operand], Value]:
+def binary(operation: str) -> Callable[[Number, Operand], Number]:
     """A method that writes an operation; that of floats has an f before its name."""
 
-    def write(x: Value, y: Operand) -> Value:
-        letter = "f" if x.element == x.body.format.number else ""
-        return x.body.emit(x.element, f"{letter}{operation} {x}, {x.like(y).name}")
+    def write(x: Number, y: Operand) -> Number:
+        letter = "f" if x.value.dtype.kind == "f" else ""
+        return x.new(x.out.binary(letter + operation, x.value, x.like(y).value))
 
     return write
 
 
-def relation(name: str) -> Callable[[Value, Operand], Value]:
+def relation(name: str) -> Callable[[Number, Operand], Number]:
     """A method that writes a comparison of floats."""
-    return lambda x, y: x.body.emit("i1", f"fcmp {name} {x}, {x.like(y).name}")
+    return lambda x, y: x.new(x.out.compare(name, x.value, x.like(y).value))
 
 
 @dataclass(frozen=True)
-class Value:
-    """A vector in a body: numbers, integers of their size, or truth values. Arithmetic on it writes instructions.
+class Number:
+    """A value of some lanes: numbers, integers of their size, or truth values. Arithmetic on it writes instructions.
 
     Comparisons are ordered: none holds for NaN.
     """
 
-    body: Body
-    element: str
-    name: str
+    out: Lines
+    format: Format
+    value: Value
 
-    @property
-    def type(self) -> str:
-        """The type in LLVM's text."""
-        return self.body.vector(self.element)
+    def new(self, value: Value) -> Number:
+        """A result."""
+        return Number(self.out, self.format, value)
 
-    def __str__(self) -> str:
-        return f"{self.type} {self.name}"
+    def like(self, other: Operand, dtype: DType | None = None) -> Number:
+        """``other``, made a constant of this value's type, or of another, where it is a number."""
+        if isinstance(other, Number):
+            return other
+        return self.new(self.out.constant(other, dtype or self.value.dtype, self.value.lanes))
 
-    def like(self, other: Operand) -> Value:
-        """``other``, made a constant of this value's type where it is a number."""
-        return other if isinstance(other, Value) else self.body.constant(self.element, other)
+    def intrinsic(self, name: str, *others: Number) -> Number:
+        """One of LLVM's own functions of numbers."""
+        return self.new(self.out.intrinsic(name, self.value, *(y.value for y in others)))
+
+    def cast(self, word: str, dtype: DType) -> Number:
+        """The same lanes as another type."""
+        lanes = self.value.lanes
+        return self.new(Value(self.out.emit(f"{word} {self.value} to {typed(dtype, lanes)}"), dtype, lanes))
 
     __add__ = __radd__ = binary("add")
     __sub__ = binary("sub")
@@ -184,60 +142,78 @@ class Value:
     __lshift__, __rshift__ = binary("shl"), binary("lshr")
     __lt__, __le__, __gt__, __ge__ = relation("olt"), relation("ole"), relation("ogt"), relation("oge")
 
-    def __rsub__(self, other: float) -> Value:
+    def __rsub__(self, other: float) -> Number:
         return self.like(other) - self
 
-    def __rtruediv__(self, other: float) -> Value:
+    def __rtruediv__(self, other: float) -> Number:
         return self.like(other) / self
 
-    def __neg__(self) -> Value:
-        return self.body.emit(self.element, f"fneg {self}")
+    def __neg__(self) -> Number:
+        return self.new(replace(self.value, text=self.out.emit(f"fneg {self.value}")))
 
-    def __abs__(self) -> Value:
-        return self.body.intrinsic("fabs", self)
+    def __abs__(self) -> Number:
+        return self.intrinsic("fabs")
 
-    def bits(self) -> Value:
+    def bits(self) -> Number:
         """The bits of numbers, read as integers."""
-        integer = self.body.format.integer
-        return self.body.emit(integer, f"bitcast {self} to {self.body.vector(integer)}")
+        return self.cast("bitcast", self.format.integer)
 
-    def number(self) -> Value:
+    def number(self) -> Number:
         """The bits of integers, read as numbers."""
-        number = self.body.format.number
-        return self.body.emit(number, f"bitcast {self} to {self.body.vector(number)}")
+        return self.cast("bitcast", self.format.number)
 
-    def odd(self) -> Value:
+    def odd(self) -> Number:
         """Whether integers are odd."""
-        return self.body.emit("i1", f"trunc {self} to {self.body.vector('i1')}")
+        return self.cast("trunc", BOOL)
 
-    def at_most(self, c: float) -> Value:
+    def at_most(self, c: float) -> Number:
         """The smaller of numbers and ``c``; NaN stays."""
         return where(self > c, c, self)
 
+    def everywhere(self) -> str:
+        """The register that tells whether a condition holds in every lane."""
+        if not self.value.lanes:
+            return self.value.text
+        return self.out.call(f"llvm.vector.reduce.and.{mangled(BOOL, self.value.lanes)}", "i1", self.value)
 
-Operand = Value | float
+
+Operand = Number | float
 Table = dict[str, Sequence[float]]  # of each format's coefficients, the constant first
 
 
-def fma(x: Value, y: Operand, z: Operand) -> Value:
+def fma(x: Number, y: Operand, z: Operand) -> Number:
     """The sum x · y + z, rounded once."""
-    return x.body.intrinsic("fma", x, x.like(y), x.like(z))
+    return x.intrinsic("fma", x.like(y), x.like(z))
 
 
-def where(condition: Value, x: Operand, y: Operand) -> Value:
+def where(condition: Number, x: Operand, y: Operand) -> Number:
     """Numbers of ``x`` where a condition holds, of ``y`` elsewhere."""
-    zero = condition.body.constant(condition.body.format.number, 0.0)
-    return zero.body.emit(zero.element, f"select {condition}, {zero.like(x)}, {zero.like(y)}")
+    chosen = (condition.like(z, condition.format.number).value for z in (x, y))
+    return condition.new(condition.out.select(condition.value, *chosen))
 
 
-def copysign(x: Value, y: Value) -> Value:
+def copysign(x: Number, y: Number) -> Number:
     """|x| with the sign of ``y``."""
-    return x.body.intrinsic("copysign", x, y)
+    return x.intrinsic("copysign", y)
 
 
-def polynomial(coefficients: Table, x: Value) -> Value:
+def libm(name: str, *xs: Number) -> Number:
+    """C's function of one number, for each lane."""
+    out, dtype, lanes = xs[0].out, xs[0].format.number, xs[0].value.lanes
+    name = name + "f" if dtype.itemsize == 4 else name
+    if not lanes:
+        return xs[0].new(Value(out.call(name, typed(dtype), *(x.value for x in xs)), dtype))
+    result = Value("poison", dtype, lanes)
+    for i in range(lanes):
+        scalars = [Value(out.emit(f"extractelement {x.value}, i32 {i}"), dtype) for x in xs]
+        y = Value(out.call(name, typed(dtype), *scalars), dtype)
+        result = Value(out.emit(f"insertelement {result}, {y}, i32 {i}"), dtype, lanes)
+    return xs[0].new(result)
+
+
+def polynomial(coefficients: Table, x: Number) -> Number:
     """A polynomial by Horner's rule."""
-    *rest, last = coefficients[x.body.format.kind]
+    *rest, last = coefficients[x.format.kind]
     y = x.like(last)
     for c in reversed(rest):
         y = fma(y, x, c)
@@ -249,13 +225,13 @@ def polynomial(coefficients: Table, x: Value) -> Value:
 LN2 = Fraction("0.69314718055994530941723212145817656807550013436026")
 
 
-def reduce(x: Value) -> tuple[Value, Value, Value]:
+def reduce(x: Number) -> tuple[Number, Number, Number]:
     """Give r, q and n of x = n · ln 2 + r, |r| ≤ ln 2 / 2, and eʳ = 1 + r + q r²; n in the last bits of an integer.
 
     Adding a large number rounds x / ln 2 to an integer in the last bits of the sum; the exact product in an fma makes
     the subtraction of n · ln 2 exact but for the last rounding.
     """
-    form = x.body.format
+    form = x.format
     high, low = form.parts(LN2, 2)
     shift = 1.5 * 2.0**form.mantissa
     t = fma(x, 1 / math.log(2), shift)
@@ -264,9 +240,9 @@ def reduce(x: Value) -> tuple[Value, Value, Value]:
     return r, polynomial(EXP, r), t.bits()
 
 
-def exp(x: Value) -> Value:
+def exp(x: Number) -> Number:
     """eˣ = 2ⁿ eʳ: n is added to the exponent of eʳ; where that would leave the normal numbers, 0 or x + ∞."""
-    form = x.body.format
+    form = x.format
     r, q, n = reduce(x)
     y = fma(fma(q, r, 1.0), r, 1.0)
     y = (y.bits() + (n << form.mantissa)).number()
@@ -274,34 +250,34 @@ def exp(x: Value) -> Value:
     return where(x <= form.largest_exponent, y, x + math.inf)
 
 
-def half_expm1(x: Value) -> Value:
+def half_expm1(x: Number) -> Number:
     """(eˣ − 1) / 2 = s (eʳ − 1) + (s − ½) with s = 2ⁿ⁻¹, which is finite wherever eˣ is. For −40 ≤ x."""
-    form = x.body.format
+    form = x.format
     r, q, n = reduce(x)
     s = ((n << form.mantissa) + form.bits(0.5)).number()
     return fma(s, fma(r * r, q, r), s - 0.5)
 
 
-def expm1(x: Value) -> Value:
+def expm1(x: Number) -> Number:
     """eˣ − 1, which is −1 long before x = −40, and ∞ from the integer above the largest exponent."""
-    x = where(x < -40.0, -40.0, x).at_most(math.ceil(x.body.format.largest_exponent))
+    x = where(x < -40.0, -40.0, x).at_most(math.ceil(x.format.largest_exponent))
     return copysign(2.0 * half_expm1(x), x)
 
 
-def sigmoid(x: Value) -> Value:
+def sigmoid(x: Number) -> Number:
     """1 / (1 + e⁻ˣ): e⁻ˣ = ∞ gives 0, the right value."""
     return 1.0 / (1.0 + exp(-x))
 
 
-def tanh(x: Value) -> Value:
+def tanh(x: Number) -> Number:
     """The quotient h / (h + 1) with h = (e²ˣ − 1) / 2, for |x|; that is 1 long before 2|x| = 40."""
     h = half_expm1((2.0 * abs(x)).at_most(40.0))
     return copysign(h / (h + 1.0), x)
 
 
-def erf(x: Value) -> Value:
+def erf(x: Number) -> Number:
     """1 − erfc(x) = −(eᵍ − 1) with g = log erfc(x) = x G(x), for |x| up to where it rounds to 1."""
-    end = ERF_END[x.body.format.kind]
+    end = ERF_END[x.format.kind]
     z = abs(x).at_most(end)
     g = z * polynomial(ERF, fma(z, 2 / end, -1.0))
     return copysign(2.0 * half_expm1(g), x)
@@ -310,12 +286,12 @@ def erf(x: Value) -> Value:
 # --- log and its family
 
 
-def split(x: Value, subtract: Operand) -> tuple[Value, Value, Value]:
+def split(x: Number, subtract: Operand) -> tuple[Number, Number, Number]:
     """Give k, f and s of x = 2ᵏ (1 + f), √½ ≤ 1 + f < √2, and s = 2⁻ᵏ, of a normal number x > 0.
 
     From k, ``subtract`` is taken beside what its place in the bits adds.
     """
-    form = x.body.format
+    form = x.format
     root, stored = form.bits(form.round(math.sqrt(0.5))), (1 << form.mantissa) - 1
     b = x.bits() + (form.bits(1.0) - root)  # so that the exponent changes at √½, and not at 1
     biased = b >> form.mantissa
@@ -325,22 +301,22 @@ def split(x: Value, subtract: Operand) -> tuple[Value, Value, Value]:
     return k, f, s
 
 
-def log1p_of_split(f: Value) -> Value:
+def log1p_of_split(f: Number) -> Number:
     """The logarithm of 1 + f for √½ ≤ 1 + f < √2."""
     z = f * f
     return fma(z, fma(f, polynomial(LOG, f), -0.5), f)
 
 
-def finish(y: Value, x: Value) -> Value:
+def finish(y: Number, x: Number) -> Number:
     """A logarithm ``y`` of x, put right where x is no positive number: ∞ for ∞, −∞ for 0, else NaN."""
     y = where(x < math.inf, y, x)
     y = where(x > 0.0, y, -math.inf)
     return where(x >= 0.0, y, math.nan)
 
 
-def exponent_and_log1p(x: Value) -> tuple[Value, Value]:
+def exponent_and_log1p(x: Number) -> tuple[Number, Number]:
     """Give k and log(1 + f) of x = 2ᵏ (1 + f), √½ ≤ 1 + f < √2. Denormal numbers are scaled up."""
-    form = x.body.format
+    form = x.format
     small = x < 2.0 ** (1 - form.bias)
     scale = form.mantissa + 1
     x = where(small, x * 2.0**scale, x)
@@ -348,34 +324,34 @@ def exponent_and_log1p(x: Value) -> tuple[Value, Value]:
     return k, log1p_of_split(f)
 
 
-def log(x: Value) -> Value:
+def log(x: Number) -> Number:
     """The natural logarithm, k log 2 plus that of 1 + f."""
-    high, low = x.body.format.parts(LN2, 2)
+    high, low = x.format.parts(LN2, 2)
     k, y = exponent_and_log1p(x)
     return finish(fma(k, high, fma(k, low, y)), x)
 
 
-def log2(x: Value) -> Value:
+def log2(x: Number) -> Number:
     """The logarithm to base 2, k + log(1 + f) / log 2."""
     k, y = exponent_and_log1p(x)
-    high, low = x.body.format.parts(1 / LN2, 2)
+    high, low = x.format.parts(1 / LN2, 2)
     return finish(fma(y, high, fma(y, low, k)), x)
 
 
-def log10(x: Value) -> Value:
+def log10(x: Number) -> Number:
     """The logarithm to base 10, k log₁₀ 2 + log(1 + f) / log 10."""
-    high, low = x.body.format.parts(LOG10_2, 2)
-    scale, rest = x.body.format.parts(LOG10_2 / LN2, 2)
+    high, low = x.format.parts(LOG10_2, 2)
+    scale, rest = x.format.parts(LOG10_2 / LN2, 2)
     k, y = exponent_and_log1p(x)
     return finish(fma(k, high, fma(y, scale, fma(y, rest, k * low))), x)
 
 
-def log1p(x: Value) -> Value:
+def log1p(x: Number) -> Number:
     """The logarithm of 1 + x = 2ᵏ (1 + f), k from the rounded sum, and f = 2⁻ᵏ x + (2⁻ᵏ − 1), rounded once.
 
     Above 2⁶⁴, 2⁻³² (1 + x) stands for 1 + x, so that 2⁻ᵏ is a normal number.
     """
-    form = x.body.format
+    form = x.format
     large = x > 2.0**64
     one = where(large, 2.0**-32, 1.0)
     high, low = form.parts(LN2, 2)
@@ -391,16 +367,16 @@ PI = Fraction("3.141592653589793238462643383279502884197169399375105820974944592
 FAR = 1e5  # Above it, x − n π/2 loses bits that the parts of π/2 do not hold, and libm is asked.
 
 
-def circular(x: Value, name: str, quarter: int) -> Value:
+def circular(x: Number, name: str, quarter: int) -> Number:
     """By n mod 4, sin(|x| + quarter π/2) = ±sin(r) or ±cos(r), where |x| = (n − quarter) π/2 + r, |r| ≤ π/4.
 
     Of π/2 in three parts, the first fma is exact, and the others round once, so that r is right also near zero. The
     sine takes the sign of x at last, also of −0. What is near returns here; libm's answer is handed on.
     """
-    body, form = x.body, x.body.format
+    out, form = x.out, x.format
     r = abs(x)
-    near = body.all(r <= FAR)
-    body.lines += [f"  br i1 {near.name}, label %near, label %far", "near:"]
+    out.say(f"br i1 {(r <= FAR).everywhere()}, label %near, label %far")
+    out.label("near")
     shift = 1.5 * 2.0**form.mantissa
     t = fma(r, 2 / math.pi, shift)
     n = t - shift
@@ -414,8 +390,9 @@ def circular(x: Value, name: str, quarter: int) -> Value:
     if quarter == 0:
         sign = sign ^ (x.bits() & -(1 << (form.size - 1)))
     y = (where(turn.odd(), cosine, sine).bits() ^ sign).number()
-    body.lines += [f"  ret {y}", "far:"]
-    return body.libm(name, x)
+    out.say(f"ret {y.value}")
+    out.label("far")
+    return libm(name, x)
 
 
 # --- Definitions
@@ -442,14 +419,18 @@ def define(name: str, kind: str, lanes: int) -> tuple[str, list[str]]:
     """
     if name not in FUNCTIONS or kind not in FORMATS:
         raise ValueError(f"There is no {name} of {kind}: the functions are {', '.join(FUNCTIONS)}, of f32 and f64.")
-    body = Body(FORMATS[kind], lanes)
-    arguments = [Value(body, body.format.number, letter) for letter in ("%x", "%y")[: 2 if name == "pow" else 1]]
+    out, form = Lines(), FORMATS[kind]
+    xs = [
+        Number(out, form, Value(letter, form.number, lanes if lanes > 1 else 0))
+        for letter in ("%x", "%y")[: 2 if name == "pow" else 1]
+    ]
     if name in QUARTERS:
-        y = circular(arguments[0], name, QUARTERS[name])
+        y = circular(xs[0], name, QUARTERS[name])
     else:
-        y = VECTORISED[name](arguments[0]) if name in VECTORISED else body.libm(LIBM[name], *arguments)
-    head = f"define internal {arguments[0].type} @{symbol(name, kind, lanes)}({', '.join(map(str, arguments))})"
-    return "\n".join([f"{head} alwaysinline nounwind {{", *body.lines, f"  ret {y}", "}"]), list(body.declarations)
+        y = VECTORISED[name](xs[0]) if name in VECTORISED else libm(LIBM[name], *xs)
+    taken = ", ".join(str(x.value) for x in xs)
+    head = f"define internal {y.value.type} @{symbol(name, kind, lanes)}({taken}) alwaysinline nounwind {{"
+    return "\n".join([head, *out.lines, f"  ret {y.value}", "}"]), list(out.declared)
 
 
 # --- Coefficients

@@ -8,7 +8,8 @@ import numpy as np
 
 from vugrad.compiler.emit import instructions
 from vugrad.compiler.emit.expressions import ExpressionWriter, Square
-from vugrad.compiler.emit.instructions import BOOL, INDEX, Value, extreme, in_memory, mangled
+from vugrad.compiler.emit.instructions import extreme
+from vugrad.compiler.emit.lines import BOOL, INDEX, Value, in_memory, mangled
 from vugrad.compiler.emit.turning import SIDE, to_rows
 from vugrad.compiler.loops.index import Index, Var, of
 from vugrad.compiler.loops.program import (

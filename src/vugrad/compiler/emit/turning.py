@@ -6,7 +6,7 @@ shuffles within groups of four lanes, which cost little on every machine, make r
 
 from __future__ import annotations
 
-from vugrad.compiler.emit.instructions import Lines, Value
+from vugrad.compiler.emit.lines import Lines, Value
 
 #: The turns of a loop, and the lanes, that make a square.
 SIDE = 4
