@@ -21,10 +21,10 @@ def on_arrays(traced, arguments):
     return interpret_arrays(traced.program, inputs(traced, arguments))
 
 
-def on_loops(traced, arguments, machine):
-    """The same by the loops, lowered for a machine, verified and interpreted."""
+def on_loops(traced, arguments, machine, mend=False):
+    """The same by the loops, lowered for a machine, verified (every access proved, or mended) and interpreted."""
     lowered = lower(traced.program, machine)
-    verify_loops(lowered.loops)
+    verify_loops(lowered.loops, mend)
     given = inputs(traced, arguments)
     memory, results = {}, {}
     for buffer in lowered.loops.buffers:

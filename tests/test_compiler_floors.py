@@ -1,5 +1,6 @@
 """The compiler's own languages: what is refused in array programs and loops, what passes keep, what indices mean."""
 
+import copy as copying
 import dataclasses
 import itertools
 
@@ -379,6 +380,15 @@ def test_loops_that_could_touch_what_is_not_theirs_are_refused(name):
     body, message = REFUSED_LOOPS[name]
     with pytest.raises(ValueError, match=message):
         verify_loops(program_of(body, buffers=[X, OUT]))
+
+
+@pytest.mark.parametrize("name", [name for name, (_, message) in REFUSED_LOOPS.items() if "may be" in message])
+def test_what_cannot_be_proved_can_be_kept_within(name):
+    body, x, out = copying.deepcopy((REFUSED_LOOPS[name][0], X, OUT))
+    program = program_of(body, buffers=[x, out])
+    verify_loops(program, mend=True)
+    verify_loops(program)
+    interpret_loops(program, {x: np.arange(10.0), out: np.zeros(10)})
 
 
 ACCEPTED = {

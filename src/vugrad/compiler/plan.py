@@ -26,7 +26,6 @@ from vugrad.compiler.machine import cache, llvm, threads
 from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.machine.team import hire, release
 from vugrad.compiler.trace import Slot, Trace
-from vugrad.compiler.trace.standin import CannotCompileError
 
 if TYPE_CHECKING:
     from vugrad.compiler.profile import Profile
@@ -52,10 +51,7 @@ class Plan:
         check = trace.program.outputs[0].name if finite else None
         self.lowered: Lowered = lower(trace.program, machine, check)
         self.threads = self.lowered.loops.threads  # fewer than allowed where there is not so much to share
-        try:
-            verify(self.lowered.loops)
-        except ValueError as error:
-            raise CannotCompileError(f"what this program does in memory could not be proved safe: {error}") from error
+        verify(self.lowered.loops, mend=True)
         self.arena = arrange(self.lowered.loops)
         _check_memory(self.arena.size)
         given = [b for b in self.lowered.loops.buffers if b.role not in ("temporary", "scratch")]

@@ -42,8 +42,9 @@ def loops(about: About, only: int | None) -> Section:
     which = f"of the {len(chosen)} largest kernels (--kernel N shows another, --full all)"
     legend = paragraph(
         f"The loops{f' {which}' if only is None and not about.full else ''}. Those over lanes happen all at once, in "
-        "vectors; unrolled ones are written out. t is the thread, block the block of the batch; acc, and what is "
-        "indexed by unrolled variables alone, stays in registers."
+        "vectors; unrolled ones are written out, and turned ones too: they read or write rows, whose elements change "
+        "places with lanes in registers. t is the thread, block the block of the batch; acc, and what is indexed by "
+        "such variables alone, stays in registers."
     )
     lines += ["", *legend]
     for w in chosen:

@@ -10,6 +10,8 @@ import functools
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from vugrad.compiler.loops.index import Div, Index, Indirect, Mod, Var, of
 from vugrad.compiler.loops.program import (
     AcrossLanes,
@@ -24,6 +26,7 @@ from vugrad.compiler.loops.program import (
     Load,
     Loop,
     LoopProgram,
+    Position,
     Prefetch,
     Read,
     Statement,
@@ -36,11 +39,14 @@ Facts = tuple[Index, ...]
 PATIENCE = 5000
 
 
-def verify(program: LoopProgram) -> None:
+def verify(program: LoopProgram, mend: bool = False) -> None:
     """Raise ``ValueError`` that names the kernel and the access for a program that could touch what is not its own.
 
     Also wrong: a variable that no loop around gives a value, a local that is read before it is defined, and a vector
     that is stored in one place for all lanes.
+
+    Not all that is true can be proved. With ``mend``, an access of which that is so is kept within its buffer from then
+    on, at the cost of some instructions: it is safe, and where it was right before it is the same.
     """
     for stage in program.stages:
         for part in stage.parts:
@@ -50,7 +56,7 @@ def verify(program: LoopProgram) -> None:
                 known.add(part.var)
                 facts = loop_facts(part.var, part.lower, part.upper)
             for kernel in part.kernels if isinstance(part, BlockLoop) else [part]:
-                _Checker(kernel, program.buffers).body(kernel.body, known, facts, None, set())
+                _Checker(kernel, program.buffers, mend).body(kernel.body, known, facts, None, set())
 
 
 def loop_facts(var: Var, lower: Sequence[Index], upper: Sequence[Index]) -> Facts:
@@ -146,8 +152,8 @@ def _with_cuts(facts: Facts) -> Facts:
 
 
 class _Checker:
-    def __init__(self, kernel: Kernel, buffers: list[Buffer]) -> None:
-        self.kernel, self.buffers = kernel, set(buffers)
+    def __init__(self, kernel: Kernel, buffers: list[Buffer], mend: bool) -> None:
+        self.kernel, self.buffers, self.mend = kernel, set(buffers), mend
         self.varying: set[str] = set()  # the locals that may differ from lane to lane
 
     def fail(self, what: str) -> ValueError:
@@ -180,7 +186,7 @@ class _Checker:
                 case Store():
                     within = (*facts, *self.conditions(x.conditions, known, facts, locals_))
                     self.expression(x.value, known, within, locals_)
-                    self.access(x.buffer, x.index, known, within, locals_)
+                    self.access(x, known, within, locals_)
                     if lane is not None and x.value.dtype != x.buffer.dtype:
                         raise self.fail(f"{x.value.dtype} is stored in {x.buffer}")
                     if (
@@ -208,7 +214,7 @@ class _Checker:
             self.expression(x.otherwise, known, (*facts, *fails), locals_)
             return
         if isinstance(x, Load):
-            self.access(x.buffer, x.index, known, facts, locals_)
+            self.access(x, known, facts, locals_)
             return
         if isinstance(x, Read) and x.local not in locals_:
             raise self.fail(f"{x.local} is read before it is defined")
@@ -228,8 +234,9 @@ class _Checker:
             else:
                 self.index(atom.index, known, facts, locals_)
 
-    def access(self, buffer: Buffer, index: Index, known: set[Var], facts: Facts, locals_: set[str]) -> None:
+    def access(self, x: Load | Store, known: set[Var], facts: Facts, locals_: set[str]) -> None:
         """Prove that an access is inside its buffer."""
+        buffer, index = x.buffer, x.index
         if buffer not in self.buffers:
             raise self.fail(f"{buffer.name} is no buffer of the program")
         self.index(index, known, facts, locals_)
@@ -241,8 +248,10 @@ class _Checker:
                 index, size = index - Index({atom: c}), buffer.row
                 break
         if not (at_most(index, size - 1, facts) and at_most(-index, 0, facts)):
-            low, high = index.range()
-            raise self.fail(f"{buffer.name}[{index}] may be anywhere from {low} to {high}, of {size} elements")
+            if not self.mend:
+                low, high = index.range()
+                raise self.fail(f"{buffer.name}[{index}] may be anywhere from {low} to {high}, of {size} elements")
+            x.index = x.index - index + Index({Indirect(Position(index, np.dtype(np.int64)), size): 1})
 
 
 def _varies(x: Expression, lane: Var, varying: set[str]) -> bool:

@@ -60,7 +60,7 @@ class GroupLoops:
         self.limits: list[Condition] = []  # what a lane must satisfy to count
         self.bounds: list[Condition] = []  # the same, of the tile at hand
         self.outer: list[Var] = []  # loops that splitting off the lanes leaves
-        self.turned: set[Var] = set()  # the axes of which several elements are read or written for each lane
+        self.turned: list[Var] = []  # up to two axes of which several elements are read or written for each lane
 
     def body(self) -> list[Statement]:
         """All statements of the kernel."""
@@ -175,7 +175,8 @@ class GroupLoops:
             indices += [target.offset(place) for target in self.stores.get(number, ())]
             if number not in done:
                 indices += [x.index for x in walk(access.element(number, place)) if isinstance(x, Load)]
-        self.turned = {v for v in dims if v.extent > 1 and v in self._along(indices)}
+        along = self._along(indices)
+        self.turned = [v for v in dims if v.extent > 1 and v in along][:2]
 
     def _along(self, indices: Iterable[Index]) -> set[Var]:
         """The variables along which memory lies where it jumps from lane to lane."""
@@ -199,7 +200,7 @@ class GroupLoops:
         vectors = max(1, lanes * itemsize // self.b.machine.vector_bytes)
         found = self._reduction(dict(self.fixed))
         if found is None:
-            most = max(self.b.machine.registers // 2 // vectors, 1)
+            most = max(self.b.machine.registers // 2 // vectors, 1) if len(self.turned) == 1 else 4
             return {v: min(v.extent, most) for v in self.turned} | self._phases(dims)
         if found.how.startswith("arg") or math.prod(v.extent for v in found.variables) < 4:
             return {}
