@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import math
 import os
 import platform
 import sys
@@ -24,7 +22,7 @@ import numpy as np
 
 import vugrad as vg
 from vugrad.data.named import DATASETS
-from vugrad.files import check_writable, write_whole
+from vugrad.files import as_json, check_writable, write_whole
 from vugrad.suggest import choose
 from vugrad.train.recipe import RECIPES, Recipe
 from vugrad.train.step import inference
@@ -183,7 +181,7 @@ def train(
             "test": {"loss": test_loss, "accuracy": test_accuracy},
             "versions": _versions(),
         }
-        write_whole(json_file, json.dumps(_finite(record), indent=1, allow_nan=False).encode())
+        write_whole(json_file, as_json(record))
         console.print(f"record in {json_file}")
     if history.stopped and history.stopped.startswith("interrupted"):
         raise typer.Exit(130)
@@ -257,15 +255,6 @@ def _numbers(flag: str, text: str) -> tuple[int, ...]:
     if any(n < 1 for n in numbers):
         raise ValueError(f"{flag} takes whole numbers above 0 with commas between, as in 784,784, got {text!r}")
     return numbers
-
-
-def _finite(record: Any) -> Any:
-    """The record with null for NaN and infinity, which JSON lacks."""
-    if isinstance(record, dict):
-        return {key: _finite(value) for key, value in record.items()}
-    if isinstance(record, list | tuple):
-        return [_finite(value) for value in record]
-    return None if isinstance(record, float) and not math.isfinite(record) else record
 
 
 def _print_confusion(counts: np.ndarray[Any, Any]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 
 def check_writable(path: Path) -> None:
@@ -19,6 +22,23 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
+
+
+def as_json(record: Any) -> bytes:
+    """A record as JSON, with null for NaN and infinity, which JSON lacks.
+
+    >>> as_json({"loss": float("nan"), "sizes": (1, 2)})
+    b'{"loss": null, "sizes": [1, 2]}'
+    """
+    return json.dumps(_finite(record), allow_nan=False).encode()
+
+
+def _finite(record: Any) -> Any:
+    if isinstance(record, dict):
+        return {key: _finite(value) for key, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [_finite(value) for value in record]
+    return None if isinstance(record, float) and not math.isfinite(record) else record
 
 
 def write_whole(path: Path, content: bytes) -> None:

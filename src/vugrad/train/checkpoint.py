@@ -23,6 +23,7 @@ def save_checkpoint(
     optimizer: Optimizer | None = None,
     schedule: LRScheduler | None = None,
     history: History | None = None,
+    rng: np.random.Generator | None = None,
 ) -> None:
     """Write the state of a run to a file, whole or not at all.
 
@@ -32,6 +33,7 @@ def save_checkpoint(
         optimizer: its ``state_dict``, if given.
         schedule: its ``state_dict``, if given.
         history: the epochs so far, if given.
+        rng: the state of a random generator, as of the one that :func:`vugrad.seed` sets, if given.
     """
     from safetensors.numpy import save
 
@@ -43,6 +45,8 @@ def save_checkpoint(
         record["optimizer"] = state
     if schedule is not None:
         record["schedule"] = schedule.state_dict()
+    if rng is not None:
+        record["rng"] = rng.bit_generator.state
     content = save(
         {name: np.ascontiguousarray(array) for name, array in tensors.items()},
         {"format": FORMAT, "record": json.dumps(record)},
@@ -55,8 +59,9 @@ def load_checkpoint(
     model: Module,
     optimizer: Optimizer | None = None,
     schedule: LRScheduler | None = None,
+    rng: np.random.Generator | None = None,
 ) -> History:
-    """Read a file that :func:`save_checkpoint` wrote into a model (and optimizer and schedule) of the same make.
+    """Read a file that :func:`save_checkpoint` wrote into a model (and optimizer, schedule, rng) of the same make.
 
     Returns the history saved with it. Raises ``FileNotFoundError``, or ``ValueError`` for a file that is not a
     whole checkpoint or is of another architecture; the model is unchanged then.
@@ -75,7 +80,7 @@ def load_checkpoint(
         history = History() if record["history"] is None else History.from_dict(record["history"])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a whole checkpoint of vugrad: {error}") from error
-    for name, given in (("optimizer", optimizer), ("schedule", schedule)):
+    for name, given in (("optimizer", optimizer), ("schedule", schedule), ("rng", rng)):
         if given is not None and name not in record:
             raise ValueError(f"{path} was saved without the state of the {name}")
     before = model.state_dict()
@@ -85,6 +90,8 @@ def load_checkpoint(
             optimizer.load_state_dict({**record["optimizer"], "state": _under("optimizer.", tensors)})
         if schedule is not None:
             schedule.load_state_dict(record["schedule"])
+        if rng is not None:
+            rng.bit_generator.state = record["rng"]
     except (ValueError, TypeError, KeyError) as error:
         model.load_state_dict(before)
         raise ValueError(f"{path} does not fit what it is loaded into: {error}") from error

@@ -38,6 +38,7 @@ def fit(
     shuffle: bool = True,
     reduction: str = "mean",
     max_norm: float | None = None,
+    history: History | None = None,
     progress: bool = True,
     compile: bool = True,
 ) -> History:
@@ -56,6 +57,8 @@ def fit(
         shuffle: whether each epoch takes the instances in a new order.
         reduction: whether an update follows the batch's mean loss or its "sum".
         max_norm: clip the gradient's 2-norm to this before each update.
+        history: of the epochs that the model has behind it, as a checkpoint has it: the training goes on after them,
+            up to ``epochs`` in all, and adds to it.
         progress: show a live bar (where the extra ``lab`` is installed).
         compile: run as native code, an epoch in one call (see :func:`vugrad.compile`); what cannot be compiled runs
             op by op, and an :class:`EagerWarning` says why.
@@ -82,7 +85,9 @@ def fit(
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     _check(model, loss, optimizer, schedule, max_norm)
     rng = randomness.generator(None if seed is None else randomness.seeded(seed))
-    run = Run(model, data, optimizer, schedule, epochs)
+    history = History() if history is None else history
+    history.stopped = None
+    run = Run(model, data, optimizer, schedule, epochs, history, len(history))
     # The bar begins last, when nothing can be refused any more, and ends last, to print what the others have said.
     watched = any(_overrides(callback, "on_batch_end") for callback in callbacks)
     foreign = any(not type(callback).__module__.startswith("vugrad.") for callback in callbacks)

@@ -1,0 +1,116 @@
+"""Runs, and what is kept of them: one JSON file for each, there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from vugrad.data.named import digest
+from vugrad.files import as_json, write_whole
+from vugrad.train import History
+from vugrad.train.recipe import Recipe
+
+#: Of records and of what their keys are made of.
+FORMAT = "vugrad record 1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and a seed: all that decides what comes out, but for the number of threads, and rounding with it.
+
+    >>> a, b = Run(Recipe(data="digits"), 0), Run(Recipe(data="digits"), 1)
+    >>> a.key == Run(Recipe(data="digits"), 0).key, a.key == b.key
+    (True, False)
+    """
+
+    recipe: Recipe
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """A hash of the recipe, the seed, and the data that is behind its name."""
+        decides = {"format": FORMAT, "data": digest(self.recipe.data), **self.as_dict()}
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:20]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"recipe": asdict(self.recipe), "seed": self.seed}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Run:
+        """The run that :meth:`as_dict` wrote."""
+        settings: dict[str, Any] = {n: tuple(x) if isinstance(x, list) else x for n, x in record["recipe"].items()}
+        return cls(Recipe(**settings), record["seed"])
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came out of a run.
+
+    ``test_loss`` and ``test_accuracy`` are of the last weights, whose bits ``weights`` is a hash of. ``versions`` and
+    ``threads`` say by what it was made.
+    """
+
+    run: Run
+    history: History
+    test_loss: float | None
+    test_accuracy: float | None
+    weights: str
+    threads: int
+    versions: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("run", "history")}
+        return {"format": FORMAT, "key": self.run.key, **self.run.as_dict(), **self.history.as_dict(), **own}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Record:
+        """The record that :meth:`as_dict` wrote."""
+        own = {f.name: record[f.name] for f in fields(cls) if f.name not in ("run", "history")}
+        return cls(Run.from_dict(record), History.from_dict(dict(record)), **own)
+
+
+class Records:
+    """The records in a folder, each in a file named by its run's key.
+
+    Args:
+        folder: made when the first record is written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, run: Run) -> Path:
+        """Where a run's record is, or will be."""
+        return self.folder / f"{run.key}.json"
+
+    def checkpoint(self, run: Run) -> Path:
+        """Where a run that is not finished stands."""
+        return self.folder / f"{run.key}.safetensors"
+
+    def read(self, run: Run) -> Record | None:
+        """A run's record, or ``None`` if there is none yet, or what is there is no whole record.
+
+        Raises ``ValueError`` for a record of another version.
+        """
+        try:
+            content = json.loads(self.path(run).read_bytes())
+            if content.get("format") == FORMAT:
+                record = Record.from_dict(content)
+                return record if content["key"] == run.key == record.run.key else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        raise ValueError(
+            f"{self.path(run)} is a record of {content.get('format')!r}, and this version writes {FORMAT!r}: "
+            "give another folder with --out"
+        )
+
+    def write(self, record: Record) -> None:
+        """Keep a record; the checkpoint of its run has done its work then."""
+        write_whole(self.path(record.run), as_json(record.as_dict()))
+        self.checkpoint(record.run).unlink(missing_ok=True)

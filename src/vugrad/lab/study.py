@@ -1,0 +1,141 @@
+"""Studies: what is fixed, what varies, and over which seeds, as data."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from vugrad.lab.record import Run
+from vugrad.suggest import choose
+from vugrad.train.recipe import Recipe
+
+#: What a configuration changes in the base recipe.
+Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A base recipe and the axes along which it is varied; all combinations are run, each with every seed.
+
+    Args:
+        name: short, as "F9".
+        title: one line.
+        base: what the configurations share.
+        vary: axes by name. The values of an axis named like a setting are that setting's; of any other axis they are
+            labelled changes of several settings.
+        seeds: of weights and order.
+
+    Raises ``ValueError`` for an empty axis and for unknown settings.
+
+    >>> study = Study("width", "Hidden width", Recipe(data="digits", epochs=2), {"hidden": [(8,), (16,)]}, seeds=(0, 1))
+    >>> [(label, run.seed) for label, run in study.runs()]
+    [('hidden 8', 0), ('hidden 8', 1), ('hidden 16', 0), ('hidden 16', 1)]
+    """
+
+    name: str
+    title: str
+    base: Recipe = field(default_factory=Recipe)
+    vary: Mapping[str, Sequence[Any] | Mapping[str, Changes]] = field(default_factory=dict)
+    seeds: Sequence[int] = (0, 1, 2)
+
+    def __post_init__(self) -> None:
+        for axis, values in self.vary.items():
+            if not values:
+                raise ValueError(f"study {self.name}: the axis {axis!r} has no values to run")
+            if not isinstance(values, Mapping):
+                choose(f"study {self.name}: setting", axis, SETTINGS)
+                continue
+            for changes in values.values():
+                for setting in changes:
+                    choose(f"study {self.name}, axis {axis}: setting", setting, SETTINGS)
+        if not self.seeds:
+            raise ValueError(f"study {self.name}: it has no seeds to run")
+
+    def configurations(self) -> dict[str, Recipe]:
+        """The recipes by their labels."""
+        found: dict[str, Recipe] = {}
+        for picks in itertools.product(*(_options(axis, values) for axis, values in self.vary.items())):
+            changes = {name: value for _, change in picks for name, value in change.items()}
+            label = ", ".join(label for label, _ in picks) or self.name
+            if label in found:
+                raise ValueError(f"study {self.name}: two configurations are called {label!r}")
+            found[label] = replace(self.base, **changes)
+        return found
+
+    def runs(self) -> list[tuple[str, Run]]:
+        """Every run, with the label of its configuration."""
+        return [(label, Run(recipe, seed)) for label, recipe in self.configurations().items() for seed in self.seeds]
+
+    def changed(self, **changes: Any) -> Study:
+        """The same study with other settings in its base recipe, or other seeds."""
+        seeds = changes.pop("seeds", self.seeds)
+        return replace(self, base=replace(self.base, **changes), seeds=seeds)
+
+
+#: The settings that a recipe has.
+SETTINGS = {f.name: f for f in fields(Recipe)}
+
+
+def _options(axis: str, values: Sequence[Any] | Mapping[str, Changes]) -> list[tuple[str, Changes]]:
+    if isinstance(values, Mapping):
+        return list(values.items())
+    return [(f"{axis.replace('_', ' ')} {_text(value)}", {axis: value}) for value in values]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple | list):
+        return "-".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def read_study(path: str | Path) -> Study:
+    """A study from a TOML file.
+
+    Its keys are those of :class:`Study`; ``base`` is a table of settings, ``vary`` a table of axes::
+
+        name = "width"
+        title = "How wide must the hidden layer be?"
+        seeds = [0, 1, 2]
+        [base]
+        data = "mnist5k"
+        model = "mlp"
+        epochs = 5
+        [vary]
+        hidden = [[64], [128], [256]]
+
+    Raises ``ValueError`` that names the file and the key that is wrong.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not a TOML file: {error}") from error
+    try:
+        for key in content:
+            choose("key of a study", key, {f.name: f for f in fields(Study)})
+        for key in content.get("base", {}):
+            choose("setting in [base]", key, SETTINGS)
+        base = {name: _tuples(value) for name, value in content.get("base", {}).items()}
+        vary = {axis: _tuples(values) for axis, values in content.get("vary", {}).items()}
+        return Study(
+            content.get("name", path.stem),
+            content.get("title", path.stem),
+            Recipe(**base),
+            vary,
+            tuple(content.get("seeds", (0, 1, 2))),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _tuples(value: Any) -> Any:
+    """The lists in a value, which a recipe does not hold, as tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(x) for key, x in value.items()}
+    return tuple(_tuples(x) for x in value) if isinstance(value, list) else value

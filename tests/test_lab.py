@@ -1,0 +1,174 @@
+"""Runs, records and studies: the same bits however a run is interrupted, and clear words for what cannot be run."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vugrad.lab import Records, Run, Study, execute
+from vugrad.lab.record import FORMAT
+from vugrad.lab.study import read_study
+from vugrad.train.recipe import Recipe
+
+SMALL = Recipe(data="digits", model="mlp", hidden=(12,), epochs=4, batch_size=64, dropout=0.2, lr=0.01)
+
+
+class StoppedError(Exception):
+    """What a kill would do, at a known moment."""
+
+
+def interrupted(monkeypatch, records, run, epoch):
+    """Let the run die after an epoch."""
+    from vugrad.lab import runner
+
+    class Dying(runner._Keeper):
+        def on_epoch_end(self, training):
+            super().on_epoch_end(training)
+            if training.epoch == epoch:
+                raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_Keeper", Dying)
+        with pytest.raises(StoppedError):
+            execute(run, records)
+
+
+def same(a, b):
+    """Whether two records are of the same bits; times aside."""
+    figures = ("loss", "accuracy", "validation_loss", "validation_accuracy", "lr")
+    return (a.weights, a.test_loss, a.test_accuracy) == (b.weights, b.test_loss, b.test_accuracy) and all(
+        a.history[name] == b.history[name] for name in figures
+    )
+
+
+def test_a_run_is_made_once_and_read_back(tmp_path):
+    records = Records(tmp_path / "records")
+    record = execute(Run(SMALL, 0), records)
+    assert record.test_accuracy > 0.7
+    assert len(record.history) == 4
+    path = records.path(record.run)
+    written = path.stat().st_mtime_ns
+    assert execute(Run(SMALL, 0), records) == record
+    assert path.stat().st_mtime_ns == written
+    assert sorted(tmp_path.rglob("*.*")) == [path]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_an_interrupted_run_ends_in_the_same_bits(tmp_path, monkeypatch, schedule):
+    run = Run(replace(SMALL, schedule=schedule), 3)
+    whole = execute(run, Records(tmp_path / "whole"))
+    records = Records(tmp_path / "parts")
+    for epoch in (1, 3):
+        interrupted(monkeypatch, records, run, epoch)
+        assert records.read(run) is None
+        assert records.checkpoint(run).is_file()
+    assert same(execute(run, records), whole)
+    assert not records.checkpoint(run).exists()
+    assert same(execute(run, Records(tmp_path / "again")), whole)
+
+
+def test_what_decides_a_run_is_in_its_key():
+    keys = {Run(SMALL, 0).key, Run(SMALL, 1).key, Run(replace(SMALL, lr=0.02), 0).key, Run(Recipe(data="synth"), 0).key}
+    assert len(keys) == 4
+    assert Run.from_dict(json.loads(json.dumps(Run(SMALL, 0).as_dict()))) == Run(SMALL, 0)
+
+
+def test_a_run_that_goes_to_infinity_has_a_record_that_says_so(tmp_path):
+    record = execute(Run(replace(SMALL, optimizer="sgd", lr=1e30, epochs=3), 0), Records(tmp_path))
+    assert "the loss became" in record.history.stopped
+    assert Records(tmp_path).read(record.run).history.stopped == record.history.stopped
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"{}x", b'{"format": "vugrad record 1"}', "half"])
+def test_a_record_that_is_not_whole_is_made_again(tmp_path, content):
+    records = Records(tmp_path)
+    record = execute(Run(replace(SMALL, epochs=1), 0), records)
+    path = records.path(record.run)
+    path.write_bytes(path.read_bytes()[:200] if content == "half" else content)
+    assert records.read(record.run) is None
+    assert same(execute(record.run, records), record)
+
+
+def test_a_record_of_another_run_does_not_count(tmp_path):
+    records = Records(tmp_path)
+    a, b = Run(replace(SMALL, epochs=1), 0), Run(replace(SMALL, epochs=1), 1)
+    execute(a, records)
+    records.path(b).write_bytes(records.path(a).read_bytes())
+    assert records.read(b) is None
+
+
+def test_a_record_of_another_version_is_named(tmp_path):
+    records, run = Records(tmp_path), Run(SMALL, 0)
+    tmp_path.mkdir(exist_ok=True)
+    records.path(run).write_text(json.dumps({"format": "vugrad record 0"}))
+    with pytest.raises(ValueError, match=f"is a record of 'vugrad record 0', and this version writes '{FORMAT}'"):
+        execute(run, records)
+
+
+def test_configurations_are_all_combinations():
+    study = Study(
+        "S",
+        "title",
+        SMALL,
+        {"batch_norm": [False, True], "size": {"small": {"hidden": (4,)}, "large": {"hidden": (8,), "lr": 0.1}}},
+        seeds=(5, 6),
+    )
+    recipes = study.configurations()
+    assert list(recipes) == [
+        "batch norm off, small",
+        "batch norm off, large",
+        "batch norm on, small",
+        "batch norm on, large",
+    ]
+    assert (recipes["batch norm on, large"].hidden, recipes["batch norm on, large"].lr) == ((8,), 0.1)
+    assert len({run.key for _, run in study.runs()}) == 8
+    assert Study("one", "title", SMALL).configurations() == {"one": SMALL}
+    assert study.changed(epochs=1, seeds=(0,)).runs()[0][1] == Run(replace(SMALL, hidden=(4,), epochs=1), 0)
+
+
+WRONG = {
+    "an empty axis": ({"vary": {"lr": []}}, "the axis 'lr' has no values"),
+    "no seeds": ({"seeds": ()}, "it has no seeds"),
+    "an unknown setting": ({"vary": {"learning_rate": [1]}}, "no study S: setting 'learning_rate'"),
+    "an unknown change": ({"vary": {"size": {"a": {"hiden": 3}}}}, "setting 'hiden'; did you mean 'hidden'"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_studies_that_cannot_be_run(name):
+    options, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        Study("S", "title", SMALL, **options)
+
+
+def test_two_configurations_of_one_name():
+    with pytest.raises(ValueError, match=r"two configurations are called 'lr 0\.1'"):
+        Study("S", "title", SMALL, {"lr": [0.1, 0.1]}).configurations()
+
+
+def test_a_study_from_a_file(tmp_path):
+    path = tmp_path / "width.toml"
+    path.write_text(
+        'title = "T"\nseeds = [4]\n[base]\ndata = "digits"\n[vary]\nhidden = [[8], [16, 8]]\n[vary.x.a]\nlr = 0.1\n'
+    )
+    study = read_study(path)
+    assert (study.name, study.title, study.seeds) == ("width", "T", (4,))
+    assert list(study.configurations()) == ["hidden 8, a", "hidden 16-8, a"]
+    for text, message in (
+        ("x = [", "is not a TOML file"),
+        ("titel = 'x'", "no key of a study 'titel'; did you mean 'title'"),
+        ("[base]\nepoch = 1", "did you mean 'epochs'"),
+        ("[base]\nepochs = 0", "epochs must be at least 1"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message) as caught:
+            read_study(path)
+        assert "width.toml" in str(caught.value)
+
+
+def test_weights_tell_apart(tmp_path):
+    records = Records(tmp_path)
+    one, other = (execute(Run(replace(SMALL, epochs=1), seed), records) for seed in (0, 1))
+    assert one.weights != other.weights
+    assert not np.array_equal(one.history["loss"], other.history["loss"])
