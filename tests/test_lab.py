@@ -1,7 +1,16 @@
 """Runs, records and studies: the same bits however a run is interrupted, and clear words for what cannot be run."""
 
 import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +18,8 @@ import pytest
 from vugrad.lab import Records, Run, Study, execute
 from vugrad.lab.record import FORMAT
 from vugrad.lab.study import read_study
+from vugrad.lab.sweep import sweep
+from vugrad.lab.workers import Workers, dask, local
 from vugrad.train.recipe import Recipe
 
 SMALL = Recipe(data="digits", model="mlp", hidden=(12,), epochs=4, batch_size=64, dropout=0.2, lr=0.01)
@@ -172,3 +183,143 @@ def test_weights_tell_apart(tmp_path):
     one, other = (execute(Run(replace(SMALL, epochs=1), seed), records) for seed in (0, 1))
     assert one.weights != other.weights
     assert not np.array_equal(one.history["loss"], other.history["loss"])
+
+
+# --- many runs
+
+
+def runs(n, **changes):
+    return [Run(replace(SMALL, **changes), seed) for seed in range(n)]
+
+
+def test_a_sweep_is_what_its_runs_are_one_by_one(tmp_path):
+    wanted = runs(3, epochs=2)
+    alone = Records(tmp_path / "alone")
+    execute(wanted[0], alone)
+    told = []
+    together = Records(tmp_path / "together")
+    found = sweep([*wanted, *wanted], together, local(2), told.append)
+    assert set(found) == set(wanted)
+    assert len(told) == 3
+    assert same(found[wanted[0]], alone.read(wanted[0]))
+    assert sweep(wanted, together, NO_WORKERS) == found
+
+
+def test_a_worker_that_is_killed_costs_an_epoch(tmp_path):
+    wanted = runs(3, epochs=60)
+    records, whole = Records(tmp_path / "killed"), Records(tmp_path / "whole")
+    killed = []
+
+    def kill():
+        while len(killed) < 2:
+            time.sleep(0.05)
+            if any(records.folder.glob("*.safetensors")):
+                for child in multiprocessing.active_children()[:1]:
+                    os.kill(child.pid, signal.SIGKILL)
+                    killed.append(child.pid)
+                time.sleep(1.5)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    found = sweep(wanted, records, local(2))
+    assert killed
+    for run in wanted:
+        assert same(found[run], execute(run, whole))
+
+
+def test_workers_that_always_die_are_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("vugrad.lab.sweep.execute", dies)
+    with pytest.raises(RuntimeError, match="workers died 3 times and no run came further"):
+        sweep(runs(1), Records(tmp_path), local(1))
+
+
+def dies(*_):
+    os._exit(9)
+
+
+def test_an_error_names_the_run(tmp_path):
+    with pytest.raises(ValueError, match="no optimizer 'sdg'") as caught:
+        sweep(runs(1, optimizer="sdg"), Records(tmp_path), local(1))
+    assert "optimizer='sdg'" in caught.value.__notes__[0]
+
+
+def test_ctrl_c_ends_a_sweep_and_its_workers_and_it_goes_on_later(tmp_path):
+    script = textwrap.dedent(
+        f"""
+        import os, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_lab import *
+        if __name__ == "__main__":
+            sweep(runs(2, epochs=2000), Records({str(tmp_path)!r}), local(2))
+        """
+    )
+    for ending in (signal.SIGINT, signal.SIGKILL):
+        process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+        stamps = _stamps(tmp_path)
+        until(lambda old=stamps: len(_stamps(tmp_path)) == 2 and not set(old) & set(_stamps(tmp_path)))
+        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+        assert len(children) >= 2
+        process.send_signal(ending)
+        process.wait(timeout=20)
+        until(lambda pids=children: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert not list(tmp_path.glob("*.json"))
+
+
+def _stamps(folder):
+    """The moments at which checkpoints were written."""
+    return [path.stat().st_mtime_ns for path in folder.glob("[!.]*.safetensors")]
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)
+
+
+def nobody():
+    raise AssertionError("there is nothing to make")
+
+
+NO_WORKERS = Workers(1, 1, nobody)
+
+
+# --- on a cluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster
+
+
+def test_a_sweep_on_a_cluster_is_the_same(tmp_path, cluster):
+    wanted = runs(3, epochs=2)
+    found = sweep(wanted, Records(tmp_path / "cluster"), dask(cluster.scheduler_address, ("digits",)))
+    here = Records(tmp_path / "here")
+    for run in wanted:
+        assert same(found[run], execute(run, here))
+
+
+def test_a_worker_of_the_cluster_that_is_killed_costs_an_epoch(tmp_path, cluster):
+    wanted = runs(2, epochs=300)
+    records, here = Records(tmp_path / "cluster"), Records(tmp_path / "here")
+
+    def kill():
+        until(lambda: len(list(records.folder.glob("[!.]*.safetensors"))) == 2)
+        os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    found = sweep(wanted, records, dask(cluster.scheduler_address, ()))
+    thread.join()
+    for run in wanted:
+        assert same(found[run], execute(run, here))
+
+
+def test_an_address_where_nobody_listens(monkeypatch):
+    monkeypatch.setattr("vugrad.lab.workers.PATIENCE", 0.5)
+    with pytest.raises(ValueError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 .*dask scheduler"):
+        dask("tcp://127.0.0.1:9", ())
