@@ -28,6 +28,9 @@ class Study:
         vary: axes by name. The values of an axis named like a setting are that setting's; of any other axis they are
             labelled changes of several settings.
         seeds: of weights and order.
+        quick: changes of the base recipe for a look at the study in seconds: other data, fewer epochs.
+        read: the epochs at which a table of it is read; all of a run's figures are there in any case.
+        note: what a reader should know of the choices.
 
     Raises ``ValueError`` for an empty axis and for unknown settings.
 
@@ -41,8 +44,13 @@ class Study:
     base: Recipe = field(default_factory=Recipe)
     vary: Mapping[str, Sequence[Any] | Mapping[str, Changes]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1, 2)
+    quick: Changes = field(default_factory=dict)
+    read: Sequence[int] = ()
+    note: str = ""
 
     def __post_init__(self) -> None:
+        for setting in self.quick:
+            choose(f"study {self.name}, quick: setting", setting, SETTINGS)
         for axis, values in self.vary.items():
             if not values:
                 raise ValueError(f"study {self.name}: the axis {axis!r} has no values to run")
@@ -123,13 +131,8 @@ def read_study(path: str | Path) -> Study:
             choose("setting in [base]", key, SETTINGS)
         base = {name: _tuples(value) for name, value in content.get("base", {}).items()}
         vary = {axis: _tuples(values) for axis, values in content.get("vary", {}).items()}
-        return Study(
-            content.get("name", path.stem),
-            content.get("title", path.stem),
-            Recipe(**base),
-            vary,
-            tuple(content.get("seeds", (0, 1, 2))),
-        )
+        given = {"name": path.stem, "title": path.stem, **content, "base": Recipe(**base), "vary": vary}
+        return Study(**{key: _tuples(value) for key, value in given.items()})
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from error
 
