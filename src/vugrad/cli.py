@@ -226,6 +226,26 @@ def explain(
 
 
 @app.command()
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Studies by name, or files of your own (.toml); all if none is given")
+    ] = None,
+    full: Annotated[
+        bool, Flag("--full/--quick", help="The report's own settings on all of MNIST, or a look in minutes")
+    ] = False,
+    seeds: Annotated[int | None, Flag(help="How many (default: 5 with --full, else the study's own)")] = None,
+    data: Annotated[str | None, Flag(help="Other data than the study's")] = None,
+    workers: Annotated[int | None, Flag(help="Processes (default: one for each core)")] = None,
+    dask: Annotated[str | None, Flag(help="Address of a Dask scheduler, for a cluster in place of processes")] = None,
+    out: Annotated[Path, Flag(help="Folder for records and results")] = Path("runs/reproduce"),
+) -> None:
+    """Run the report's experiments over several seeds, and judge its claims. What was run before is not run again."""
+    from vugrad.lab.command import reproduce as run
+
+    run(console, names or ["all"], full, seeds, data, workers, dask, out)
+
+
+@app.command()
 def info() -> None:
     """Print versions, threads, and the data on this machine."""
     from vugrad.data import archives, sources

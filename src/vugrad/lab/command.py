@@ -1,0 +1,125 @@
+"""``vugrad reproduce``: from names of studies to records, tables and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vugrad.data.named import DATASETS
+from vugrad.files import check_writable
+from vugrad.lab.live import watched
+from vugrad.lab.outcome import Outcome
+from vugrad.lab.record import Records
+from vugrad.lab.statistics import Estimate
+from vugrad.lab.studies import STUDIES
+from vugrad.lab.study import Study, read_study
+from vugrad.lab.verdicts import Verdict, together
+from vugrad.lab.workers import dask, local
+from vugrad.suggest import choose
+
+FULL_SEEDS = 5
+COLOURS = {"supported": "green", "refuted": "red", "not resolved": "yellow"}
+
+
+def reproduce(
+    console: Console,
+    names: Sequence[str],
+    full: bool,
+    seeds: int | None,
+    data: str | None,
+    workers: int | None,
+    address: str | None,
+    out: Path,
+) -> None:
+    """Run studies and print what came out; ``out`` gets the records and the tables."""
+    studies = [_edition(study, full, seeds, data) for study in chosen(names)]
+    check_writable(out.absolute() / "results.csv")
+    names_of_data = tuple(sorted({run.recipe.data for study in studies for _, run in study.runs()}))
+    team = local(workers) if address is None else dask(address, names_of_data)
+    outcome = Outcome(studies, watched(studies, Records(out / "records"), team, console))
+    outcome.write(out)
+    for study in studies:
+        console.print(_table(study, outcome))
+        console.print()
+    verdicts = outcome.verdicts()
+    if verdicts:
+        console.print(_claims(verdicts))
+    console.print(f"\nresults and claims as CSV, and every run's record, in {out}")
+
+
+def chosen(names: Sequence[str]) -> list[Study]:
+    """The studies of these names and files; ``ValueError`` for one that is not there, and for two of one name."""
+    found: list[Study] = []
+    for name in names:
+        if name == "all":
+            found += STUDIES.values()
+        else:
+            found.append(read_study(name) if name.endswith(".toml") else choose("study", name, STUDIES))
+    for study in found:
+        if sum(other.name == study.name for other in found) > 1:
+            raise ValueError(f"two studies are called {study.name!r}: run them one by one, or rename one")
+    return found
+
+
+def _edition(study: Study, full: bool, seeds: int | None, data: str | None) -> Study:
+    """The study as it is to be run: its own settings, or its quick ones."""
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"--seeds {seeds}: there must be at least 1")
+    changes = {} if full else dict(study.quick)
+    if data is not None:
+        choose("dataset", data, DATASETS)
+        changes["data"] = data
+    count = seeds or (FULL_SEEDS if full else None)
+    return study.changed(**changes, **({} if count is None else {"seeds": tuple(range(count))}))
+
+
+def _table(study: Study, outcome: Outcome) -> Table:
+    rows = outcome.rows(study)
+    seeds = len(study.seeds)
+    table = Table(
+        title=f"{study.name}  {study.title}: means over {seeds} seeds, with 95 % intervals",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        caption=study.note or None,
+        caption_justify="left",
+    )
+    table.add_column("configuration")
+    for heading in ("epoch", "training loss", "validation %", "test %", "s/epoch"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        stopped = f"  ({row.stopped} stopped)" if row.stopped else ""
+        table.add_row(
+            row.label + stopped,
+            str(row.epoch),
+            _text(row.loss, ".4f"),
+            _text(row.validation, ".2f"),
+            _text(row.test, ".2f"),
+            _text(row.seconds, ".3f", interval=False),
+        )
+    return table
+
+
+def _text(e: Estimate | None, form: str, interval: bool = True) -> str:
+    if e is None or not e.n:
+        return ""
+    around = f"  {e.low:{form}} – {e.high:{form}}" if interval and e.n > 1 else ""
+    return f"{e.mean:{form}}{around}"
+
+
+def _claims(verdicts: dict[str, list[Verdict]]) -> Table:
+    table = Table(title="The claims", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for heading in ("", "claim and its parts", "verdict", "effect", "unit", "p"):
+        table.add_column(heading, justify="right" if heading in ("effect", "p") else "left")
+    for name, parts in verdicts.items():
+        word = together(parts)
+        table.add_row(name, parts[0].claim.text, Text(word, COLOURS[word]), "", "", "", style="bold")
+        for v in parts:
+            effect = f"{v.effect.mean:+.3g}  {v.effect.low:+.3g} – {v.effect.high:+.3g}"
+            table.add_row("", f"  {v.part}", Text(v.word, COLOURS[v.word]), effect, v.claim.unit, f"{v.p:.2g}")
+    return table

@@ -1,0 +1,55 @@
+"""A sweep as it is watched in a terminal: how many runs of each study are done, and what time is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from vugrad.lab.record import Record, Records, Run
+from vugrad.lab.study import Study
+from vugrad.lab.sweep import sweep
+from vugrad.lab.workers import Workers
+
+
+def watched(studies: Sequence[Study], records: Records, workers: Workers, console: Console) -> dict[Run, Record]:
+    """What :func:`sweep` gives for the runs of all studies, shown as they come."""
+    runs = {study.name: [run for _, run in study.runs()] for study in studies}
+    everything = list(dict.fromkeys(run for each in runs.values() for run in each))
+    found: dict[Run, Record] = {}
+    made: list[Record] = []
+    began = time.monotonic()
+
+    def table() -> Table:
+        grid = Table(box=None, pad_edge=False)
+        for heading in ("study", "", "done", "runs"):
+            grid.add_column(heading, justify="right" if heading in ("done", "runs") else "left")
+        for study in studies:
+            done = sum(run in found for run in runs[study.name])
+            style = "green" if done == len(runs[study.name]) else ""
+            grid.add_row(study.name, study.title, str(done), str(len(runs[study.name])), style=style)
+        grid.add_row("", _left(len(everything) - len(found), len(made), time.monotonic() - began), "", "")
+        return grid
+
+    with Live(table(), console=console, refresh_per_second=4, transient=True) as live:
+
+        def tell(record: Record) -> None:
+            found[record.run] = record
+            if record.run not in there:
+                made.append(record)
+            live.update(table())
+
+        there = {run for run in everything if records.read(run) is not None}
+        return sweep(everything, records, workers, tell)
+
+
+def _left(waiting: int, made: int, seconds: float) -> str:
+    if not waiting:
+        return "all runs are done"
+    if not made:
+        return f"{waiting} runs to make"
+    minutes, rest = divmod(round(seconds / made * waiting), 60)
+    return f"{waiting} runs to make, about {minutes} min {rest:02} s"

@@ -1,0 +1,222 @@
+"""What seeds can say: intervals, tests, verdicts, tables, and the command that makes them."""
+
+import csv
+import math
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy import stats
+from test_cli import COMMAND
+from test_lab import SMALL
+
+from vugrad.lab import Record, Run, Study
+from vugrad.lab.claims import CLAIMS
+from vugrad.lab.command import chosen
+from vugrad.lab.outcome import Outcome
+from vugrad.lab.statistics import estimate, holm, p_value
+from vugrad.lab.studies import STUDIES
+from vugrad.lab.verdicts import Claim, accuracy, best, judge, loss, more, seconds, speed, together, trend
+from vugrad.train.history import Epoch, History
+
+FLOATS = st.lists(st.floats(-100, 100), min_size=2, max_size=8)
+
+
+def record(losses, accuracies=None, seed=0, stopped=None, test=0.9, **changes):
+    accuracies = accuracies or [0.5] * len(losses)
+    epochs = [
+        Epoch(i + 1, x, None, x, a, 0.1, 2.0 + i, 10.0) for i, (x, a) in enumerate(zip(losses, accuracies, strict=True))
+    ]
+    return Record(
+        Run(replace(SMALL, epochs=max(len(losses), 1), **changes), seed),
+        History(epochs, stopped),
+        0.1,
+        test,
+        "w",
+        1,
+        {},
+    )
+
+
+@given(FLOATS)
+def test_the_interval_holds_the_mean_and_lies_within_the_values(values):
+    e = estimate(values)
+    slack = 1e-9 * max(map(abs, values))
+    assert min(values) - slack <= e.low <= e.mean + slack
+    assert e.mean - slack <= e.high <= max(values) + slack
+    assert e == estimate(values)
+
+
+def test_intervals_of_few():
+    assert math.isnan(estimate([]).mean)
+    assert (estimate([3.0]).mean, estimate([3.0]).low, estimate([3.0]).high) == (3.0, -math.inf, math.inf)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_can():
+    """The bootstrap of a few values is too short, by a known amount: about 87 % for ten."""
+    rng = np.random.default_rng(1)
+    held = [e.low <= 0 <= e.high for e in (estimate(rng.normal(size=10)) for _ in range(300))]
+    assert 0.8 < np.mean(held) < 0.97
+
+
+def test_p_values():
+    x = [0.2, 0.5, 0.1, 0.4]
+    assert p_value(x) == pytest.approx(stats.ttest_1samp(x, 0).pvalue)
+    assert p_value([1.0]) == p_value([0.0, 0.0]) == p_value([1.0, math.inf]) == p_value([1.0, math.nan]) == 1
+    assert p_value([2.0, 2.0]) == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_above_the_plain_and_below_bonferroni(ps):
+    corrected = holm(ps)
+    for p, c in zip(ps, corrected, strict=True):
+        assert p <= c <= min(1, p * len(ps)) + 1e-12 or c == max(corrected[i] for i in range(len(ps)) if ps[i] <= p)
+    assert sorted(range(len(ps)), key=lambda i: (corrected[i], ps[i])) == sorted(range(len(ps)), key=lambda i: ps[i])
+
+
+def test_measures():
+    r = record([1.0, 0.5, 0.25], [0.2, 0.6, 0.9])
+    assert (loss(r), loss(r, 1), accuracy(r), accuracy(r, 2), seconds(r)) == (0.25, 1.0, 90.0, 60.0, 3.0)
+    assert speed(r) == pytest.approx(math.log(2))
+    bad = record([1.0], stopped="the loss became nan")
+    assert (loss(bad), accuracy(bad), speed(bad)) == (math.inf, 0.0, -math.inf)
+    seed = {"a": r, "b": record([1.0, 1.0, 1.0], [0.3] * 3), "c": record([1.0, 1.0, 2.0], [0.1] * 3)}
+    assert more(accuracy, "a", "b")(seed) == 60
+    assert more(loss, "a", "a")({"a": bad}) == 0
+    assert best(accuracy, "b", ["a", "c"])(seed) == -60
+    assert trend(accuracy, ["c", "b", "a"])(seed) == pytest.approx(40)
+    assert trend(accuracy, ["c", "b", "a"], -1)(seed) == pytest.approx(-40)
+    assert math.isnan(trend(loss, ["a", "x"])({"a": r, "x": bad}))
+
+
+def claim(effects):
+    return Claim("C", "text", "S", {"part": lambda seed: effects[seed["S"]]}, "unit")
+
+
+@pytest.mark.parametrize(
+    ("effects", "word"),
+    [([1.0, 1.1, 0.9], "supported"), ([-1.0, -1.1, -0.9], "refuted"), ([1.0, -1.1, 0.3], "not resolved")],
+)
+def test_verdicts(effects, word):
+    verdicts = judge([claim(effects)], {"S": [{"S": i} for i in range(3)]})["C"]
+    assert [v.word for v in verdicts] == [word]
+    assert together(verdicts) == word
+    many = [replace(claim(effects), name=f"C{i}") for i in range(50)]  # so many tests that nothing is sure any more
+    assert judge(many, {"S": [{"S": i} for i in range(3)]})["C7"][0].word == "not resolved"
+
+
+def test_a_claim_holds_if_all_of_it_does():
+    parts = {
+        "up": lambda seed: 1 + 0.01 * seed["S"],
+        "down": lambda seed: -1 - 0.01 * seed["S"],
+        "unsure": lambda seed: seed["S"] - 1,
+    }
+    seeds = {"S": [{"S": i} for i in range(3)]}
+
+    def word(*names):
+        return together(judge([Claim("C", "", "S", {n: parts[n] for n in names}, "")], seeds)["C"])
+
+    assert [word("up"), word("up", "down"), word("up", "unsure"), word("unsure", "down")] == [
+        "supported",
+        "refuted",
+        "not resolved",
+        "refuted",
+    ]
+    assert judge([Claim("C", "", "other", parts, "")], seeds) == {}
+
+
+def test_every_claim_is_about_a_study_and_reads_what_is_in_it():
+    assert [c.name for c in CLAIMS] == [f"C{i}" for i in range(1, 17)]
+    for c in CLAIMS:
+        recipes = STUDIES[c.study].configurations()
+        seed = {label: record([1 / (i + 1), 0.5 / (i + 1)], [0.5, 0.6 + 0.01 * i]) for i, label in enumerate(recipes)}
+        for effect in c.parts.values():
+            assert np.isfinite(effect(seed))
+
+
+def test_the_report_s_studies_are_what_it_says():
+    sizes = {name: len(study.configurations()) for name, study in STUDIES.items()}
+    assert sizes | {"F1": 2, "F3": 6, "F5": 7, "F7": 3, "F9": 10, "F11": 5, "T1": 1, "F13": 3, "F15": 1} == sizes
+    for name in ("F1", "F3", "F5", "F7"):
+        r = STUDIES[name].base
+        assert (r.pixels, r.reduction, r.shuffle, r.batch_size, r.epochs, r.schedule) == (
+            "raw",
+            "sum",
+            False,
+            128,
+            20,
+            "constant",
+        )
+    assert STUDIES["F15"].base.final
+    assert STUDIES["T1"].base.epochs == max(STUDIES["T1"].read) == 100
+
+
+def test_tables(tmp_path):
+    study = Study("S", "t", replace(SMALL, epochs=4), {"lr": [0.1, 0.2]}, seeds=(0, 1), read=(1, 2))
+    found = {}
+    for label, run in study.runs():
+        stopped = "the loss became inf" if label == "lr 0.2" and run.seed else None
+        found[run] = replace(record([4.0, 3.0, 2.0, 1.0], [0.1, 0.2, 0.3, 0.4], stopped=stopped, test=0.5), run=run)
+    outcome = Outcome([study], found)
+    rows = outcome.rows(study)
+    assert [(r.label, r.epoch, r.loss.mean, r.validation.mean, r.stopped) for r in rows] == [
+        ("lr 0.1", 2, 3.0, 20.0, 0),
+        ("lr 0.1", 4, 1.0, 40.0, 0),
+        ("lr 0.2", 2, 3.0, 20.0, 1),
+        ("lr 0.2", 4, 1.0, 40.0, 1),
+    ]
+    assert [r.test and r.test.mean for r in rows] == [None, 50.0, None, 50.0]
+    outcome.write(tmp_path)
+    with open(tmp_path / "results.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(row["configuration"], row["epoch"], row["loss mean"], row["test mean"]) for row in table][1] == (
+        "lr 0.1",
+        "4",
+        "1.0",
+        "50.0",
+    )
+    assert (tmp_path / "claims.csv").read_text().splitlines() == [
+        "claim,text,part,verdict,effect,low,high,unit,p corrected,seeds"
+    ]
+
+
+def test_studies_by_name_and_from_files(tmp_path):
+    assert [s.name for s in chosen(["F1", "T1"])] == ["F1", "T1"]
+    assert {s.name for s in chosen(["all"])} == set(STUDIES)
+    (tmp_path / "F1.toml").write_text("")
+    for names, message in (
+        (["F2"], "there is no study 'F2'; did you mean"),
+        (["F1", "F1"], "two studies are called 'F1'"),
+        ([str(tmp_path / "F1.toml"), "F1"], "two studies are called 'F1'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            chosen(names)
+    with pytest.raises(FileNotFoundError):
+        chosen([str(tmp_path / "none.toml")])
+
+
+def test_the_command(tmp_path):
+    study = tmp_path / "width.toml"
+    study.write_text(
+        'title = "Width"\nseeds = [0, 1]\n[base]\ndata = "digits"\nmodel = "mlp"\nepochs = 1\n'
+        "[vary]\nhidden = [[4], [8]]\n"
+    )
+    command = [*COMMAND, "reproduce", str(study), "--out", str(tmp_path / "out")]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert first.returncode == 0, first.stderr
+    assert "hidden 8" in first.stdout
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()}
+    assert len(records) == 4
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert again.stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()} == records
+    for arguments, message in (
+        (["F99"], "no study"),
+        (["F1", "--seeds", "0"], "at least 1"),
+        (["F1", "--data", "mnits"], "'mnist'"),
+    ):
+        wrong = subprocess.run([*COMMAND, "reproduce", *arguments], capture_output=True, text=True, timeout=60)
+        assert wrong.returncode == 2
+        assert message in wrong.stderr
