@@ -15,7 +15,9 @@ from test_lab import SMALL
 from vugrad.lab import Record, Run, Study
 from vugrad.lab.claims import CLAIMS
 from vugrad.lab.command import chosen
+from vugrad.lab.figures import styles
 from vugrad.lab.outcome import Outcome
+from vugrad.lab.page import write_page
 from vugrad.lab.statistics import estimate, holm, p_value
 from vugrad.lab.studies import STUDIES
 from vugrad.lab.verdicts import Claim, accuracy, best, judge, loss, more, seconds, speed, together, trend
@@ -220,3 +222,35 @@ def test_the_command(tmp_path):
         wrong = subprocess.run([*COMMAND, "reproduce", *arguments], capture_output=True, text=True, timeout=60)
         assert wrong.returncode == 2
         assert message in wrong.stderr
+
+
+def test_the_page_opens_by_itself_and_shows_everything(tmp_path):
+    studies = [replace(STUDIES[name], seeds=(0, 1)) for name in ("F1", "T1", "F9")]
+    found = {
+        run: replace(record([2.0 / (1 + i) for i in range(100)], [0.5 + i / 250 for i in range(100)]), run=run)
+        for study in studies
+        for _, run in study.runs()
+    }
+    write_page(Outcome(studies, found), tmp_path, "An edition & more.")
+    page = (tmp_path / "report.html").read_text()
+    assert "An edition &amp; more." in page
+    assert page.count("<svg") == page.count("</svg>") == 6
+    for outside in ("src=", "@import", "url(http", "<script", "<link"):
+        assert outside not in page
+    for word in ("The claims", "C1", "C11", "C14", "16.25", "98.86", "lr 0.0001, momentum 0.9"):
+        assert word in page
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"{name}-{figure}.{kind}"
+        for name in ("F1", "T1", "F9")
+        for figure in ("loss", "validation-accuracy")
+        for kind in ("svg", "png")
+    }
+    before = page
+    write_page(Outcome(studies, found), tmp_path, "An edition & more.")
+    assert (tmp_path / "report.html").read_text() == before
+
+
+def test_configurations_look_different_and_the_same_in_all_pictures():
+    for study in STUDIES.values():
+        looks = [tuple(map(str, style.values())) for style in styles(study).values()]
+        assert len(set(looks)) == len(looks)

@@ -13,6 +13,7 @@ from vugrad.data.named import DATASETS
 from vugrad.files import check_writable
 from vugrad.lab.live import watched
 from vugrad.lab.outcome import Outcome
+from vugrad.lab.page import write_page
 from vugrad.lab.record import Records
 from vugrad.lab.statistics import Estimate
 from vugrad.lab.studies import STUDIES
@@ -22,6 +23,10 @@ from vugrad.lab.workers import dask, local
 from vugrad.suggest import choose
 
 FULL_SEEDS = 5
+EDITIONS = {
+    False: "The quick edition: a few epochs on 4,000 images, which is not what the report's claims are about.",
+    True: "The full edition: the report's own settings.",
+}
 COLOURS = {"supported": "green", "refuted": "red", "not resolved": "yellow"}
 
 
@@ -42,13 +47,14 @@ def reproduce(
     team = local(workers) if address is None else dask(address, names_of_data)
     outcome = Outcome(studies, watched(studies, Records(out / "records"), team, console))
     outcome.write(out)
+    write_page(outcome, out, EDITIONS[full])
     for study in studies:
         console.print(_table(study, outcome))
         console.print()
     verdicts = outcome.verdicts()
     if verdicts:
         console.print(_claims(verdicts))
-    console.print(f"\nresults and claims as CSV, and every run's record, in {out}")
+    console.print(f"\n{out / 'report.html'} shows it with figures; results and claims as CSV lie beside it")
 
 
 def chosen(names: Sequence[str]) -> list[Study]:

@@ -30,6 +30,7 @@ class Study:
         seeds: of weights and order.
         quick: changes of the base recipe for a look at the study in seconds: other data, fewer epochs.
         read: the epochs at which a table of it is read; all of a run's figures are there in any case.
+        reported: for each epoch the figures that are compared with ours, by the names of :class:`outcome.Row`.
         note: what a reader should know of the choices.
 
     Raises ``ValueError`` for an empty axis and for unknown settings.
@@ -46,6 +47,7 @@ class Study:
     seeds: Sequence[int] = (0, 1, 2)
     quick: Changes = field(default_factory=dict)
     read: Sequence[int] = ()
+    reported: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -1,0 +1,67 @@
+"""The report as one page that opens without a network."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from vugrad.files import write_whole
+from vugrad.lab.figures import pictures
+from vugrad.lab.outcome import Outcome
+from vugrad.lab.runner import versions
+from vugrad.lab.statistics import CONFIDENCE, Estimate
+from vugrad.lab.verdicts import together
+
+
+def write_page(outcome: Outcome, folder: Path, edition: str) -> None:
+    """``report.html``, and its pictures by themselves as SVG and PNG under ``figures``."""
+    drawn = {}
+    for study in outcome.studies:
+        drawn[study.name] = pictures(study, outcome.records[study.name])
+        for picture in drawn[study.name]:
+            write_whole(folder / "figures" / f"{picture.name}.svg", picture.svg.encode())
+            write_whole(folder / "figures" / f"{picture.name}.png", picture.png)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"around": _around, "svg": lambda picture: Markup(picture.svg)}
+    template = environment.from_string(files("vugrad.lab").joinpath("report.html").read_text(encoding="utf-8"))
+    verdicts = outcome.verdicts()
+    page = template.render(
+        edition=edition,
+        confidence=round(100 * CONFIDENCE),
+        studies=outcome.studies,
+        rows={study.name: outcome.rows(study) for study in outcome.studies},
+        pictures=drawn,
+        verdicts=verdicts,
+        words={name: together(parts) for name, parts in verdicts.items()},
+        cost=_cost(outcome),
+        made=f"{datetime.date.today():%-d %B %Y}",
+        by={**versions(), "processor": platform.processor() or platform.machine()},
+    )
+    write_whole(folder / "report.html", page.encode())
+
+
+def _cost(outcome: Outcome) -> Mapping[str, tuple[int, float, float]]:
+    """For each study its runs, their seconds of training together, and the images that went through in a second."""
+    found = {}
+    for study in outcome.studies:
+        histories = [r.history for each in outcome.records[study.name].values() for r in each]
+        seconds = sum(sum(h["seconds"]) for h in histories)
+        images = sum(e.images_per_second * e.seconds for h in histories for e in h)
+        found[study.name] = (len(histories), seconds, images / max(seconds, 1e-9))
+    return found
+
+
+def _around(e: Estimate | None, digits: int) -> Markup:
+    """A mean with its interval below."""
+    if e is None or not e.n:
+        return Markup("–")
+    mean = f"{e.mean:.{digits}f}"
+    if e.n == 1:
+        return Markup(mean)
+    return Markup("{}<small>{} – {}</small>").format(mean, f"{e.low:.{digits}f}", f"{e.high:.{digits}f}")
