@@ -592,6 +592,7 @@ def test_control_c_ends_an_epoch_after_a_step():
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_calls_can_be_interrupted_at_any_moment():
     vg.set_threads(2)
+    threads = 2 + sum(thread.name.startswith("vugrad-") for thread in threading.enumerate())
     p = vg.TensorNode(np.zeros(3), name="p")
 
     def step(x):
@@ -622,7 +623,111 @@ def test_calls_can_be_interrupted_at_any_moment():
     assert fast(x) == expected
     assert np.all(p.value == p.value[0])
     assert done + 2 <= p.value[0] <= done + 2 + came  # a call that was interrupted has made its step or has not
-    assert sum(thread.name.startswith("vugrad-") for thread in threading.enumerate()) < 20
+    assert sum(thread.name.startswith("vugrad-") for thread in threading.enumerate()) <= threads
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_whatever_is_raised_in_an_epoch_the_threads_are_done_first(threads):
+    script = textwrap.dedent(
+        f"""
+        import signal
+        import numpy as np, vugrad as vg
+        class Alarm(Exception): pass
+        def ring(*_): raise Alarm
+        signal.signal(signal.SIGALRM, ring)
+        vg.set_threads({threads})
+        f = vg.compile(lambda x: np.exp(np.tanh(x @ x.T)).sum())
+        x = np.ones((1_000_000, 16), np.float32)
+        expected = f(x[:64])
+        f.run_epoch(x[:640], batch_size=64)
+        came = 0
+        for i in range(15):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.003 * i)
+                f.run_epoch(x, batch_size=64)
+            except Alarm:
+                came += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert f(x[:64]) == expected
+        print(came > 0)
+        """
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout.split()) == (0, ["True"]), result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_process_forked_while_a_plan_runs_need_not_wait_for_it():
+    script = textwrap.dedent(
+        """
+        import os, signal, threading, time
+        import numpy as np, vugrad as vg
+        f = vg.compile(lambda x: np.tanh(x @ x.T).sum())
+        x = np.ones((300_000, 16), np.float32)
+        expected, over = f(x[:64]), []
+        def run():
+            while not over:
+                f.run_epoch(x, batch_size=64)
+        thread = threading.Thread(target=run)
+        thread.start()
+        time.sleep(0.1)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(0 if f(x[:64]) == expected else 3)
+        print(os.waitpid(child, 0)[1])
+        over.append(1)
+        thread.join()
+        """
+    )
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=120)
+    assert result.stdout.split() == ["0"], result.stderr
+
+
+class Holder(nn.Module):
+    """A module with a parameter, whatever else it is given, and a function of both as its forward."""
+
+    def __init__(self, f, **held):
+        super().__init__()
+        self.w, self.f = vg.TensorNode(np.ones(3, np.float32)), f
+        vars(self).update(held)
+
+    def forward(self, x):
+        return self.f(self, x)
+
+
+def node(*numbers):
+    return vg.TensorNode(np.array(numbers, np.float32), requires_grad=False)
+
+
+CHANGES = {
+    "an array of its own": (lambda m, x: x * m._a, {"_a": np.ones(3, np.float32)}, lambda m: m._a.__imul__(2)),
+    "another array": (lambda m, x: x * m._a, {"_a": np.ones(3, np.float32)}, lambda m: vars(m).update(_a=m._a * 3)),
+    "a node's value": (lambda m, x: x * m._a, {"_a": node(1, 1, 1)}, lambda m: setattr(m._a, "value", m._a.value * 5)),
+    "a node in a tuple": (lambda m, x: x * m.a[0], {"a": (node(1, 1, 1),)}, lambda m: m.a[0].value.__imul__(5)),
+    "the keys of a dict": (
+        lambda m, x: x * m.a["p"] + m.a["q"],
+        {"a": {"p": 2, "q": 3}},
+        lambda m: (m.a.clear(), m.a.update(q=2, p=3)),
+    ),
+    "lists": (lambda m, x: x * sum(m.a) + len(m.b), {"a": [1, 2], "b": [3]}, lambda m: m.b.insert(0, m.a.pop())),
+    "the sign of 0": (lambda m, x: x * m.a, {"a": 0.0}, lambda m: setattr(m, "a", -0.0)),
+    "a number's type": (lambda m, x: x * m.a, {"a": np.float32(0.5)}, lambda m: setattr(m, "a", np.float64(0.5))),
+    "a whole number": (lambda m, x: np.floor(x).astype(np.int64) * m.a, {"a": 2}, lambda m: setattr(m, "a", 2.0)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changes_in_a_module_is_seen(name):
+    f, held, change = CHANGES[name]
+    model, x = Holder(f, **held), np.arange(6, dtype=np.float32).reshape(2, 3)
+    fast = vg.compile(model)
+    for _ in range(2):
+        expected, found = (np.asarray(getattr(y, "value", y)) for y in (model(x), fast(x)))
+        assert expected.dtype == found.dtype
+        assert expected.tobytes() == found.tobytes()
+        change(model)
 
 
 def test_state_that_shares_memory_is_refused():

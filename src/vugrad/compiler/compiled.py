@@ -97,7 +97,8 @@ class Compiled:
             order: the rows in the order in which they are taken; as they lie if not given.
             rates: a learning rate for every step, in place of the one that the optimizers in the state have.
             progress: called about twenty times a second with the results of the steps done since its last call; when
-                the epoch ends, in whatever way, it has had all of them.
+                the epoch ends, in whatever way, it has had all of them. It must not wait for another thread that runs
+                the same function.
 
         Returns what the function returns with an axis more, the first, for the steps; what has a row for each instance
         of the batch stays so, with the rows of all steps one after the other. If ``finite`` ended the epoch,
@@ -140,8 +141,10 @@ def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finit
     The function is run once, on stand-ins, for every signature of its arguments, and what it does to arrays is recorded
     and compiled. It must be array code that does not depend on the arrays' numbers but through NumPy. What it checks of
     them is not part of the program: positions out of range are kept within it, a class that there is not has no loss.
-    What was computed before the call (``w.value * 2`` of an unlisted ``w``) is a constant. Numbers below the smallest
-    normal one (1.2e-38 in float32) count as 0 on x86, where they would cost a hundred times as much.
+    What was computed before the call (``w.value * 2`` of an unlisted ``w``) is a constant. Numbers and arrays that
+    change are seen where they are in the listed objects themselves, or in lists and dicts of up to 1,000 there; for
+    others, as an array in a tuple or an attribute of an object of your own, call :meth:`Compiled.refresh`. Numbers
+    below the smallest normal one (1.2e-38 in float32) count as 0 on x86, where they would cost a hundred times as much.
 
     Args:
         function: takes arrays or nodes (their first axis is the batch), returns such, or tuples and dicts of them.
@@ -207,18 +210,25 @@ def _fingerprint(state: Sequence[Any]) -> Any:
             continue
         of_optimizer = isinstance(owner, Optimizer)
         if of_optimizer or isinstance(owner, Module):
-            owner = vars(owner)
-        for key, value in owner.items() if isinstance(owner, dict) else enumerate(owner):
+            items: Any = vars(owner).items()
+        elif isinstance(owner, dict):
+            found += owner
+            items = owner.items()
+        else:
+            items = list(enumerate(owner))
+        found.append(len(items))
+        for key, value in items:
+            kind = type(value)
             if of_optimizer and key in CHANGING:
                 found.append(isinstance(value, np.ndarray))
-            elif type(value) in PLAIN:
-                found.append(value)
+            elif kind in PLAIN:
+                found += kind, value if value or kind is not float else str(value)  # which tells 0.0 from -0.0
             elif isinstance(value, TensorNode):
                 found.append((id(value), value.value.shape, value.value.dtype, value.requires_grad))
             elif isinstance(value, np.ndarray):
                 found.append((value.shape, value.dtype))
             elif isinstance(value, np.generic):
-                found.append(value)
+                found += kind, value or str(value)
             else:
                 found.append(id(value))
                 if id(value) not in seen and (isinstance(value, Module) or _searched(value)):

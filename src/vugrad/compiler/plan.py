@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import ctypes
 import functools
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from vugrad.compiler.loops.verify import verify
 from vugrad.compiler.lower import Lowered, Machine, lower
 from vugrad.compiler.machine import cache, llvm, threads
 from vugrad.compiler.machine.interrupt import HeldBack
-from vugrad.compiler.machine.team import hire, release
+from vugrad.compiler.machine.team import hire
 from vugrad.compiler.trace import Slot, Trace
 
 if TYPE_CHECKING:
@@ -81,7 +80,8 @@ class Plan:
         for buffer in self.slots:
             if buffer.role == "constant":
                 self._hold(buffer, np.asarray(buffer.value))
-        self._lock, self._runner = threading.Lock(), 0  # the thread of Python that runs it now
+        #: Held while it runs; the thread of Python that holds it, or held it last; and the process they are of.
+        self._lock, self._runner, self._process = threading.Lock(), 0, os.getpid()
 
     # --- compiling
 
@@ -176,7 +176,9 @@ class Plan:
         numbers: dict[str, Array],
         progress: Callable[[int, dict[str, Array]], None] | None,
     ) -> tuple[dict[str, Array], int]:
-        with self._alone():
+        self._check_free()
+        with self._lock:
+            self._runner = threading.get_ident()
             strides = np.zeros(len(self.slots) + 2, np.int64)
             outputs = {}
             for i, x in enumerate(arguments):
@@ -207,23 +209,16 @@ class Plan:
                 for buffer in (*self.lowered.inputs.values(), *self.lowered.outputs.values()):
                     if buffer.role in ("argument", "output"):
                         self._held.pop(buffer, None)
-                if progress is not None:
-                    progress(int(control[Control.DONE]), outputs)
             return outputs, int(control[Control.DONE])
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Wait until no other thread of Python runs the plan."""
-        if self._runner == threading.get_ident():
+    def _check_free(self) -> None:
+        """Raise where to wait for the plan would be to wait for oneself; a forked process waits for nobody."""
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), threading.Lock()
+        if self._lock.locked() and self._runner == threading.get_ident():
             raise RuntimeError(
                 "this plan is called from its own progress function, but it runs until that has returned"
             )
-        with self._lock:
-            self._runner = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._runner = 0
 
     def _hold(self, buffer: Buffer, array: Array) -> None:
         """Let a buffer be the memory of an array, which most often is the one of the call before."""
@@ -249,11 +244,7 @@ class Plan:
         if self.threads == 1:
             self._run(*addresses, 0)
             return
-        team = hire(self.threads)
-        try:
-            team.call(self._entry, addresses)
-        finally:
-            release(team)
+        hire(self.threads).team.call(self._entry, addresses)
 
     def _watch(
         self,
@@ -263,22 +254,30 @@ class Plan:
         progress: Callable[[int, dict[str, Array]], None] | None,
     ) -> None:
         """Let the native function run on a team of threads, and meanwhile report, and look for Ctrl-C."""
-        failure: BaseException | None = None
+        errors: list[BaseException] = []
         with HeldBack() as interrupt:
-            team = hire(self.threads)
-            team.begin(self._entry, addresses)
-            while not team.wait(LOOK):
-                if interrupt.came:
-                    control[Control.STOP] = 1
-                elif progress is not None and failure is None:
-                    try:  # a step is counted by one thread while others may still be at it
+            lease = hire(self.threads)
+            try:
+                lease.team.begin(self._entry, addresses)
+                while not lease.team.wait(LOOK) and not interrupt.came:
+                    if progress is not None:  # a step is counted by one thread while others may still be at it
                         progress(max(int(control[Control.DONE]) - 1, 0), outputs)
-                    except BaseException as error:  # the threads must be done before the arrays go
-                        control[Control.STOP] = 1
-                        failure = error
-            release(team)
-        if failure is not None:
-            raise failure
+            except BaseException as error:
+                errors.append(error)
+            over = False
+            while not over:  # whatever was raised, and is raised now: the threads must be done before the arrays go
+                try:
+                    control[Control.STOP] = 1
+                    over = lease.team.wait(LOOK)
+                except BaseException as error:
+                    errors.append(error)
+            try:
+                if progress is not None:
+                    progress(int(control[Control.DONE]), outputs)
+            except BaseException as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     # --- the state
 

@@ -12,6 +12,8 @@ import functools
 import os
 import threading
 import time
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -204,17 +206,20 @@ class Team:
     """Workers with the numbers 0 to n − 1, of which the one who calls may be the first; they end with the process."""
 
     def __init__(self, n: int) -> None:
-        self.n = n
+        self.n, self.ready = n, False
+        self.lease: Callable[[], Lease | None] = lambda: None
         self._boxes = np.zeros((n, SIZE), np.int64)
         self._base = int(self._boxes.__array_interface__["data"][0])
         self._begin, self._wait, self._call = _function("begin", 7), _function("wait", 4), _function("call", 6)
         serve = _function("serve", 1)
         library = ctypes.CDLL(None)
+        _teams.append(self)  # first of all: a worker looks into its team's boxes for as long as the process lives
         for i in range(n):
             box = self._base + 8 * SIZE * i
             library.pthread_mutex_init(ctypes.c_void_p(box + 8 * MUTEX), None)
             library.pthread_cond_init(ctypes.c_void_p(box + 8 * CONDITION), None)
             threading.Thread(target=serve, args=(box,), daemon=True, name=f"vugrad-{i}").start()
+        self.ready = True
 
     def begin(self, function: int, arguments: tuple[int, int, int]) -> None:
         """Let each worker call the function at an address, with the arguments and its number."""
@@ -230,33 +235,33 @@ class Team:
         self._call(self._base, self.n, function, *arguments)
 
 
-#: All there are, since a worker looks into its team's boxes for as long as the process lives.
+class Lease:
+    """The right to a team, for as long as somebody holds it: an exception cannot come between and keep it for ever."""
+
+    def __init__(self, team: Team) -> None:
+        self.team = team
+        team.lease = weakref.ref(self)
+
+
 _teams: list[Team] = []
-_idle: dict[int, list[Team]] = {}
 _lock = threading.Lock()
 
 
-def hire(n: int) -> Team:
+def hire(n: int) -> Lease:
     """A team of n that nobody uses now."""
     with _lock:
-        teams = _idle.setdefault(n, [])
-        if not teams:
-            teams.append(Team(n))
-            _teams.append(teams[-1])
-        return teams.pop()
-
-
-def release(team: Team) -> None:
-    """Give a team back."""
-    with _lock:
-        _idle[team.n].append(team)
+        for team in _teams:
+            if team.n == n and team.ready and team.lease() is None and team.wait(0):
+                return Lease(team)
+        return Lease(Team(n))
 
 
 def _after_fork() -> None:
     """Threads do not live on in a forked process: it hires its own."""
     global _lock
     _lock = threading.Lock()
-    _idle.clear()
+    for team in _teams:
+        team.ready = False
 
 
 if hasattr(os, "register_at_fork"):

@@ -62,8 +62,9 @@ def slots(state: Any) -> list[Slot]:
             if value.source is None:
                 add_node(path, value)
         elif isinstance(value, np.ndarray):
-            add_item(path, holder, key)
-        elif isinstance(value, list | dict) and not isinstance(value, Module):
+            if not isinstance(holder, tuple):  # in which no stand-in can take its place
+                add_item(path, holder, key)
+        elif isinstance(value, list | tuple | dict) and not isinstance(value, Module):
             for inner, part in value.items() if isinstance(value, dict) else enumerate(value):
                 add_member(f"{path}.{inner}", value, inner, part)
 
@@ -72,7 +73,7 @@ def slots(state: Any) -> list[Slot]:
         if isinstance(part, Module):
             for path, module in part.named_modules():
                 for key, value in vars(module).items():
-                    if not key.startswith("_") and not isinstance(value, Module):
+                    if not isinstance(value, Module):
                         add_member(f"{path}.{key}".lstrip("."), vars(module), key, value)
             for j, node in enumerate(part.parameters()):
                 add_node(node.name or f"parameter {j}", node)
