@@ -12,7 +12,7 @@ from scipy import stats
 from test_cli import COMMAND
 from test_lab import SMALL
 
-from vugrad.lab import Record, Run, Study
+from vugrad.lab import Record, Records, Run, Study, execute
 from vugrad.lab.claims import CLAIMS
 from vugrad.lab.command import chosen
 from vugrad.lab.figures import styles
@@ -20,6 +20,7 @@ from vugrad.lab.outcome import Outcome
 from vugrad.lab.page import write_page
 from vugrad.lab.statistics import estimate, holm, p_value
 from vugrad.lab.studies import STUDIES
+from vugrad.lab.study import read_study
 from vugrad.lab.verdicts import Claim, accuracy, best, judge, loss, more, seconds, speed, together, trend
 from vugrad.train.history import Epoch, History
 
@@ -254,3 +255,28 @@ def test_configurations_look_different_and_the_same_in_all_pictures():
     for study in STUDIES.values():
         looks = [tuple(map(str, style.values())) for style in styles(study).values()]
         assert len(set(looks)) == len(looks)
+
+
+def test_a_run_is_replayed_to_the_same_bits(tmp_path):
+    record = execute(Run(replace(SMALL, epochs=2), 0), Records(tmp_path / "records"))
+    command = [*COMMAND, "replay", "--out", str(tmp_path)]
+    same = subprocess.run([*command, record.run.key[:6]], capture_output=True, text=True, timeout=60)
+    assert (same.returncode, same.stdout) == (0, f"{record.run.key}: the same bits, after 2 epochs\n")
+    path = tmp_path / "records" / f"{record.run.key}.json"
+    path.write_text(path.read_text().replace(f'"loss": {record.history["loss"][1]}', '"loss": 1.5'))
+    other = subprocess.run([*command, record.run.key], capture_output=True, text=True, timeout=60)
+    assert other.returncode == 1
+    assert "other numbers from epoch 2 on" in other.stdout
+    none = subprocess.run([*command, "x"], capture_output=True, text=True, timeout=60)
+    assert none.returncode == 2
+    assert "'x' begins the key of none of the records" in none.stderr
+
+
+def test_a_new_study_can_be_run(tmp_path):
+    path = tmp_path / "mine.toml"
+    command = [*COMMAND, "study", "new", str(path)]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60).returncode == 0
+    assert len(read_study(path).configurations()) == 3
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr

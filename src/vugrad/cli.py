@@ -246,6 +246,30 @@ def reproduce(
 
 
 @app.command()
+def replay(
+    run: Annotated[str, typer.Argument(help="The key of a run, or its beginning: the name of its record's file")],
+    out: Annotated[Path, Flag(help="Folder that reproduce wrote to")] = Path("runs/reproduce"),
+) -> None:
+    """Make a run of a study again, and say whether it comes out in the same bits."""
+    from vugrad.lab.command import replay as again
+
+    if not again(console, run, out / "records"):
+        raise typer.Exit(1)
+
+
+study = typer.Typer(no_args_is_help=True, help="Studies of your own.")
+app.add_typer(study, name="study")
+
+
+@study.command("new")
+def study_new(path: Annotated[Path, typer.Argument(help="The file to write, as width.toml")]) -> None:
+    """Write a study to begin with; `vugrad reproduce FILE` runs it."""
+    from vugrad.lab.command import new_study
+
+    new_study(console, path)
+
+
+@app.command()
 def info() -> None:
     """Print versions, threads, and the data on this machine."""
     from vugrad.data import archives, sources

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from vugrad.data.named import DATASETS
-from vugrad.files import check_writable
+from vugrad.files import check_writable, write_whole
 from vugrad.lab.live import watched
 from vugrad.lab.outcome import Outcome
 from vugrad.lab.page import write_page
 from vugrad.lab.record import Records
+from vugrad.lab.runner import execute
 from vugrad.lab.statistics import Estimate
 from vugrad.lab.studies import STUDIES
 from vugrad.lab.study import Study, read_study
@@ -55,6 +57,48 @@ def reproduce(
     if verdicts:
         console.print(_claims(verdicts))
     console.print(f"\n{out / 'report.html'} shows it with figures; results and claims as CSV lie beside it")
+
+
+def replay(console: Console, name: str, folder: Path) -> bool:
+    """Make a run again, from its record, and say whether it comes out in the same bits; return that."""
+    record = Records(folder).find(name)
+    with tempfile.TemporaryDirectory() as apart:
+        again = execute(record.run, Records(apart), record.threads)
+    pairs = zip(record.history["loss"], again.history["loss"], strict=False)
+    epoch = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), None)
+    if again.weights == record.weights and epoch is None and len(again.history) == len(record.history):
+        console.print(f"{record.run.key}: the same bits, after {len(again.history)} epochs")
+        return True
+    where = f"from epoch {epoch} on" if epoch else "in the weights"
+    changed = [
+        f"{k} {v} is {again.versions.get(k)} now" for k, v in record.versions.items() if again.versions.get(k) != v
+    ]
+    console.print(
+        f"{record.run.key}: other numbers {where}" + (f"; {', '.join(changed)}" if changed else ""), style="red"
+    )
+    return False
+
+
+def new_study(console: Console, path: Path) -> None:
+    """Write a study to begin with."""
+    if path.exists():
+        raise ValueError(f"{path} is there already: give another name")
+    write_whole(path, EXAMPLE.encode())
+    console.print(f"{path} holds a study: change it, and run `vugrad reproduce {path}`")
+
+
+EXAMPLE = """# A study: what is fixed, what varies, and over which seeds. Every setting of `vugrad train` is one here.
+title = "How wide must the hidden layer be?"
+seeds = [0, 1, 2]
+
+[base]
+data = "mnist5k"
+model = "mlp"
+epochs = 5
+
+[vary]
+hidden = [[64], [128], [256]]
+"""
 
 
 def chosen(names: Sequence[str]) -> list[Study]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Mapping
@@ -109,6 +110,20 @@ class Records:
             f"{self.path(run)} is a record of {content.get('format')!r}, and this version writes {FORMAT!r}: "
             "give another folder with --out"
         )
+
+    def find(self, name: str) -> Record:
+        """The record whose key begins so.
+
+        Raises ``ValueError`` if there is none, or more than one.
+        """
+        paths = sorted(self.folder.glob(f"{glob.escape(name)}*.json"))
+        if len(paths) != 1:
+            found = ", ".join(path.stem for path in paths[:5]) if paths else "none"
+            raise ValueError(f"{name!r} begins the key of {found} of the records in {self.folder}: it must be of one")
+        try:
+            return Record.from_dict(json.loads(paths[0].read_bytes()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{paths[0]} is not a whole record: {error}") from error
 
     def write(self, record: Record) -> None:
         """Keep a record; the checkpoint of its run has done its work then."""
