@@ -12,7 +12,7 @@ from scipy import stats
 from test_cli import COMMAND
 from test_lab import SMALL
 
-from vugrad.lab import Record, Records, Run, Study, execute
+from vugrad.lab import Record, Records, Run, Study, cost, execute
 from vugrad.lab.claims import CLAIMS
 from vugrad.lab.command import chosen
 from vugrad.lab.figures import styles
@@ -213,7 +213,8 @@ def test_the_command(tmp_path):
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()}
     assert len(records) == 4
     again = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert again.stdout == first.stdout
+    assert first.stdout.startswith("4 runs to make: about 0 min")
+    assert again.stdout == first.stdout.partition("\n\n")[2]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()} == records
     for arguments, message in (
         (["F99"], "no study"),
@@ -280,3 +281,16 @@ def test_a_new_study_can_be_run(tmp_path):
     again = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert again.returncode == 2
     assert "is there already" in again.stderr
+
+
+def test_what_runs_will_take_grows_with_what_they_do(monkeypatch):
+    monkeypatch.setattr(cost, "speed", lambda: 1e9)
+
+    def beyond(**changes):
+        return cost.seconds([Run(replace(SMALL, **changes), 0)], 1) - cost.BESIDES
+
+    weights, images = 64 * 12 + 12 * 10, 1297
+    assert beyond() == pytest.approx(6 * weights * images * 4 / (cost.SHARE * 1e9))
+    assert beyond(epochs=8) == pytest.approx(2 * beyond())
+    assert beyond(hidden=(24,)) == pytest.approx(2 * beyond())
+    assert cost.seconds([Run(SMALL, i) for i in range(4)], 2) == pytest.approx(2 * cost.seconds([Run(SMALL, 0)], 1))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from vugrad.data.named import DATASETS
 from vugrad.files import check_writable, write_whole
+from vugrad.lab.cost import seconds
 from vugrad.lab.live import watched
 from vugrad.lab.outcome import Outcome
 from vugrad.lab.page import write_page
@@ -47,7 +48,12 @@ def reproduce(
     check_writable(out.absolute() / "results.csv")
     names_of_data = tuple(sorted({run.recipe.data for study in studies for _, run in study.runs()}))
     team = local(workers) if address is None else dask(address, names_of_data)
-    outcome = Outcome(studies, watched(studies, Records(out / "records"), team, console))
+    records = Records(out / "records")
+    missing = {run for study in studies for _, run in study.runs() if records.read(run) is None}
+    if missing:
+        minutes, rest = divmod(round(seconds(missing, team.count)), 60)
+        console.print(f"{len(missing)} runs to make: about {minutes} min {rest:02} s on {team.count} workers\n")
+    outcome = Outcome(studies, watched(studies, records, team, console))
     outcome.write(out)
     write_page(outcome, out, EDITIONS[full])
     for study in studies:
@@ -131,7 +137,7 @@ def _table(study: Study, outcome: Outcome) -> Table:
     rows = outcome.rows(study)
     seeds = len(study.seeds)
     table = Table(
-        title=f"{study.name}  {study.title}: means over {seeds} seeds, with 95 % intervals",
+        title=f"{study.name}  {study.title}: means over {seeds} seeds, ± half their 95 % intervals",
         title_justify="left",
         title_style="bold",
         box=None,
@@ -158,7 +164,7 @@ def _table(study: Study, outcome: Outcome) -> Table:
 def _text(e: Estimate | None, form: str, interval: bool = True) -> str:
     if e is None or not e.n:
         return ""
-    around = f"  {e.low:{form}} – {e.high:{form}}" if interval and e.n > 1 else ""
+    around = f" ±{(e.high - e.low) / 2:{form}}" if interval and e.n > 1 else ""
     return f"{e.mean:{form}}{around}"
 
 
@@ -170,6 +176,6 @@ def _claims(verdicts: dict[str, list[Verdict]]) -> Table:
         word = together(parts)
         table.add_row(name, parts[0].claim.text, Text(word, COLOURS[word]), "", "", "", style="bold")
         for v in parts:
-            effect = f"{v.effect.mean:+.3g}  {v.effect.low:+.3g} – {v.effect.high:+.3g}"
+            effect = f"{v.effect.mean:+.3g} ±{(v.effect.high - v.effect.low) / 2:.2g}"
             table.add_row("", f"  {v.part}", Text(v.word, COLOURS[v.word]), effect, v.claim.unit, f"{v.p:.2g}")
     return table

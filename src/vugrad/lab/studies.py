@@ -32,6 +32,8 @@ CNN = Recipe(
 )
 #: The same networks under the conventions of the other part.
 SCALED = replace(MLP, pixels="unit", reduction="mean", shuffle=True, lr=0.1)
+#: Rates above this let the widest of them go to infinity at first.
+SLOW = 0.02
 QUICK_MLP, QUICK_CNN = {"data": "mnist5k", "epochs": 5}, {"data": "mnist5k", "epochs": 6}
 ADAM: dict[str, Any] = {"optimizer": "adam", "momentum": 0.0}
 RMSPROP = {"optimizer": "rmsprop", "momentum": 0.0}
@@ -134,7 +136,7 @@ _studies = (
     Study(
         "conventions",
         "The studies of width and batch size under a mean loss",
-        replace(SCALED, hidden=(784,)),
+        replace(SCALED, hidden=(784,), lr=SLOW),
         {
             "compared": {
                 **{f"{w} × 784": {"hidden": (784 * w,)} for w in (1, 4, 16)},

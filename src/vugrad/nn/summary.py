@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,23 @@ def summary(model: Module, example: Any) -> str:
     lines = [f"{row[0]:<{widths[0]}}   {row[1]:<{widths[1]}}   {row[2]:>{widths[2]}}" for row in rows]
     size = sum(parameter.value.nbytes for parameter in model.parameters())
     return "\n".join([*lines, f"{_count(model):,} parameters, {size:,} bytes"])
+
+
+def multiplications(model: Module, example: Any) -> int:
+    """How many numbers linear and convolutional layers multiply by a weight for one instance, on the way forward.
+
+    >>> import vugrad as vg
+    >>> multiplications(vg.nn.MLP([4, 3, 2]), (4,))
+    18
+    """
+    batch = example if isinstance(example, np.ndarray | TensorNode) else np.zeros((1, *example), np.float32)
+    shapes = _output_shapes(model, batch)
+    total = 0
+    for _, module in model.named_modules():
+        weight = vars(module).get("weight")
+        if isinstance(weight, TensorNode) and weight.value.ndim > 1:
+            total += weight.value.size * math.prod(shapes[id(module)][2:])
+    return total
 
 
 def _count(module: Module) -> int:
