@@ -108,6 +108,8 @@ def test_verdicts(effects, word):
     assert together(verdicts) == word
     many = [replace(claim(effects), name=f"C{i}") for i in range(50)]  # so many tests that nothing is sure any more
     assert judge(many, {"S": [{"S": i} for i in range(3)]})["C7"][0].word == "not resolved"
+    others = [replace(claim(effects), name=f"C{i}", study="T") for i in range(50)]  # also where not all were run
+    assert judge([claim(effects), *others], {"S": [{"S": i} for i in range(3)]})["C"][0].word == "not resolved"
 
 
 def test_a_claim_holds_if_all_of_it_does():

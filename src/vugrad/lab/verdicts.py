@@ -52,7 +52,7 @@ def judge(claims: Sequence[Claim], found: Mapping[str, Sequence[Seed]]) -> dict[
     """The verdicts by the claims' names, of those whose studies were run.
 
     Args:
-        claims: to be judged together: their number is what is corrected for.
+        claims: the number of all their parts is what is corrected for, also of those whose studies were not run.
         found: for each study the records of every seed that has all of them.
     """
     tested = [
@@ -61,9 +61,10 @@ def judge(claims: Sequence[Claim], found: Mapping[str, Sequence[Seed]]) -> dict[
         if found.get(claim.study)
         for part, effect in claim.parts.items()
     ]
-    corrected = holm([p_value(effects) for _, _, effects in tested])
+    untested = sum(len(claim.parts) for claim in claims) - len(tested)
+    corrected = holm([*(p_value(effects) for _, _, effects in tested), *[1.0] * untested])
     verdicts: dict[str, list[Verdict]] = {}
-    for (claim, part, effects), p in zip(tested, corrected, strict=True):
+    for (claim, part, effects), p in zip(tested, corrected, strict=False):
         verdicts.setdefault(claim.name, []).append(Verdict(claim, part, estimate(effects), p))
     return verdicts
 
