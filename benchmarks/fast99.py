@@ -41,16 +41,7 @@ def vugrad_run() -> Callable[[], Outcome]:
         optimizer = recipe.build_optimizer(model)
         schedule = recipe.build_schedule(optimizer, data)
         start = time.perf_counter()
-        vg.train.fit(
-            model,
-            data,
-            optimizer=optimizer,
-            schedule=schedule,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            seed=seed,
-            progress=False,
-        )
+        recipe.fit(model, data, optimizer, schedule, seed=seed, progress=False)
         seconds = time.perf_counter() - start
         assert data.test is not None
         return seconds, vg.train.evaluate(model, data.test)[1] or 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import platform
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import vugrad as vg
 from vugrad.data.named import DATASETS
 from vugrad.files import as_json, check_writable, write_whole
+from vugrad.lab.runner import versions
 from vugrad.suggest import choose
 from vugrad.train.recipe import RECIPES, Recipe
 from vugrad.train.step import inference
@@ -144,21 +144,8 @@ def train(
     console.print(f"{dataset!r}")
     console.print(network.summary(dataset.train.x[:1]))
     console.print(f"{type(rule).__name__}, lr {rule.lr:g}, batch {recipe.batch_size}, seed {seed}\n")
-    history = vg.train.fit(
-        network,
-        dataset,
-        loss=recipe.build_loss(dataset),
-        optimizer=rule,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        schedule=recipe.build_schedule(rule, dataset),
-        callbacks=callbacks,
-        seed=seed,
-        shuffle=recipe.shuffle,
-        reduction=recipe.reduction,
-        max_norm=recipe.clip_norm,
-        compile=not eager,
-    )
+    steps = recipe.build_schedule(rule, dataset)
+    history = recipe.fit(network, dataset, rule, steps, callbacks=callbacks, seed=seed, compile=not eager)
     split = dataset.test
     assert split is not None  # every dataset that has a name has one
     forward = None if eager else inference(network)
@@ -179,7 +166,7 @@ def train(
             "settings": asdict(recipe) | {"patience": patience, "seed": seed},
             **history.as_dict(),
             "test": {"loss": test_loss, "accuracy": test_accuracy},
-            "versions": _versions(),
+            "versions": versions(),
         }
         write_whole(json_file, as_json(record))
         console.print(f"record in {json_file}")
@@ -275,9 +262,8 @@ def info() -> None:
     from vugrad.data import archives, sources
 
     table = Table(show_header=False, box=None)
-    for name, version in _versions().items():
+    for name, version in versions().items():
         table.add_row(name, version)
-    table.add_row("machine", f"{platform.machine()}, {platform.system()}")
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     table.add_row("cores", f"{allowed} allowed to this process, {os.cpu_count()} in the machine")
     limits = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if name in os.environ}
@@ -312,15 +298,6 @@ def _print_confusion(counts: np.ndarray[Any, Any]) -> None:
         ]
         table.add_row(Text(str(label), "bold"), *cells)
     console.print(table)
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "vugrad": vg.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "llvmlite": _version("llvmlite") or "not installed",
-    }
 
 
 def _version(package: str) -> str | None:

@@ -27,10 +27,13 @@ def check_writable(path: Path) -> None:
 def as_json(record: Any) -> bytes:
     """A record as JSON, with null for NaN and infinity, which JSON lacks.
 
-    >>> as_json({"loss": float("nan"), "sizes": (1, 2)})
-    b'{"loss": null, "sizes": [1, 2]}'
+    >>> print(as_json({"loss": float("nan"), "epochs": 2}).decode())
+    {
+     "loss": null,
+     "epochs": 2
+    }
     """
-    return json.dumps(_finite(record), allow_nan=False).encode()
+    return json.dumps(_finite(record), indent=1, allow_nan=False).encode()
 
 
 def _finite(record: Any) -> Any:

@@ -159,11 +159,11 @@ def report(threads: int) -> None:
 
 def measured(threads: int) -> Limits:
     """Large matrix products, and copies of small and of large arrays."""
-    f32, f64 = (max(_products(dtype, edge) for edge in EDGES) for dtype in (np.float32, np.float64))
+    f32, f64 = (max(products(dtype, edge) for edge in EDGES) for dtype in (np.float32, np.float64))
     return Limits(f32, f64, threads * _small_copies(), _large_copies(threads))
 
 
-def _products(dtype: Any, edge: int) -> float:
+def products(dtype: Any, edge: int) -> float:
     """Operations a second in a product of square matrices."""
     a = np.random.default_rng(0).random((edge, edge)).astype(dtype)
     out = np.empty_like(a)

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from vugrad.data.named import DATASETS
 from vugrad.files import check_writable, write_whole
-from vugrad.lab.cost import seconds
 from vugrad.lab.live import watched
 from vugrad.lab.outcome import Outcome
 from vugrad.lab.page import write_page
@@ -49,10 +48,6 @@ def reproduce(
     names_of_data = tuple(sorted({run.recipe.data for study in studies for _, run in study.runs()}))
     team = local(workers) if address is None else dask(address, names_of_data)
     records = Records(out / "records")
-    missing = {run for study in studies for _, run in study.runs() if records.read(run) is None}
-    if missing:
-        minutes, rest = divmod(round(seconds(missing, team.count)), 60)
-        console.print(f"{len(missing)} runs to make: about {minutes} min {rest:02} s on {team.count} workers\n")
     outcome = Outcome(studies, watched(studies, records, team, console))
     outcome.write(out)
     write_page(outcome, out, EDITIONS[full])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from vugrad import random as randomness
+from vugrad.compiler.machine.threads import allowed
+from vugrad.compiler.profile import products
 from vugrad.lab.record import Run
 from vugrad.lab.runner import dataset
 from vugrad.nn.summary import multiplications
@@ -18,6 +19,8 @@ from vugrad.train.recipe import Recipe
 #: Of the speed of a large matrix product on one core, the share that training reaches in the mean; and the seconds that
 #: a run takes besides: making the network, compiling, testing.
 SHARE, BESIDES = 0.85, 0.4
+#: Of the matrices by which the speed is measured.
+EDGE = 768
 
 
 def seconds(runs: Iterable[Run], workers: int) -> float:
@@ -51,12 +54,4 @@ def _of_one(recipe: Recipe) -> int:
 @functools.cache
 def speed() -> float:
     """Floating-point operations a second in a float32 product of matrices, on all cores, divided by their number."""
-    from vugrad.compiler.machine.threads import allowed
-
-    x, n = np.ones((768, 768), np.float32), 768
-    best = np.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        x @ x
-        best = min(best, time.perf_counter() - start)
-    return 2 * n**3 / best / allowed()
+    return products(np.float32, EDGE) / allowed()

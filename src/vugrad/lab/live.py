@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from vugrad.lab.cost import seconds
 from vugrad.lab.record import Record, Records, Run
 from vugrad.lab.study import Study
 from vugrad.lab.sweep import sweep
@@ -19,8 +20,11 @@ def watched(studies: Sequence[Study], records: Records, workers: Workers, consol
     """What :func:`sweep` gives for the runs of all studies, shown as they come."""
     runs = {study.name: [run for _, run in study.runs()] for study in studies}
     everything = list(dict.fromkeys(run for each in runs.values() for run in each))
-    found: dict[Run, Record] = {}
-    made: list[Record] = []
+    found = {run: record for run in everything if (record := records.read(run)) is not None}
+    missing, there = [run for run in everything if run not in found], len(found)
+    if missing:
+        minutes, rest = divmod(round(seconds(missing, workers.count)), 60)
+        console.print(f"{len(missing)} runs to make: about {minutes} min {rest:02} s on {workers.count} workers\n")
     began = time.monotonic()
 
     def table() -> Table:
@@ -31,25 +35,22 @@ def watched(studies: Sequence[Study], records: Records, workers: Workers, consol
             done = sum(run in found for run in runs[study.name])
             style = "green" if done == len(runs[study.name]) else ""
             grid.add_row(study.name, study.title, str(done), str(len(runs[study.name])), style=style)
-        grid.add_row("", _left(len(everything) - len(found), len(made), time.monotonic() - began), "", "")
+        grid.add_row("", _left(len(everything) - len(found), len(found) - there, time.monotonic() - began), "", "")
         return grid
 
     with Live(table(), console=console, refresh_per_second=4, transient=True) as live:
 
         def tell(record: Record) -> None:
             found[record.run] = record
-            if record.run not in there:
-                made.append(record)
             live.update(table())
 
-        there = {run for run in everything if records.read(run) is not None}
-        return sweep(everything, records, workers, tell)
+        return found | sweep(missing, records, workers, tell)
 
 
-def _left(waiting: int, made: int, seconds: float) -> str:
+def _left(waiting: int, made: int, so_far: float) -> str:
     if not waiting:
         return "all runs are done"
     if not made:
         return f"{waiting} runs to make"
-    minutes, rest = divmod(round(seconds / made * waiting), 60)
+    minutes, rest = divmod(round(so_far / made * waiting), 60)
     return f"{waiting} runs to make, about {minutes} min {rest:02} s"

@@ -33,8 +33,13 @@ class Run:
 
     @property
     def key(self) -> str:
-        """A hash of the recipe, the seed, and the data that is behind its name."""
-        decides = {"format": FORMAT, "data": digest(self.recipe.data), **self.as_dict()}
+        """A hash of the recipe, the seed, and the data that is behind its name.
+
+        Settings at their defaults are left out, so that records outlive a setting that recipes get later.
+        """
+        usual = asdict(Recipe())
+        recipe = {name: value for name, value in asdict(self.recipe).items() if value != usual[name]}
+        decides = {"format": FORMAT, "data": digest(self.recipe.data), "recipe": recipe, "seed": self.seed}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:20]
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,7 +108,7 @@ class Records:
             content = json.loads(self.path(run).read_bytes())
             if content.get("format") == FORMAT:
                 record = Record.from_dict(content)
-                return record if content["key"] == run.key == record.run.key else None
+                return record if content["key"] == run.key and record.run == run else None
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
         raise ValueError(

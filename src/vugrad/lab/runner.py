@@ -15,7 +15,7 @@ from vugrad.compiler.machine.threads import set_threads
 from vugrad.data import Dataset
 from vugrad.lab.record import Record, Records, Run
 from vugrad.nn import Module
-from vugrad.train import Callback, History, evaluate, fit, load_checkpoint, save_checkpoint
+from vugrad.train import Callback, History, evaluate, load_checkpoint, save_checkpoint
 from vugrad.train.callbacks import Run as Training
 from vugrad.train.recipe import Recipe
 from vugrad.train.step import inference
@@ -40,30 +40,16 @@ def execute(run: Run, records: Records, threads: int = 1) -> Record:
     rng = randomness.generator()
     model = recipe.build_model(data)
     optimizer = recipe.build_optimizer(model)
-    schedule, loss = recipe.build_schedule(optimizer, data), recipe.build_loss(data)
+    schedule = recipe.build_schedule(optimizer, data)
     history = History()
     if path.is_file():
         history = load_checkpoint(path, model, optimizer, schedule, rng)
-    fit(
-        model,
-        data,
-        loss=loss,
-        optimizer=optimizer,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        schedule=schedule,
-        callbacks=[_Keeper(path)],
-        shuffle=recipe.shuffle,
-        reduction=recipe.reduction,
-        max_norm=recipe.clip_norm,
-        history=history,
-        progress=False,
-    )
+    recipe.fit(model, data, optimizer, schedule, callbacks=[_Keeper(path)], history=history, progress=False)
     if history.stopped and history.stopped.startswith("interrupted"):
         raise KeyboardInterrupt
     assert data.test is not None  # every dataset that has a name has one
     with np.errstate(all="ignore"):  # of a run that has gone to infinity
-        test_loss, test_accuracy = evaluate(model, data.test, loss, forward=inference(model))
+        test_loss, test_accuracy = evaluate(model, data.test, recipe.build_loss(data), forward=inference(model))
     record = Record(run, history, test_loss, test_accuracy, weights_hash(model), threads, versions())
     records.write(record)
     return record

@@ -105,19 +105,9 @@ def _text(value: Any) -> str:
 
 
 def read_study(path: str | Path) -> Study:
-    """A study from a TOML file.
+    """A study from a TOML file, as ``vugrad study new`` writes one.
 
-    Its keys are those of :class:`Study`; ``base`` is a table of settings, ``vary`` a table of axes::
-
-        name = "width"
-        title = "How wide must the hidden layer be?"
-        seeds = [0, 1, 2]
-        [base]
-        data = "mnist5k"
-        model = "mlp"
-        epochs = 5
-        [vary]
-        hidden = [[64], [128], [256]]
+    Its keys are those of :class:`Study`; ``base`` is a table of settings, ``vary`` a table of axes.
 
     Raises ``ValueError`` that names the file and the key that is wrong.
     """

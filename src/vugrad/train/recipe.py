@@ -12,6 +12,8 @@ from vugrad.data import Dataset, load
 from vugrad.initializers import INITIALIZERS
 from vugrad.losses import Loss
 from vugrad.suggest import choose
+from vugrad.train.fit import fit
+from vugrad.train.history import History
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,29 @@ class Recipe:
         if name in ("cross_entropy", "hinge"):
             return loss
         return lambda outputs, classes: loss(outputs, losses.one_hot(classes, data.num_classes))
+
+    def fit(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        optimizer: optim.Optimizer,
+        schedule: optim.LRScheduler | None,
+        **options: Any,
+    ) -> History:
+        """Train what was built, by :func:`vugrad.train.fit`; ``options`` are those of which a recipe says nothing."""
+        return fit(
+            model,
+            data,
+            loss=self.build_loss(data),
+            optimizer=optimizer,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            schedule=schedule,
+            shuffle=self.shuffle,
+            reduction=self.reduction,
+            max_norm=self.clip_norm,
+            **options,
+        )
 
 
 def _mlp(shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] | None, options: dict[str, Any]) -> nn.Module:
