@@ -1,5 +1,7 @@
 """Runs, records and studies: the same bits however a run is interrupted, and clear words for what cannot be run."""
 
+import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -15,10 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vugrad.lab import Records, Run, Study, execute
+from vugrad.compiler.machine.threads import allowed
+from vugrad.lab import Record, Records, Run, Study, execute
 from vugrad.lab.record import FORMAT
 from vugrad.lab.study import read_study
 from vugrad.lab.sweep import sweep
+from vugrad.lab.tune import flags, tune
 from vugrad.lab.workers import Workers, dask, local
 from vugrad.train.recipe import Recipe
 
@@ -142,6 +146,8 @@ WRONG = {
     "an empty axis": ({"vary": {"lr": []}}, "the axis 'lr' has no values"),
     "no seeds": ({"seeds": ()}, "it has no seeds"),
     "an unknown setting": ({"vary": {"learning_rate": [1]}}, "no study S: setting 'learning_rate'"),
+    "an unknown range": ({"search": {"lr": {"low": 1, "hihg": 2}}}, "search: lr has low, hihg, and a range has low"),
+    "a range of an unknown setting": ({"search": {"rl": {"low": 1, "high": 2}}}, "no study S, search: setting 'rl'"),
     "an unknown change": ({"vary": {"size": {"a": {"hiden": 3}}}}, "setting 'hiden'; did you mean 'hidden'"),
 }
 
@@ -282,6 +288,86 @@ def nobody():
 
 
 NO_WORKERS = Workers(1, 1, nobody)
+
+
+@pytest.mark.parametrize("moment", [1, 2, 4])
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, moment):
+    run, records = Run(SMALL, 0), Records(tmp_path / "full")
+    writes, through = [], os.fsync
+
+    def fsync(file):
+        writes.append(file)
+        if len(writes) >= moment:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        through(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fsync)
+        with pytest.raises(OSError, match="No space left on device"):
+            execute(run, records)
+    assert records.read(run) is None
+    assert [path.name for path in records.folder.iterdir()] == [records.checkpoint(run).name] * (moment > 1)
+    assert same(execute(run, records), execute(run, Records(tmp_path / "whole")))
+
+
+def test_kills_at_random_moments_lose_and_change_nothing(tmp_path):
+    wanted, records = runs(6, epochs=40), Records(tmp_path / "killed")
+    script = textwrap.dedent(
+        f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_lab import *
+        if __name__ == "__main__":
+            sweep(runs(6, epochs=40), Records({str(records.folder)!r}), local(2))
+        """
+    )
+    rng, finished = np.random.default_rng(0), {}
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=rng.uniform(0.5, 3.5))
+        process.kill()
+        process.wait()
+        now = {path.name: path.read_bytes() for path in records.folder.glob("[!.]*.json")}
+        assert finished.items() <= now.items()
+        finished = now
+    found = sweep(wanted, records, local(2))
+    for run in wanted:
+        assert same(found[run], execute(run, Records(tmp_path / "whole")))
+
+
+# --- a search
+
+
+def test_a_search_keeps_what_it_made_and_goes_on(tmp_path):
+    from rich.console import Console
+
+    ranges = {"lr": {"low": 1e-6, "high": 0.1, "log": True}}
+    study = Study("S", "t", replace(SMALL, epochs=3), {"hidden": [(8,), (12,)]}, search=ranges, seeds=(0,))
+    out = Console(record=True, width=200)
+    tune(out, study, 10, tmp_path)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    done = [Record.from_dict(json.loads(path.read_bytes())) for path in stamps if path.suffix == ".json"]
+    assert 0 < len(done) < len(stamps) == 10, "some were left early"
+    best = max(done, key=lambda record: record.history["validation_accuracy"][-1])
+    text = out.export_text()
+    assert f"{len(done)} trials to their end, {10 - len(done)} left early" in text
+    assert f"{100 * best.history['validation_accuracy'][-1]:.2f}" in text
+    assert f"vugrad train {flags(best.run.recipe)}" in text
+    assert same(execute(best.run, Records(tmp_path / "alone"), allowed()), best)
+    tune(out, study, 10, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()} == stamps
+    tune(out, study, 11, tmp_path)
+    assert len(list((tmp_path / "records").iterdir())) == 11
+
+
+def test_searches_in_which_there_is_nothing_to_find(tmp_path):
+    for study, message in (
+        (Study("S", "t", SMALL), "study S varies nothing"),
+        (Study("S", "t", replace(SMALL, final=True), {"lr": [0.1]}), "has nothing to choose by"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tune(None, study, 1, tmp_path)
 
 
 # --- on a cluster

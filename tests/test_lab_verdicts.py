@@ -13,7 +13,7 @@ from test_cli import COMMAND
 from test_lab import SMALL
 
 from vugrad.lab import Record, Records, Run, Study, cost, execute
-from vugrad.lab.claims import CLAIMS
+from vugrad.lab.claims import CLAIMS, OTHERWISE
 from vugrad.lab.command import chosen
 from vugrad.lab.figures import styles
 from vugrad.lab.outcome import Outcome
@@ -21,6 +21,7 @@ from vugrad.lab.page import write_page
 from vugrad.lab.statistics import estimate, holm, p_value
 from vugrad.lab.studies import STUDIES
 from vugrad.lab.study import read_study
+from vugrad.lab.summary import write_summary
 from vugrad.lab.verdicts import Claim, accuracy, best, judge, loss, more, seconds, speed, together, trend
 from vugrad.train.history import Epoch, History
 
@@ -134,7 +135,7 @@ def test_a_claim_holds_if_all_of_it_does():
 
 def test_every_claim_is_about_a_study_and_reads_what_is_in_it():
     assert [c.name for c in CLAIMS] == [f"C{i}" for i in range(1, 17)]
-    for c in CLAIMS:
+    for c in (*CLAIMS, *OTHERWISE):
         recipes = STUDIES[c.study].configurations()
         seed = {label: record([1 / (i + 1), 0.5 / (i + 1)], [0.5, 0.6 + 0.01 * i]) for i, label in enumerate(recipes)}
         for effect in c.parts.values():
@@ -191,10 +192,19 @@ def test_studies_by_name_and_from_files(tmp_path):
     assert [s.name for s in chosen(["F1", "T1"])] == ["F1", "T1"]
     assert {s.name for s in chosen(["all"])} == set(STUDIES)
     (tmp_path / "F1.toml").write_text("")
+    (tmp_path / "mine.toml").write_text("")
+    head = "from vugrad.lab import Study\nfrom vugrad.train.recipe import Recipe\n"
+    (tmp_path / "none.py").write_text(head)
+    (tmp_path / "wrong.py").write_text(head + "a = Study('a', 'A', Recipe(), {'lr': []})\n")
+    (tmp_path / "two.py").write_text(head + "a = b = Study('a', 'A')\nc = Study('c', 'C', Recipe(epochs=3))\n")
+    assert [(s.name, s.base.epochs) for s in chosen([str(tmp_path / "two.py")])] == [("a", 12), ("c", 3)]
     for names, message in (
         (["F2"], "there is no study 'F2'; did you mean"),
         (["F1", "F1"], "two studies are called 'F1'"),
-        ([str(tmp_path / "F1.toml"), "F1"], "two studies are called 'F1'"),
+        ([str(tmp_path / "F1.toml")], "'F1' is a study of the report: give yours another name"),
+        ([str(tmp_path / "mine.toml")] * 2, "two studies are called 'mine'"),
+        ([str(tmp_path / "none.py")], "none.py names no study"),
+        ([str(tmp_path / "wrong.py")], r"wrong.py: ValueError: .*the axis 'lr' has no values"),
     ):
         with pytest.raises(ValueError, match=message):
             chosen(names)
@@ -218,8 +228,10 @@ def test_the_command(tmp_path):
     assert first.stdout.startswith("4 runs to make: about 0 min")
     assert again.stdout == first.stdout.partition("\n\n")[2]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()} == records
+    assert "| width | hidden 8 | 1 |" in (tmp_path / "out" / "summary.md").read_text()
     for arguments, message in (
         (["F99"], "no study"),
+        (["synth", "--out", str(tmp_path / "out")], "has the results of 'width', not of the report's studies"),
         (["F1", "--seeds", "0"], "at least 1"),
         (["F1", "--data", "mnits"], "'mnist'"),
     ):
@@ -252,6 +264,26 @@ def test_the_page_opens_by_itself_and_shows_everything(tmp_path):
     before = page
     write_page(Outcome(studies, found), tmp_path, "An edition & more.")
     assert (tmp_path / "report.html").read_text() == before
+
+
+def test_claims_under_other_conventions_have_a_section(tmp_path):
+    studies = [replace(STUDIES[name], seeds=(0, 1, 2)) for name in ("F11", "summed", "better")]
+    batches = {}  # under the mean a larger batch is slower, under the sum faster
+    for study in studies:
+        for i, (_, run) in enumerate(study.runs()):
+            slow = run.recipe.batch_size if study.name == "F11" else 1 / run.recipe.batch_size
+            losses = [slow * (1 + 0.01 * run.seed + 0.001 * i) / (1 + epoch) for epoch in range(run.recipe.epochs)]
+            batches[run] = replace(record(losses, [0.9] * len(losses), test=0.995), run=run)
+    outcome = Outcome(studies, batches)
+    assert [v.word for v in outcome.verdicts()["C13"]] == ["refuted"]
+    assert [(v.claim.study, v.word) for v in outcome.otherwise()["C13"]] == [("summed", "supported")]
+    write_page(outcome, tmp_path, "An edition.")
+    write_summary(outcome, tmp_path, "An edition.")
+    page, summary = (tmp_path / "report.html").read_text(), (tmp_path / "summary.md").read_text()
+    assert "Under other conventions" in page
+    assert "| C13 | CNN, summed loss: faster with each doubling | supported |" in summary
+    assert "schedule, shifts, batch norm | 50 |" in summary
+    assert "Not run: F1, F3, F5" in summary
 
 
 def test_configurations_look_different_and_the_same_in_all_pictures():

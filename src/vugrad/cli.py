@@ -215,7 +215,8 @@ def explain(
 @app.command()
 def reproduce(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Studies by name, or files of your own (.toml); all if none is given")
+        list[str] | None,
+        typer.Argument(help="Studies by name, or files of your own (.toml, .py); all if none is given"),
     ] = None,
     full: Annotated[
         bool, Flag("--full/--quick", help="The report's own settings on all of MNIST, or a look in minutes")
@@ -224,12 +225,35 @@ def reproduce(
     data: Annotated[str | None, Flag(help="Other data than the study's")] = None,
     workers: Annotated[int | None, Flag(help="Processes (default: one for each core)")] = None,
     dask: Annotated[str | None, Flag(help="Address of a Dask scheduler, for a cluster in place of processes")] = None,
-    out: Annotated[Path, Flag(help="Folder for records and results")] = Path("runs/reproduce"),
+    out: Annotated[
+        Path | None, Flag(help="Folder for records and results (default: runs/reproduce, or runs/NAME for your own)")
+    ] = None,
 ) -> None:
     """Run the report's experiments over several seeds, and judge its claims. What was run before is not run again."""
     from vugrad.lab.command import reproduce as run
 
     run(console, names or ["all"], full, seeds, data, workers, dask, out)
+
+
+@app.command()
+def tune(
+    name: Annotated[str, typer.Argument(help="A study by name, or a file of your own (.toml, .py) that has one")],
+    trials: Annotated[int, Flag(help="How many in all; those that the folder has count")] = 30,
+    full: Annotated[
+        bool, Flag("--full/--quick", help="The study's own settings, or those of its quick edition")
+    ] = False,
+    seeds: Annotated[int, Flag(help="Runs of a trial, whose mean counts")] = 1,
+    data: Annotated[str | None, Flag(help="Other data than the study's")] = None,
+    out: Annotated[Path, Flag(help="Folder for trials and records")] = Path("runs/tune"),
+) -> None:
+    """Search a study's axes and ranges for the best validation accuracy (Optuna: TPE, and pruning)."""
+    from vugrad.lab.command import chosen, edition
+    from vugrad.lab.tune import tune as search
+
+    studies = chosen([name])
+    if len(studies) != 1:
+        raise ValueError(f"{name} is {len(studies)} studies, and a search is in one: give its name")
+    search(console, edition(studies[0], full, seeds, data), trials, out)
 
 
 @app.command()

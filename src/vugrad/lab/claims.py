@@ -17,6 +17,9 @@ CHANCE, HALF = 10, 50
 #: The accuracy in percent that the report's final model reached on the test images.
 REACHED = 99.12
 
+#: The configurations of the study of conventions, by what varies.
+OTHER_WIDTHS, OTHER_BATCHES = [f"{w} × 784" for w in (1, 4, 16)], [f"batch {n}" for n in (16, 64, 256)]
+
 
 def _below(measure: Callable[[Record], float], limit: float, label: str) -> Effect:
     return lambda seed: limit - measure(seed[label])
@@ -161,5 +164,37 @@ CLAIMS: tuple[Claim, ...] = (
         "F15",
         {"test accuracy over 0.9912": lambda seed: 100 * (seed["F15"].test_accuracy or 0.0) - REACHED},
         POINTS,
+    ),
+)
+
+#: The same claims where the conventions are others than in the report.
+OTHERWISE: tuple[Claim, ...] = (
+    Claim(
+        "C3",
+        "A wider hidden layer lowers the training loss.",
+        "conventions",
+        {"mean loss, scaled pixels, new order: fall with each step": trend(loss, OTHER_WIDTHS, -1)},
+        "loss",
+    ),
+    Claim(
+        "C4",
+        "A wider hidden layer raises validation accuracy.",
+        "conventions",
+        {"mean loss, scaled pixels, new order: rise with each step": trend(accuracy, OTHER_WIDTHS)},
+        POINTS,
+    ),
+    Claim(
+        "C13",
+        "The larger the batch, the faster (per epoch) the network converges.",
+        "conventions",
+        {"perceptron, mean loss: faster with each step": trend(speed, OTHER_BATCHES)},
+        LOG,
+    ),
+    Claim(
+        "C13",
+        "The larger the batch, the faster (per epoch) the CNN converges.",
+        "summed",
+        {"CNN, summed loss: faster with each doubling": trend(speed, BATCHES)},
+        LOG,
     ),
 )

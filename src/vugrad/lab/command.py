@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vugrad.data.named import DATASETS
-from vugrad.files import check_writable, write_whole
+from vugrad.files import as_json, check_writable, write_whole
 from vugrad.lab.live import watched
 from vugrad.lab.outcome import Outcome
 from vugrad.lab.page import write_page
@@ -19,7 +20,8 @@ from vugrad.lab.record import Records
 from vugrad.lab.runner import execute
 from vugrad.lab.statistics import Estimate
 from vugrad.lab.studies import STUDIES
-from vugrad.lab.study import Study, read_study
+from vugrad.lab.study import Study, read_studies
+from vugrad.lab.summary import write_summary
 from vugrad.lab.verdicts import Verdict, together
 from vugrad.lab.workers import dask, local
 from vugrad.suggest import choose
@@ -40,24 +42,40 @@ def reproduce(
     data: str | None,
     workers: int | None,
     address: str | None,
-    out: Path,
+    out: Path | None,
 ) -> None:
     """Run studies and print what came out; ``out`` gets the records and the tables."""
-    studies = [_edition(study, full, seeds, data) for study in chosen(names)]
+    studies = [edition(study, full, seeds, data) for study in chosen(names)]
+    own = sorted(study.name for study in studies if study.name not in STUDIES)
+    out = Path("runs", "-".join(own) or "reproduce") if out is None else out
     check_writable(out.absolute() / "results.csv")
+    _take(out, own)
     names_of_data = tuple(sorted({run.recipe.data for study in studies for _, run in study.runs()}))
     team = local(workers) if address is None else dask(address, names_of_data)
     records = Records(out / "records")
     outcome = Outcome(studies, watched(studies, records, team, console))
     outcome.write(out)
     write_page(outcome, out, EDITIONS[full])
+    write_summary(outcome, out, EDITIONS[full])
     for study in studies:
         console.print(_table(study, outcome))
         console.print()
     verdicts = outcome.verdicts()
     if verdicts:
         console.print(_claims(verdicts))
-    console.print(f"\n{out / 'report.html'} shows it with figures; results and claims as CSV lie beside it")
+    console.print(
+        f"\n{out / 'report.html'} shows it with figures; summary.md, and results and claims as CSV, lie beside it"
+    )
+
+
+def _take(folder: Path, own: list[str]) -> None:
+    """Write down whose folder it is; ``ValueError`` if it has the results of other studies of one's own, or of none."""
+    mark = folder / "studies.json"
+    before = json.loads(mark.read_bytes()) if mark.is_file() else own
+    if before != own:
+        there, now = (" and ".join(map(repr, names)) if names else "the report's studies" for names in (before, own))
+        raise ValueError(f"{folder} has the results of {there}, not of {now}: give another folder with --out")
+    write_whole(mark, as_json(own))
 
 
 def replay(console: Console, name: str, folder: Path) -> bool:
@@ -109,14 +127,16 @@ def chosen(names: Sequence[str]) -> list[Study]:
         if name == "all":
             found += STUDIES.values()
         else:
-            found.append(read_study(name) if name.endswith(".toml") else choose("study", name, STUDIES))
+            found += read_studies(name) if Path(name).suffix in (".toml", ".py") else [choose("study", name, STUDIES)]
     for study in found:
+        if study is not STUDIES.get(study.name, study):
+            raise ValueError(f"{study.name!r} is a study of the report: give yours another name")
         if sum(other.name == study.name for other in found) > 1:
             raise ValueError(f"two studies are called {study.name!r}: run them one by one, or rename one")
     return found
 
 
-def _edition(study: Study, full: bool, seeds: int | None, data: str | None) -> Study:
+def edition(study: Study, full: bool, seeds: int | None, data: str | None) -> Study:
     """The study as it is to be run: its own settings, or its quick ones."""
     if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds {seeds}: there must be at least 1")

@@ -25,24 +25,27 @@ def watched(studies: Sequence[Study], records: Records, workers: Workers, consol
     if missing:
         minutes, rest = divmod(round(seconds(missing, workers.count)), 60)
         console.print(f"{len(missing)} runs to make: about {minutes} min {rest:02} s on {workers.count} workers\n")
+    keys = {run: run.key for run in missing}
     began = time.monotonic()
 
     def table() -> Table:
         grid = Table(box=None, pad_edge=False)
-        for heading in ("study", "", "done", "runs"):
-            grid.add_column(heading, justify="right" if heading in ("done", "runs") else "left")
+        for heading in ("study", "", "done", "running", "runs"):
+            grid.add_column(heading, justify="left" if heading in ("study", "") else "right")
+        begun = {path.stem for path in records.folder.glob("*.safetensors")}
         for study in studies:
-            done = sum(run in found for run in runs[study.name])
-            style = "green" if done == len(runs[study.name]) else ""
-            grid.add_row(study.name, study.title, str(done), str(len(runs[study.name])), style=style)
-        grid.add_row("", _left(len(everything) - len(found), len(found) - there, time.monotonic() - began), "", "")
+            mine = runs[study.name]
+            done = sum(run in found for run in mine)
+            running = sum(run not in found and keys[run] in begun for run in mine)
+            style = "green" if done == len(mine) else ""
+            grid.add_row(study.name, study.title, str(done), str(running or ""), str(len(mine)), style=style)
+        grid.add_row("", _left(len(everything) - len(found), len(found) - there, time.monotonic() - began), "", "", "")
         return grid
 
-    with Live(table(), console=console, refresh_per_second=4, transient=True) as live:
+    with Live(get_renderable=table, console=console, refresh_per_second=2, transient=True):
 
         def tell(record: Record) -> None:
             found[record.run] = record
-            live.update(table())
 
         return found | sweep(missing, records, workers, tell)
 

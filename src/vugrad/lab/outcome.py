@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vugrad.files import write_whole
-from vugrad.lab.claims import CLAIMS
+from vugrad.lab.claims import CLAIMS, OTHERWISE
 from vugrad.lab.record import Record, Run
 from vugrad.lab.statistics import Estimate, estimate
 from vugrad.lab.study import Study
@@ -56,7 +56,14 @@ class Outcome:
 
     def verdicts(self) -> dict[str, list[Verdict]]:
         """What the seeds say of the claims about these studies."""
-        return judge(CLAIMS, {name: _by_seed(records) for name, records in self.records.items()})
+        return judge(CLAIMS, self._seeds())
+
+    def otherwise(self) -> dict[str, list[Verdict]]:
+        """What they say of those claims where the conventions are others."""
+        return judge(OTHERWISE, self._seeds())
+
+    def _seeds(self) -> dict[str, list[dict[str, Record]]]:
+        return {name: _by_seed(records) for name, records in self.records.items()}
 
     def write(self, folder: Path) -> None:
         """``results.csv`` and ``claims.csv``."""

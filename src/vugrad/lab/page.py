@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import platform
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +15,7 @@ from vugrad.lab.figures import pictures
 from vugrad.lab.outcome import Outcome
 from vugrad.lab.runner import versions
 from vugrad.lab.statistics import CONFIDENCE, Estimate
+from vugrad.lab.summary import processor
 from vugrad.lab.verdicts import together
 
 
@@ -39,9 +39,10 @@ def write_page(outcome: Outcome, folder: Path, edition: str) -> None:
         pictures=drawn,
         verdicts=verdicts,
         words={name: together(parts) for name, parts in verdicts.items()},
+        otherwise=outcome.otherwise(),
         cost=_cost(outcome),
         made=f"{datetime.date.today():%-d %B %Y}",
-        by={**versions(), "processor": platform.processor() or platform.machine()},
+        by={**versions(), "processor": processor()},
     )
     write_whole(folder / "report.html", page.encode())
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,11 @@ from vugrad.train.step import inference
 HELD = 4
 
 
-def execute(run: Run, records: Records, threads: int = 1) -> Record:
+def execute(run: Run, records: Records, threads: int = 1, callbacks: Sequence[Callback] = ()) -> Record:
     """Make a run's record, unless it is there; a run that was interrupted goes on after its last whole epoch.
 
-    However often it is interrupted, the result has the same bits. A run whose loss is not finite any more ends there,
-    and its record says so.
+    However often it is interrupted, also by an exception of a callback, the result has the same bits. A run whose loss
+    is not finite any more ends there, and its record says so.
     """
     found = records.read(run)
     if found is not None:
@@ -44,7 +45,7 @@ def execute(run: Run, records: Records, threads: int = 1) -> Record:
     history = History()
     if path.is_file():
         history = load_checkpoint(path, model, optimizer, schedule, rng)
-    recipe.fit(model, data, optimizer, schedule, callbacks=[_Keeper(path)], history=history, progress=False)
+    recipe.fit(model, data, optimizer, schedule, callbacks=[_Keeper(path), *callbacks], history=history, progress=False)
     if history.stopped and history.stopped.startswith("interrupted"):
         raise KeyboardInterrupt
     assert data.test is not None  # every dataset that has a name has one

@@ -37,6 +37,18 @@ SLOW = 0.02
 QUICK_MLP, QUICK_CNN = {"data": "mnist5k", "epochs": 5}, {"data": "mnist5k", "epochs": 6}
 ADAM: dict[str, Any] = {"optimizer": "adam", "momentum": 0.0}
 RMSPROP = {"optimizer": "rmsprop", "momentum": 0.0}
+#: What better recipes for the final model share.
+SCHEDULED = {
+    "pixels": "standard",
+    "init": "he_normal",
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 5e-4,
+    "schedule": "onecycle",
+    "batch_size": 64,
+}
 UNSTATED = "The report states neither epochs nor batch size: 20 and 64."
 
 _studies = (
@@ -145,6 +157,34 @@ _studies = (
         },
         quick={"data": "mnist5k", "epochs": 3},
         note="The report's networks with the sum of the losses take steps that grow with the batch.",
+    ),
+    Study(
+        "summed",
+        "Batch size under a summed loss",
+        replace(CNN, reduction="sum", lr=0.01 / 64),
+        {"batch_size": [16, 32, 64, 128, 256]},
+        quick=QUICK_CNN,
+        note="F11 with steps that grow with the batch; at a batch of 64 both are the same.",
+    ),
+    Study(
+        "better",
+        "Better recipes for the final model",
+        replace(CNN, batch_size=256, epochs=50, final=True, **ADAM),
+        {
+            "recipe": {
+                "the report's": {},
+                "schedule": SCHEDULED,
+                "schedule, batch norm": {**SCHEDULED, "batch_norm": True},
+                "schedule, shifts": {**SCHEDULED, "shift": 2},
+                "schedule, shifts, batch norm": {**SCHEDULED, "shift": 2, "batch_norm": True},
+            }
+        },
+        quick={"data": "mnist5k", "epochs": 10},
+        reported={50: {"test": 99.12}},
+        note="The same network, of 44,426 parameters, in the same 50 epochs. The schedule is SGD's, one cycle up to a "
+        "rate of 0.05, with Nesterov momentum, weight decay and batches of 64; shifts move each image by up to two "
+        "pixels while training. It was the best with SGD of eight recipes on the validation images; nothing was chosen "
+        "on the test images. Batch normalisation adds a scale and an offset for each feature.",
     ),
 )
 STUDIES: dict[str, Study] = {study.name: study for study in _studies}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import runpy
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -27,6 +28,8 @@ class Study:
         base: what the configurations share.
         vary: axes by name. The values of an axis named like a setting are that setting's; of any other axis they are
             labelled changes of several settings.
+        search: the ranges of settings that ``vugrad tune`` tries besides: ``low``, ``high``, and perhaps ``log`` or
+            ``step`` by the setting's name.
         seeds: of weights and order.
         quick: changes of the base recipe for a look at the study in seconds: other data, fewer epochs.
         read: the epochs at which a table of it is read; all of a run's figures are there in any case.
@@ -44,6 +47,7 @@ class Study:
     title: str
     base: Recipe = field(default_factory=Recipe)
     vary: Mapping[str, Sequence[Any] | Mapping[str, Changes]] = field(default_factory=dict)
+    search: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1, 2)
     quick: Changes = field(default_factory=dict)
     read: Sequence[int] = ()
@@ -62,13 +66,20 @@ class Study:
             for changes in values.values():
                 for setting in changes:
                     choose(f"study {self.name}, axis {axis}: setting", setting, SETTINGS)
+        for setting, bounds in self.search.items():
+            choose(f"study {self.name}, search: setting", setting, SETTINGS)
+            if not {"low", "high"} <= set(bounds) <= {"low", "high", "log", "step"}:
+                raise ValueError(
+                    f"study {self.name}, search: {setting} has {', '.join(bounds) or 'nothing'}, and a range has low "
+                    "and high, and perhaps log or step"
+                )
         if not self.seeds:
             raise ValueError(f"study {self.name}: it has no seeds to run")
 
     def configurations(self) -> dict[str, Recipe]:
         """The recipes by their labels."""
         found: dict[str, Recipe] = {}
-        for picks in itertools.product(*(_options(axis, values) for axis, values in self.vary.items())):
+        for picks in itertools.product(*(options(axis, values) for axis, values in self.vary.items())):
             changes = {name: value for _, change in picks for name, value in change.items()}
             label = ", ".join(label for label, _ in picks) or self.name
             if label in found:
@@ -90,7 +101,8 @@ class Study:
 SETTINGS = {f.name: f for f in fields(Recipe)}
 
 
-def _options(axis: str, values: Sequence[Any] | Mapping[str, Changes]) -> list[tuple[str, Changes]]:
+def options(axis: str, values: Sequence[Any] | Mapping[str, Changes]) -> list[tuple[str, Changes]]:
+    """The values of an axis by their labels, as changes of settings."""
     if isinstance(values, Mapping):
         return list(values.items())
     return [(f"{axis.replace('_', ' ')} {_text(value)}", {axis: value}) for value in values]
@@ -102,6 +114,26 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "-".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def read_studies(path: str | Path) -> list[Study]:
+    """The study in a TOML file, or all that a Python file names.
+
+    Raises ``ValueError`` for a file without one, or that cannot be run.
+    """
+    path = Path(path)
+    if path.suffix != ".py":
+        return [read_study(path)]
+    try:
+        names = runpy.run_path(str(path))
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
+    found = list({id(x): x for x in names.values() if isinstance(x, Study)}.values())
+    if not found:
+        raise ValueError(f"{path} names no study: write `study = vugrad.lab.Study(...)` in it")
+    return found
 
 
 def read_study(path: str | Path) -> Study:
