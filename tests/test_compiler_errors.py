@@ -17,6 +17,7 @@ import vugrad as vg
 from vugrad import losses, nn, optim
 from vugrad.compiler import CannotCompileError
 from vugrad.compiler.machine import cache
+from vugrad.compiler.plan import Recent
 
 X = np.ones((5, 3), np.float32)
 Y = np.array([0, 1, 0, 1, 1])
@@ -25,6 +26,7 @@ Y = np.array([0, 1, 0, 1, 1])
 @pytest.fixture(autouse=True)
 def _code_of_this_run(monkeypatch, tmp_path):
     monkeypatch.setenv("VUGRAD_CACHE", str(tmp_path / "code"))
+    monkeypatch.setattr("vugrad.compiler.plan._codes", Recent(0))  # so that it is the disk's which is asked
     monkeypatch.delenv("VUGRAD_THREADS", raising=False)
 
 
@@ -460,6 +462,46 @@ def test_code_that_is_not_whole_is_compiled_again(tmp_path, harm):
         file.write_bytes(harm(file.read_bytes()))
     np.testing.assert_array_equal(vg.compile(f)(X), expected)
     assert [cache.get(file.name) is not None for file in files].count(True) >= 1, "it was stored again"
+
+
+def test_equal_programs_are_made_once_in_a_process(monkeypatch):
+    def step_of(seed):
+        model = vg.nn.Linear(4, 3, rng=np.random.default_rng(seed))
+        optimizer = vg.optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step, [model, optimizer]
+
+    monkeypatch.setattr("vugrad.compiler.plan._codes", Recent(8))
+    x = np.linspace(-1, 1, 20, dtype=np.float32).reshape(5, 4)
+    first = vg.compile(*step_of(0))
+    first(x)
+
+    def never(*_):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr("vugrad.compiler.plan.lower", never)
+    monkeypatch.setattr("vugrad.compiler.plan.llvm.Code", never)
+    second, by_op = vg.compile(*step_of(1)), step_of(1)[0]
+    for _ in range(3):
+        np.testing.assert_allclose(second(x).value, by_op(x).value, rtol=1e-5)
+    assert first(x).value != second(x).value, "each has weights of its own"
+    with pytest.raises(AssertionError, match="made again"):
+        second(x[:3])
+
+
+def test_what_is_recent():
+    made = []
+    recent = Recent(2)
+    for key in "abacbaa":
+        recent.get(key, lambda key=key: made.append(key) or key)
+    assert "".join(made) == "abcba"
 
 
 def test_code_is_found_again(monkeypatch):

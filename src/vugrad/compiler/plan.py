@@ -10,11 +10,11 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from vugrad.compiler.arena import arrange
+from vugrad.compiler.arena import Arena, arrange
 from vugrad.compiler.arrays import Program
 from vugrad.compiler.emit import emit
 from vugrad.compiler.emit.driver import Control, driver
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vugrad.compiler.profile import Profile
 
 Array = Any
+T = TypeVar("T")
 #: How often, in seconds, Python reports how far an epoch is, and looks for Ctrl-C.
 LOOK = 0.05
 
@@ -48,17 +49,15 @@ class Plan:
         self.trace, target = trace, llvm.host()
         machine = Machine(target.vector_bytes, target.registers, threads.get_threads())
         check = trace.program.outputs[0].name if finite else None
-        self.lowered: Lowered = lower(trace.program, machine, check)
+        self.lowered, self.arena = _lowered(trace.program, machine, check)
         self.threads = self.lowered.loops.threads  # fewer than allowed where there is not so much to share
-        verify(self.lowered.loops, mend=True)
-        self.arena = arrange(self.lowered.loops)
         _check_memory(self.arena.size)
         given = [b for b in self.lowered.loops.buffers if b.role not in ("temporary", "scratch")]
         self.slots = {buffer: i + 2 for i, buffer in enumerate(given)}  # 0 is the plan's own memory, 1 the counters
         self._check = None if check is None else self._stage_of(self.lowered.outputs[check])
         #: The cycles of each kernel on each thread, in a copy that counts them.
         self.counters: Array = np.zeros(1, np.int64)
-        self._load(self._compiled(target), target)
+        self._load(self._compiled(target))
         inputs, program = trace.program.inputs(), trace.program
         self._state = [
             (s, self.lowered.inputs[s.name], program[inputs[s.name]]) for s in trace.slots if s.name in inputs
@@ -67,9 +66,9 @@ class Plan:
         self._written = {output.into for output in program.outputs}
         self._shapes = {output.name: program[output.number].shape for output in program.outputs}
 
-    def _load(self, code: bytes, target: llvm.Target) -> None:
+    def _load(self, code: llvm.Code) -> None:
         """Make machine code ready to run, with memory of its own."""
-        self._code = llvm.Code(code, target)
+        self._code = code
         self._entry = self._code.address("run")
         self._run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64)(self._entry)
         self._memory = _aligned(self.arena.size)
@@ -92,14 +91,18 @@ class Plan:
         flush = llvm.host().triple.startswith("x86_64")
         return f"{kernels}\n{driver(stages, self.threads, len(self.slots) + 2, self._check, flush)}"
 
-    def _compiled(self, target: llvm.Target) -> bytes:
+    def _compiled(self, target: llvm.Target) -> llvm.Code:
         check = str(self._check is not None)
         key = cache.key(target.key, str(self.threads), check, _version(), fingerprint(self.trace.program))
-        code = cache.get(key)
-        if code is None:
-            code = llvm.compile_text(self.text(), target)
-            cache.put(key, code)
-        return code
+
+        def load() -> llvm.Code:
+            code = cache.get(key)
+            if code is None:
+                code = llvm.compile_text(self.text(), target)
+                cache.put(key, code)
+            return llvm.Code(code, target)
+
+        return _codes.get(key, load)
 
     def _stage_of(self, buffer: Buffer) -> tuple[Buffer, int, int]:
         """The buffer, its slot, and the stage that fills it."""
@@ -126,7 +129,8 @@ class Plan:
     def copied(self, profile: bool = False) -> Plan:
         """A plan with the same code and a copy of the state; with ``profile``, the code counts its cycles."""
         other, target = copy.copy(self), llvm.host()
-        other._load(llvm.compile_text(self.text(profile), target) if profile else self._compiled(target), target)
+        code = llvm.Code(llvm.compile_text(self.text(True), target), target) if profile else self._compiled(target)
+        other._load(code)
         other.counters = np.zeros(self.threads * sum(len(s.kernels()) for s in self.lowered.loops.stages), np.int64)
         other._state = [(_apart(slot), buffer, x) for slot, buffer, x in self._state]
         return other
@@ -313,6 +317,41 @@ class Plan:
         for slot, buffer, _ in self._state:
             if buffer.role == "scalar" and slot.name in self._written and slot.name not in numbers:
                 slot.set(self._numbers[slot.name].item())
+
+
+class Recent(Generic[T]):
+    """What was made last, by its key: the networks of many small runs are the same program, made once in a process."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._made, self._lock = most, dict[Any, T](), threading.Lock()
+
+    def get(self, key: Any, make: Callable[[], T]) -> T:
+        """What was made for this key, or is made now."""
+        with self._lock:
+            found = self._made.pop(key, None)
+        found = make() if found is None else found
+        with self._lock:
+            self._made[key] = found  # the last in the order
+            while len(self._made) > self._most:
+                del self._made[next(iter(self._made))]
+        return found
+
+
+#: Programs and machine codes that a process keeps at hand.
+RECENT = 16
+_lowerings: Recent[tuple[Lowered, Arena]] = Recent(RECENT)
+_codes: Recent[llvm.Code] = Recent(RECENT)
+
+
+def _lowered(program: Program, machine: Machine, check: str | None) -> tuple[Lowered, Arena]:
+    """A program as loops that were verified, and where their buffers lie."""
+
+    def make() -> tuple[Lowered, Arena]:
+        lowered = lower(program, machine, check)
+        verify(lowered.loops, mend=True)
+        return lowered, arrange(lowered.loops)
+
+    return _lowerings.get((fingerprint(program), machine, check), make)
 
 
 def fingerprint(program: Program) -> str:

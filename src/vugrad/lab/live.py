@@ -19,7 +19,8 @@ from vugrad.lab.workers import Workers
 def watched(studies: Sequence[Study], records: Records, workers: Workers, console: Console) -> dict[Run, Record]:
     """What :func:`sweep` gives for the runs of all studies, shown as they come."""
     runs = {study.name: [run for _, run in study.runs()] for study in studies}
-    everything = list(dict.fromkeys(run for each in runs.values() for run in each))
+    # One seed after the other, so that workers do not compile the same network at the same time.
+    everything = sorted(dict.fromkeys(run for each in runs.values() for run in each), key=lambda run: run.seed)
     found = {run: record for run in everything if (record := records.read(run)) is not None}
     missing, there = [run for run in everything if run not in found], len(found)
     if missing:

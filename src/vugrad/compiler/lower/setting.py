@@ -20,7 +20,7 @@ from vugrad.compiler.lower.groups import Fusion, Group
 from vugrad.compiler.lower.memory import Stored
 
 
-@dataclass
+@dataclass(frozen=True)
 class Machine:
     """What the loops are made for: the bytes of a vector, how many vectors fit in registers, and how many threads."""
 
