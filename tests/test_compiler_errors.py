@@ -16,7 +16,7 @@ from test_ops import StudentReLU
 import vugrad as vg
 from vugrad import losses, nn, optim
 from vugrad.compiler import CannotCompileError
-from vugrad.compiler.machine import cache
+from vugrad.compiler.machine import cache, threads
 from vugrad.compiler.plan import Recent
 
 X = np.ones((5, 3), np.float32)
@@ -494,6 +494,30 @@ def test_equal_programs_are_made_once_in_a_process(monkeypatch):
     assert first(x).value != second(x).value, "each has weights of its own"
     with pytest.raises(AssertionError, match="made again"):
         second(x[:3])
+
+
+def test_code_for_one_thread_is_not_taken_for_two(tmp_path, monkeypatch):
+    # A step too small to be shared runs on one thread in both cases, but its loops and its memory are not the same.
+    x, y = np.linspace(-1, 1, 32 * 64, dtype=np.float32).reshape(32, 64), np.arange(32) % 10
+    plans = []
+    for allowed in (1, 2):
+        monkeypatch.setattr(threads, "get_threads", lambda n=allowed: n)
+        model = nn.MLP([64, 8, 10], rng=np.random.default_rng(0))
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x, y, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = losses.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        plans.append(vg.compile(step, state=[model, optimizer]).plan(x, y))
+    one, two = plans
+    assert one.threads == two.threads == 1
+    assert one.arena.size != two.arena.size
+    assert len(code_files(tmp_path)) == 2
+    np.testing.assert_allclose(one.run(x, y).value, two.run(x, y).value, rtol=1e-6)
 
 
 def test_what_is_recent():

@@ -147,6 +147,9 @@ WRONG = {
     "no seeds": ({"seeds": ()}, "it has no seeds"),
     "an unknown setting": ({"vary": {"learning_rate": [1]}}, "no study S: setting 'learning_rate'"),
     "an unknown range": ({"search": {"lr": {"low": 1, "hihg": 2}}}, "search: lr has low, hihg, and a range has low"),
+    "a range that is none": ({"search": {"lr": {"low": 1.0, "high": 0.1}}}, "low below high"),
+    "a range of texts": ({"search": {"optimizer": {"low": 1, "high": 2}}}, "optimizer is of type str"),
+    "a range between whole numbers": ({"search": {"epochs": {"low": 1.5, "high": 2}}}, "epochs is of type int"),
     "a range of an unknown setting": ({"search": {"rl": {"low": 1, "high": 2}}}, "no study S, search: setting 'rl'"),
     "an unknown change": ({"vary": {"size": {"a": {"hiden": 3}}}}, "setting 'hiden'; did you mean 'hidden'"),
 }

@@ -57,6 +57,7 @@ class Plan:
         self._check = None if check is None else self._stage_of(self.lowered.outputs[check])
         #: The cycles of each kernel on each thread, in a copy that counts them.
         self.counters: Array = np.zeros(1, np.int64)
+        self._key = (target.key, repr(machine), str(check is not None), _version(), fingerprint(trace.program))
         self._load(self._compiled(target))
         inputs, program = trace.program.inputs(), trace.program
         self._state = [
@@ -92,8 +93,7 @@ class Plan:
         return f"{kernels}\n{driver(stages, self.threads, len(self.slots) + 2, self._check, flush)}"
 
     def _compiled(self, target: llvm.Target) -> llvm.Code:
-        check = str(self._check is not None)
-        key = cache.key(target.key, str(self.threads), check, _version(), fingerprint(self.trace.program))
+        key = cache.key(*self._key)
 
         def load() -> llvm.Code:
             code = cache.get(key)

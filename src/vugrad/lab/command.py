@@ -71,7 +71,10 @@ def reproduce(
 def _take(folder: Path, own: list[str]) -> None:
     """Write down whose folder it is; ``ValueError`` if it has the results of other studies of one's own, or of none."""
     mark = folder / "studies.json"
-    before = json.loads(mark.read_bytes()) if mark.is_file() else own
+    try:
+        before = json.loads(mark.read_bytes()) if mark.is_file() else own
+    except ValueError as error:
+        raise ValueError(f"{mark} does not say whose folder it is ({error}): remove it") from error
     if before != own:
         there, now = (" and ".join(map(repr, names)) if names else "the report's studies" for names in (before, own))
         raise ValueError(f"{folder} has the results of {there}, not of {now}: give another folder with --out")

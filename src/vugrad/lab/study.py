@@ -73,6 +73,13 @@ class Study:
                     f"study {self.name}, search: {setting} has {', '.join(bounds) or 'nothing'}, and a range has low "
                     "and high, and perhaps log or step"
                 )
+            kind = SETTINGS[setting].type.removesuffix(" | None")
+            numbers = [type(bounds[end]).__name__ for end in ("low", "high")]
+            if kind not in ("int", "float") or not {*numbers} <= {"int", kind} or not bounds["low"] < bounds["high"]:
+                raise ValueError(
+                    f"study {self.name}, search: {setting} is of type {kind}, and a range is of numbers, low below "
+                    f"high, which {dict(bounds)} is not: use an axis for what is no number"
+                )
         if not self.seeds:
             raise ValueError(f"study {self.name}: it has no seeds to run")
 

@@ -15,7 +15,7 @@ from vugrad.compiler.machine.threads import allowed
 from vugrad.files import check_writable
 from vugrad.lab.record import Records, Run
 from vugrad.lab.runner import execute
-from vugrad.lab.study import Study, options
+from vugrad.lab.study import SETTINGS, Study, options
 from vugrad.lab.verdicts import accuracy
 from vugrad.train import Callback
 from vugrad.train.callbacks import Run as Training
@@ -54,15 +54,18 @@ def tune(console: Console, study: Study, trials: int, out: Path) -> None:
         raise ValueError(f"study {study.name} trains on the validation images too, and has nothing to choose by")
     check_writable(out.absolute() / "trials.log")
     records = Records(out / "records")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = repr((study.base, study.vary, study.search, tuple(study.seeds)))
-    search = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(out / "trials.log"))),
-        study_name=f"{study.name}-{hashlib.sha256(space.encode()).hexdigest()[:8]}",
-        load_if_exists=True,
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST, n_warmup_steps=1),
-    )
+    try:
+        search = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(out / "trials.log"))),
+            study_name=f"{study.name}-{hashlib.sha256(space.encode()).hexdigest()[:8]}",
+            load_if_exists=True,
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST, n_warmup_steps=1),
+        )
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{out / 'trials.log'} holds no trials that can be read ({error}): remove it") from error
     ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     made = len(search.get_trials(deepcopy=False, states=ended))
     search.sampler = optuna.samplers.TPESampler(seed=made)  # which draws on where a search before has ended
@@ -101,7 +104,7 @@ def _recipe(study: Study, category: Any, whole: Any, real: Any) -> Recipe:
         labelled = dict(options(axis, values))
         changes |= labelled[category(axis, list(labelled))]
     for setting, bounds in study.search.items():
-        number = whole if isinstance(bounds["low"], int) and isinstance(bounds["high"], int) else real
+        number = whole if SETTINGS[setting].type == "int" else real
         changes[setting] = number(setting, **bounds)
     return replace(study.base, **changes)
 
