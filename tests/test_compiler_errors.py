@@ -504,15 +504,7 @@ def test_code_for_one_thread_is_not_taken_for_two(tmp_path, monkeypatch):
         monkeypatch.setattr(threads, "get_threads", lambda n=allowed: n)
         model = nn.MLP([64, 8, 10], rng=np.random.default_rng(0))
         optimizer = optim.SGD(model.parameters(), lr=0.1)
-
-        def step(x, y, model=model, optimizer=optimizer):
-            optimizer.zero_grad()
-            loss = losses.cross_entropy(model(x), y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        plans.append(vg.compile(step, state=[model, optimizer]).plan(x, y))
+        plans.append(vg.compile(training(model, optimizer), state=[model, optimizer]).plan(x, y))
     one, two = plans
     assert one.threads == two.threads == 1
     assert one.arena.size != two.arena.size

@@ -22,7 +22,6 @@ import numpy as np
 import vugrad as vg
 from vugrad.data.named import DATASETS
 from vugrad.files import as_json, check_writable, write_whole
-from vugrad.lab.runner import versions
 from vugrad.suggest import choose
 from vugrad.train.recipe import RECIPES, Recipe
 from vugrad.train.step import inference
@@ -126,7 +125,8 @@ def train(
     ] = None,
 ) -> None:
     """Train a network, by default the CNN on 4,000 real digits in a few seconds."""
-    from vugrad.train import pictures  # only here: matplotlib takes half a second to load
+    from vugrad.lab.runner import versions  # only here, as the next: they take long to load
+    from vugrad.train import pictures
 
     base = DEFAULT if recipe_name is None else choose("recipe", recipe_name, RECIPES)
     given = [name for name in Recipe.__dataclass_fields__ if str(context.get_parameter_source(name)).endswith("LINE")]
@@ -284,6 +284,7 @@ def study_new(path: Annotated[Path, typer.Argument(help="The file to write, as w
 def info() -> None:
     """Print versions, threads, and the data on this machine."""
     from vugrad.data import archives, sources
+    from vugrad.lab.runner import versions
 
     table = Table(show_header=False, box=None)
     for name, version in versions().items():

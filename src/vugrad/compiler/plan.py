@@ -49,7 +49,8 @@ class Plan:
         self.trace, target = trace, llvm.host()
         machine = Machine(target.vector_bytes, target.registers, threads.get_threads())
         check = trace.program.outputs[0].name if finite else None
-        self.lowered, self.arena = _lowered(trace.program, machine, check)
+        self._key = (target.key, repr(machine), str(check is not None), _version(), fingerprint(trace.program))
+        self.lowered, self.arena = _lowerings.get(self._key, lambda: _lowered(trace.program, machine, check))
         self.threads = self.lowered.loops.threads  # fewer than allowed where there is not so much to share
         _check_memory(self.arena.size)
         given = [b for b in self.lowered.loops.buffers if b.role not in ("temporary", "scratch")]
@@ -57,7 +58,6 @@ class Plan:
         self._check = None if check is None else self._stage_of(self.lowered.outputs[check])
         #: The cycles of each kernel on each thread, in a copy that counts them.
         self.counters: Array = np.zeros(1, np.int64)
-        self._key = (target.key, repr(machine), str(check is not None), _version(), fingerprint(trace.program))
         self._load(self._compiled(target))
         inputs, program = trace.program.inputs(), trace.program
         self._state = [
@@ -345,13 +345,9 @@ _codes: Recent[llvm.Code] = Recent(RECENT)
 
 def _lowered(program: Program, machine: Machine, check: str | None) -> tuple[Lowered, Arena]:
     """A program as loops that were verified, and where their buffers lie."""
-
-    def make() -> tuple[Lowered, Arena]:
-        lowered = lower(program, machine, check)
-        verify(lowered.loops, mend=True)
-        return lowered, arrange(lowered.loops)
-
-    return _lowerings.get((fingerprint(program), machine, check), make)
+    lowered = lower(program, machine, check)
+    verify(lowered.loops, mend=True)
+    return lowered, arrange(lowered.loops)
 
 
 def fingerprint(program: Program) -> str:

@@ -37,8 +37,7 @@ class Run:
 
         Settings at their defaults are left out, so that records outlive a setting that recipes get later.
         """
-        usual = asdict(Recipe())
-        recipe = {name: value for name, value in asdict(self.recipe).items() if value != usual[name]}
+        recipe = self.recipe.changes()
         decides = {"format": FORMAT, "data": digest(self.recipe.data), "recipe": recipe, "seed": self.seed}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:20]
 

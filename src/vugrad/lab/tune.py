@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ def tune(console: Console, study: Study, trials: int, out: Path) -> None:
 
         def tell(search: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
             done = len(search.get_trials(deepcopy=False, states=ended))
-            status.update(f"{done} of {trials} trials, the best {_best(search):.2f} %")
+            status.update(f"{done} of {trials} trials, the best {search.best_value:.2f} %")
 
         search.optimize(objective, n_trials=max(0, trials - made), callbacks=[tell])
     complete = search.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
@@ -132,11 +131,6 @@ class _Teller(Callback):
         self.trial.report(100 * (accuracy or 0.0), self.before + epoch)
 
 
-def _best(search: Any) -> float:
-    """The best value so far, or 0."""
-    return max((t.value or 0.0 for t in search.get_trials(deepcopy=False) if t.value is not None), default=0.0)
-
-
 def _table(study: Study, best: list[Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("validation %", justify="right")
@@ -157,12 +151,9 @@ def flags(recipe: Recipe) -> str:
     >>> flags(Recipe(model="mlp", hidden=(32, 16), lr=0.1, shuffle=False, batch_norm=True))
     '--model mlp --hidden 32,16 --batch-norm --lr 0.1 --no-shuffle'
     """
-    usual: Mapping[str, Any] = asdict(Recipe())
     found = []
-    for name, value in asdict(recipe).items():
+    for name, value in recipe.changes().items():
         flag = name.replace("_", "-")
-        if value == usual[name]:
-            continue
         if isinstance(value, bool):
             found.append(f"--{flag}" if value else f"--no-{flag}")
         else:

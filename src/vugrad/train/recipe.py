@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from vugrad import losses, nn, ops, optim
@@ -62,6 +62,11 @@ class Recipe:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that are not at their defaults."""
+        usual = asdict(Recipe())
+        return {name: value for name, value in asdict(self).items() if value != usual[name]}
 
     def build_data(self) -> Dataset:
         """The dataset, under the recipe's conventions."""

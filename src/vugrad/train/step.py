@@ -89,20 +89,21 @@ class Step:
             return
         from vugrad.compiler import compile
 
-        first = new = self.native is None
+        first = self.native is None
         if self.native is None:
             self.native = compile(self.whole, state=[self.model, self.optimizer], finite=True)
         try:
-            for size in sorted({min(batch_size, len(x)), len(x) % batch_size} - {0}):
-                (self.native.refresh if first or changed else self.native.plan)(x[:size], y[:size])
-                first = False  # that it does the same twice is seen from one of them
-            if new:
+            sizes = sorted({min(batch_size, len(x)), len(x) % batch_size} - {0})
+            for size in sizes:  # that it does the same twice is seen from one of them
+                look = changed or (first and size == sizes[0])
+                (self.native.refresh if look else self.native.plan)(x[:size], y[:size])
+            if first:
                 self._check_targets(y)
         except Exception as error:  # if it is not the compiler's, the eager step will meet with it too
             self._wanted, self.native, self.inference = False, None, None
             self._obstacle = f"{type(error).__name__}: {textwrap.shorten(str(error), 400)}"
         else:
-            if new or changed:
+            if first or changed:
                 self.inference = inference(self.model)
 
     def _check_targets(self, y: Array) -> None:
