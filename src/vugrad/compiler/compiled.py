@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from vugrad.compiler.alike import recorded
 from vugrad.compiler.machine.interrupt import HeldBack
-from vugrad.compiler.plan import Plan, fingerprint
+from vugrad.compiler.plan import Plan
 from vugrad.compiler.trace import slots, trace
 from vugrad.compiler.trace.standin import CannotCompileError
 from vugrad.graph import TensorNode
@@ -37,7 +38,7 @@ class Compiled:
         arguments = tuple(_array(x) for x in arguments)
         key = (tuple(map(_signature, arguments)), _fingerprint(self.state))
         if key not in self.plans:
-            traced = trace(self.function, arguments, self.state)
+            traced = recorded(self.function, arguments, self.state, key[0])
             if _fingerprint(self.state) != key[1]:
                 raise CannotCompileError(
                     "the function changes a number or a part of its state in Python, as one that counts its calls "
@@ -56,8 +57,8 @@ class Compiled:
         arguments = tuple(_array(x) for x in arguments)
         plan = self.plan(*arguments)
         for _ in range(2):
-            now = trace(self.function, arguments, self.state)
-            if fingerprint(now.program) == fingerprint(plan.trace.program):
+            now = recorded(self.function, arguments, self.state, tuple(map(_signature, arguments)))
+            if now.fingerprint == plan.trace.fingerprint:
                 return
             self.plans = {key: other for key, other in self.plans.items() if other is not plan}
             plan = self.plan(*arguments)

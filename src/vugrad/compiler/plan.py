@@ -49,7 +49,7 @@ class Plan:
         self.trace, target = trace, llvm.host()
         machine = Machine(target.vector_bytes, target.registers, threads.get_threads())
         check = trace.program.outputs[0].name if finite else None
-        self._key = (target.key, repr(machine), str(check is not None), _version(), fingerprint(trace.program))
+        self._key = (target.key, repr(machine), str(check is not None), _version(), trace.fingerprint)
         self.lowered, self.arena = _lowerings.get(self._key, lambda: _lowered(trace.program, machine, check))
         self.threads = self.lowered.loops.threads  # fewer than allowed where there is not so much to share
         _check_memory(self.arena.size)
@@ -348,19 +348,6 @@ def _lowered(program: Program, machine: Machine, check: str | None) -> tuple[Low
     lowered = lower(program, machine, check)
     verify(lowered.loops, mend=True)
     return lowered, arrange(lowered.loops)
-
-
-def fingerprint(program: Program) -> str:
-    """A hash of everything in a program."""
-    total = hashlib.sha256()
-    for x in program.instructions:
-        parameters = [
-            (key, value.tobytes() if isinstance(value, np.ndarray) else repr(value))
-            for key, value in x.parameters.items()
-        ]
-        total.update(repr((x.primitive, x.operands, parameters, x.shape, str(x.dtype))).encode())
-    total.update(repr(program.outputs).encode())
-    return total.hexdigest()
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vugrad import random as randomness
+from vugrad.compiler.alike import alike
 from vugrad.compiler.machine.threads import set_threads
 from vugrad.data import Dataset
 from vugrad.lab.record import Record, Records, Run
@@ -45,11 +46,12 @@ def execute(run: Run, records: Records, threads: int = 1, callbacks: Sequence[Ca
     history = History()
     if path.is_file():
         history = load_checkpoint(path, model, optimizer, schedule, rng)
-    recipe.fit(model, data, optimizer, schedule, callbacks=[_Keeper(path), *callbacks], history=history, progress=False)
-    if history.stopped and history.stopped.startswith("interrupted"):
-        raise KeyboardInterrupt
+    callbacks = [_Keeper(path), *callbacks]
     assert data.test is not None  # every dataset that has a name has one
-    with np.errstate(all="ignore"):  # of a run that has gone to infinity
+    with alike(recipe), np.errstate(all="ignore"):  # the errors are those of a run that has gone to infinity
+        recipe.fit(model, data, optimizer, schedule, callbacks=callbacks, history=history, progress=False)
+        if history.stopped and history.stopped.startswith("interrupted"):
+            raise KeyboardInterrupt
         test_loss, test_accuracy = evaluate(model, data.test, recipe.build_loss(data), forward=inference(model))
     record = Record(run, history, test_loss, test_accuracy, weights_hash(model), threads, versions())
     records.write(record)

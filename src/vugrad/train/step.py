@@ -14,7 +14,7 @@ from vugrad.graph import TensorNode
 from vugrad.losses import Loss
 from vugrad.nn import Module
 from vugrad.optim import LRScheduler, Optimizer, clip_grad_norm_
-from vugrad.train.evaluate import Forward, hits
+from vugrad.train.evaluate import Forward, hits, predict
 
 if TYPE_CHECKING:
     from vugrad.compiler import Compiled
@@ -61,7 +61,6 @@ class Step:
     def measure(self, x: Array, y: Array) -> tuple[Any, Any]:
         """The loss, and how many are right where the targets are classes."""
         outputs = self.model(x)
-        self._outputs = outputs.shape[1:], outputs.dtype
         return self.loss(outputs, y), hits(outputs.value, y)
 
     def update(self, value: Any, n: int) -> None:
@@ -98,7 +97,7 @@ class Step:
                 look = changed or (first and size == sizes[0])
                 (self.native.refresh if look else self.native.plan)(x[:size], y[:size])
             if first:
-                self._check_targets(y)
+                self._check_targets(x, y)
         except Exception as error:  # if it is not the compiler's, the eager step will meet with it too
             self._wanted, self.native, self.inference = False, None, None
             self._obstacle = f"{type(error).__name__}: {textwrap.shorten(str(error), 400)}"
@@ -106,13 +105,12 @@ class Step:
             if first or changed:
                 self.inference = inference(self.model)
 
-    def _check_targets(self, y: Array) -> None:
+    def _check_targets(self, x: Array, y: Array) -> None:
         """Let the loss see the least and the greatest target: native code does not ask whether numbers make sense."""
         rows = y.reshape(len(y), -1)
         extremes = np.array([rows.min(axis=1).argmin(), rows.max(axis=1).argmax()])
-        shape, dtype = self._outputs
         with np.errstate(all="ignore"):
-            self.loss(TensorNode(np.zeros((2, *shape), dtype), requires_grad=False), y[extremes])
+            self.loss(TensorNode(predict(self.model, x[extremes]), requires_grad=False), y[extremes])
 
     def __call__(self, x: Array, y: Array) -> tuple[float, int | None]:
         """One update, unless the loss is not finite; that loss, and how many were right."""

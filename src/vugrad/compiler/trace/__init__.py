@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import itertools
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -112,11 +114,12 @@ def slots(state: Any) -> list[Slot]:
 
 @dataclass
 class Trace:
-    """What tracing gives: the program, the state's slots, and how its outputs make the function's result."""
+    """What tracing gives: the program and its hash, the state's slots, and how outputs make the function's result."""
 
     program: Program
+    fingerprint: str
     slots: list[Slot]
-    result: Any = field(default=None)
+    result: Any
 
     def rates(self) -> list[str]:
         """The names of the slots that hold the optimizers' learning rates."""
@@ -156,7 +159,10 @@ def trace(
     program = Program(origins={} if origins else None)
     with _untouched(function, state):
         traced = _traced(program, function, arguments, state)
-    _check_kept(program)
+    recorded, constants = weakref.ref(program), list(map(weakref.ref, _constants(program)))
+    del program  # so that what is left of it is what others hold
+    _check_constants(constants)
+    _check_kept(recorded)
     return traced
 
 
@@ -183,7 +189,6 @@ def _traced(
             _write_back(program, slot, value)
         program.outputs = [o for o in program.outputs if o.into is None or o.number != program.inputs()[o.into]]
         _check_gradients(program, nodes, earlier)
-        _check_constants(program)
     finally:
         for slot, value in zip(places, before, strict=True):
             slot.set(value)
@@ -191,7 +196,20 @@ def _traced(
             node._grad, node._owned = gradient, owned
     short = simplify(program)
     verify(short)
-    return Trace(short, places, holes)
+    return Trace(short, _fingerprint(short), places, holes)
+
+
+def _fingerprint(program: Program) -> str:
+    """A hash of everything in a program."""
+    total = hashlib.sha256()
+    for x in program.instructions:
+        parameters = [
+            (key, value.tobytes() if isinstance(value, np.ndarray) else repr(value))
+            for key, value in x.parameters.items()
+        ]
+        total.update(repr((x.primitive, x.operands, parameters, x.shape, str(x.dtype))).encode())
+    total.update(repr(program.outputs).encode())
+    return total.hexdigest()
 
 
 @contextlib.contextmanager
@@ -336,16 +354,24 @@ def _check_gradients(program: Program, nodes: list[TensorNode], earlier: dict[in
             )
 
 
-def _check_constants(program: Program) -> None:
-    """Raise if the array of a parameter was recorded as a constant, which it would then be for ever."""
+def _constants(program: Program) -> list[Array]:
+    """The arrays of floating-point numbers that were recorded as they are."""
     arrays = [x.parameters["value"] for x in program.instructions if x.primitive == "constant"]
     arrays = [array for array in arrays if array.dtype.kind == "f" and array.size]
-    arrays += [array.base for array in arrays if isinstance(array.base, np.ndarray)]  # a parameter seen transposed
-    find = lambda: [  # noqa: E731
-        node
-        for node in (gc.get_referrers(*arrays) if arrays else ())
-        if isinstance(node, TensorNode) and node.source is None and node.requires_grad
-    ]
+    return arrays + [array.base for array in arrays if isinstance(array.base, np.ndarray)]  # a parameter transposed
+
+
+def _check_constants(constants: list[weakref.ref[Array]]) -> None:
+    """Raise if the array of a parameter was recorded as a constant, which it would then be for ever."""
+
+    def find() -> list[TensorNode]:
+        arrays = [array for constant in constants if (array := constant()) is not None]
+        return [
+            node
+            for node in (gc.get_referrers(*arrays) if arrays else ())
+            if isinstance(node, TensorNode) and node.source is None and node.requires_grad
+        ]
+
     for node in _lasting(find):
         name = repr(node.name) if node.name else f"a node of shape {node.shape}"
         raise CannotCompileError(
@@ -355,12 +381,16 @@ def _check_constants(program: Program) -> None:
         )
 
 
-def _check_kept(program: Program) -> None:
+def _check_kept(recorded: weakref.ref[Program]) -> None:
     """Raise if the function has put a stand-in where it outlives the call: nobody would fill it at the next."""
-    find = lambda: [x for x in gc.get_referrers(program) if isinstance(x, Traced)]  # noqa: E731
+
+    def find() -> list[Traced]:
+        program = recorded()
+        return [] if program is None else [x for x in gc.get_referrers(program) if isinstance(x, Traced)]
+
     for x in _lasting(find):
         raise CannotCompileError(
-            f"the function keeps an array of its own ({program[x.number].type}) after its end, in a list, a dict, an "
+            f"the function keeps an array of its own ({x.program[x.number].type}) after its end, in a list, a dict, an "
             "attribute or a gradient, which a compiled program does not do again. Return what you want to see; what "
             "the next call needs belongs into a TensorNode in the state, as in vg.compile(f, state=[model, velocity])"
         )

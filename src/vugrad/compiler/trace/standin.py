@@ -270,14 +270,16 @@ def _running(source: bool = False) -> tuple[str, str]:
     frame: Any = sys._getframe()
     line, name = "", ""
     while frame is not None:
-        code, inside = frame.f_code, frame.f_locals
+        code = frame.f_code
         if not line and not code.co_filename.startswith(_OWN):
             text = linecache.getline(code.co_filename, frame.f_lineno).strip() if source else ""
             line = f"{Path(code.co_filename).name}:{frame.f_lineno}" + (f", `{text}`" if text else "")
-        if code.co_name == "do_forward" and "cls" in inside:
-            name = f"{inside['cls'].__name__}.forward"
-        elif code.co_name == "apply_backward" and "source" in inside:
-            name = f"{inside['source'].op.__name__}.backward"
+        if code.co_name in ("do_forward", "apply_backward"):  # of others not: a frame keeps the locals it was asked for
+            inside = frame.f_locals
+            if "cls" in inside:
+                name = f"{inside['cls'].__name__}.forward"
+            elif "source" in inside:
+                name = f"{inside['source'].op.__name__}.backward"
         if name:
             break
         frame = frame.f_back
