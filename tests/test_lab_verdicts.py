@@ -166,7 +166,7 @@ def test_tables(tmp_path):
         stopped = "the loss became inf" if label == "lr 0.2" and run.seed else None
         found[run] = replace(record([4.0, 3.0, 2.0, 1.0], [0.1, 0.2, 0.3, 0.4], stopped=stopped, test=0.5), run=run)
     outcome = Outcome([study], found)
-    rows = outcome.rows(study)
+    rows = outcome.rows[study.name]
     assert [(r.label, r.epoch, r.loss.mean, r.validation.mean, r.stopped) for r in rows] == [
         ("lr 0.1", 2, 3.0, 20.0, 0),
         ("lr 0.1", 4, 1.0, 40.0, 0),
@@ -275,8 +275,8 @@ def test_claims_under_other_conventions_have_a_section(tmp_path):
             losses = [slow * (1 + 0.01 * run.seed + 0.001 * i) / (1 + epoch) for epoch in range(run.recipe.epochs)]
             batches[run] = replace(record(losses, [0.9] * len(losses), test=0.995), run=run)
     outcome = Outcome(studies, batches)
-    assert [v.word for v in outcome.verdicts()["C13"]] == ["refuted"]
-    assert [(v.claim.study, v.word) for v in outcome.otherwise()["C13"]] == [("summed", "supported")]
+    assert [v.word for v in outcome.verdicts["C13"]] == ["refuted"]
+    assert [(v.claim.study, v.word) for v in outcome.otherwise["C13"]] == [("summed", "supported")]
     write_page(outcome, tmp_path, "An edition.")
     write_summary(outcome, tmp_path, "An edition.")
     page, summary = (tmp_path / "report.html").read_text(), (tmp_path / "summary.md").read_text()

@@ -60,9 +60,8 @@ def reproduce(
     for study in studies:
         console.print(_table(study, outcome))
         console.print()
-    verdicts = outcome.verdicts()
-    if verdicts:
-        console.print(_claims(verdicts))
+    if outcome.verdicts:
+        console.print(_claims(outcome.verdicts, EDITIONS[full]))
     console.print(
         f"\n{out / 'report.html'} shows it with figures; summary.md, and results and claims as CSV, lie beside it"
     )
@@ -152,7 +151,7 @@ def edition(study: Study, full: bool, seeds: int | None, data: str | None) -> St
 
 
 def _table(study: Study, outcome: Outcome) -> Table:
-    rows = outcome.rows(study)
+    rows = outcome.rows[study.name]
     seeds = len(study.seeds)
     table = Table(
         title=f"{study.name}  {study.title}: means over {seeds} seeds, ± half their 95 % intervals",
@@ -186,8 +185,9 @@ def _text(e: Estimate | None, form: str, interval: bool = True) -> str:
     return f"{e.mean:{form}}{around}"
 
 
-def _claims(verdicts: dict[str, list[Verdict]]) -> Table:
+def _claims(verdicts: dict[str, list[Verdict]], edition: str) -> Table:
     table = Table(title="The claims", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.caption, table.caption_justify = edition, "left"
     for heading in ("", "claim and its parts", "verdict", "effect", "unit", "p"):
         table.add_column(heading, justify="right" if heading in ("effect", "p") else "left")
     for name, parts in verdicts.items():

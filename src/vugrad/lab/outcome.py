@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,18 +48,24 @@ class Outcome:
             for label, run in study.runs():
                 by_label.setdefault(label, []).append(found[run])
 
-    def rows(self, study: Study) -> list[Row]:
-        """A row for each configuration, or for each epoch at which the study is read."""
-        return [
-            _row(study.name, label, epoch, records)
-            for label, records in self.records[study.name].items()
-            for epoch in _epochs(study, records[0].run.recipe.epochs)
-        ]
+    @functools.cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """Of each study a row for each configuration, or for each epoch at which the study is read."""
+        return {
+            study.name: [
+                _row(study.name, label, epoch, records)
+                for label, records in self.records[study.name].items()
+                for epoch in _epochs(study, records[0].run.recipe.epochs)
+            ]
+            for study in self.studies
+        }
 
+    @functools.cached_property
     def verdicts(self) -> dict[str, list[Verdict]]:
         """What the seeds say of the claims about these studies."""
         return judge(CLAIMS, self._seeds())
 
+    @functools.cached_property
     def otherwise(self) -> dict[str, list[Verdict]]:
         """What they say of those claims where the conventions are others."""
         return judge(OTHERWISE, self._seeds())
@@ -69,15 +77,12 @@ class Outcome:
         """``results.csv`` and ``claims.csv``."""
         results = [["study", "configuration", "epoch", "seeds", "stopped"]]
         results[0] += [f"{name} {part}" for name in FIGURES for part in ("mean", "low", "high")]
-        for study in self.studies:
-            for row in self.rows(study):
-                figures = [getattr(row, name) for name in FIGURES]
-                cells = [x for e in figures for x in (("", "", "") if e is None else (e.mean, e.low, e.high))]
-                results.append(
-                    [row.study, row.label, str(row.epoch), str(row.loss.n), str(row.stopped), *map(str, cells)]
-                )
+        for row in itertools.chain(*self.rows.values()):
+            figures = [getattr(row, name) for name in FIGURES]
+            cells = [x for e in figures for x in (("", "", "") if e is None else (e.mean, e.low, e.high))]
+            results.append([row.study, row.label, str(row.epoch), str(row.loss.n), str(row.stopped), *map(str, cells)])
         claims = [["claim", "text", "part", "verdict", "effect", "low", "high", "unit", "p corrected", "seeds"]]
-        for name, parts in self.verdicts().items():
+        for name, parts in self.verdicts.items():
             for v in parts:
                 effect = [str(x) for x in (v.effect.mean, v.effect.low, v.effect.high)]
                 claims.append([name, v.claim.text, v.part, v.word, *effect, v.claim.unit, str(v.p), str(v.effect.n)])

@@ -30,16 +30,16 @@ def write_page(outcome: Outcome, folder: Path, edition: str) -> None:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"around": _around, "svg": lambda picture: Markup(picture.svg)}
     template = environment.from_string(files("vugrad.lab").joinpath("report.html").read_text(encoding="utf-8"))
-    verdicts = outcome.verdicts()
+    verdicts = outcome.verdicts
     page = template.render(
         edition=edition,
         confidence=round(100 * CONFIDENCE),
         studies=outcome.studies,
-        rows={study.name: outcome.rows(study) for study in outcome.studies},
+        rows=outcome.rows,
         pictures=drawn,
         verdicts=verdicts,
         words={name: together(parts) for name, parts in verdicts.items()},
-        otherwise=outcome.otherwise(),
+        otherwise=outcome.otherwise,
         cost=_cost(outcome),
         made=f"{datetime.date.today():%-d %B %Y}",
         by={**versions(), "processor": processor()},

@@ -30,14 +30,14 @@ def write_summary(outcome: Outcome, folder: Path, edition: str) -> None:
     ]
     if missing and ran & set(STUDIES):
         lines += ["", f"Not run: {', '.join(missing)}."]
-    verdicts = outcome.verdicts()
+    verdicts = outcome.verdicts
     if verdicts:
         lines += ["", "| claim | | verdict | effect | unit | p |", "|---|---|---|---|---|---|"]
     for name, parts in verdicts.items():
         lines.append(f"| **{name}** | {parts[0].claim.text} | **{together(parts)}** | | | |")
         for v in parts:
             lines.append(f"| | {v.part} | {v.word} | {around(v.effect, '+.3g')} | {v.claim.unit} | {v.p:.2g} |")
-    otherwise = outcome.otherwise()
+    otherwise = outcome.otherwise
     if otherwise:
         lines += ["", "| claim | under other conventions | verdict | effect | unit | p |", "|---|---|---|---|---|---|"]
     for name, parts in otherwise.items():
@@ -46,7 +46,7 @@ def write_summary(outcome: Outcome, folder: Path, edition: str) -> None:
     lines += ["", "| study | configuration | epoch | training loss | validation % | test % | s/epoch |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for study in outcome.studies:
-        for row in outcome.rows(study):
+        for row in outcome.rows[study.name]:
             stopped = f" ({row.stopped} of {len(study.seeds)} went to infinity)" if row.stopped else ""
             figures = (around(row.loss, ".4f"), around(row.validation, ".2f"), around(row.test, ".2f"))
             cells = (row.study, row.label + stopped, str(row.epoch), *figures, f"{row.seconds.mean:.3g}")
