@@ -1,0 +1,303 @@
+"""``vg.gradcheck``: the gradients that the code computes beside slopes of its forward, in numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vugrad.check.numeric import EPS, Slope, slope
+from vugrad.check.subject import Array, Arrays, Fault, Subject, of_graph, subject
+from vugrad.graph import TensorNode
+from vugrad.graph.backward import walk
+
+#: How far from a slope is near, as a share of it, of the largest gradient, and of what numbers like the outputs' would
+#: give: a fault of 0.1 % is a thousand times as far.
+NEAR, NEAR_LARGEST, NEAR_TYPICAL = 1e-6, 1e-10, 1e-12
+#: A slope says nothing that is not near, or known to this share of itself.
+KNOWN = 2e-4
+#: How often the last bits of the inputs are changed to see what that does.
+DRAWS = 6
+#: Of more elements than that so many are looked at one by one.
+MOST = 500
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of one gradient that is not what it should be, or cannot be told."""
+
+    label: str
+    at: tuple[int, ...]
+    code: float
+    slope: Slope
+    noise: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As ``x[0, 2]``."""
+        return f"{self.label}[{', '.join(map(str, self.at))}]" if self.at else self.label
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check has found; it is true only if the gradients are right.
+
+    Args:
+        name: of what was checked, with the shapes.
+        status: "checked", "wrong", or "not established".
+        text: why, in sentences.
+        elements: how many of the gradients' elements were looked at one by one.
+        wrong: those that are wrong.
+        kinks: those where the function has a kink, so that any slope between its two is right.
+        subject: what was checked.
+    """
+
+    name: str
+    status: str
+    text: str
+    elements: int = 0
+    wrong: tuple[Element, ...] = ()
+    kinks: tuple[Element, ...] = ()
+    subject: Subject | None = None
+
+    def __bool__(self) -> bool:
+        return self.status == "checked"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.status}. {self.text}"
+
+    __repr__ = __str__
+
+
+def gradcheck(f: Any, *inputs: Any, order: int = 1, seed: int = 0, **constants: Any) -> Report:
+    """Whether the gradients of ``f`` are its slopes: along random directions, then element by element, in float64.
+
+    Args:
+        f: an Op, a Module (the gradients of whose parameters are checked too), or a function of nodes.
+        inputs: arrays at which to look; whole numbers and truth values are not differentiated.
+        order: 2 to check the gradients' own gradients as well.
+        seed: of the directions and of the upstream gradients.
+        constants: keyword arguments of ``f``.
+
+    A slope comes from a complex step where the function allows that, else from differences, and has an error bar; what
+    is within it is right, and what the bar is too wide for is "not established". At a kink (a tie in a maximum, ReLU at
+    0) there is no one slope, which is said and not counted as wrong.
+
+    Returns a report that is true if all is right; printed, it says what was found, and of what is wrong which element,
+    and the likely mistake. Raises ``TypeError`` for what is no function of nodes, and what the forward raises for
+    inputs that it does not take.
+
+    >>> import numpy as np, vugrad as vg
+    >>> bool(vg.gradcheck(vg.Normalize, np.array([[1.0, 2.0], [3.0, 4.0]])))
+    True
+    >>> bool(vg.gradcheck(lambda x, y: np.exp(x) @ y, np.ones((2, 3)), np.ones(3), order=2))
+    True
+    """
+    if order not in (1, 2):
+        raise ValueError(f"gradcheck: order is 1, or 2 for the gradients' own gradients, and not {order}")
+    checked = subject(f, inputs, constants)
+    report = check(checked, seed)
+    if report and order == 2:
+        second = check(second_order(checked), seed)
+        return replace(second, elements=report.elements + second.elements, kinks=report.kinks + second.kinks)
+    return report
+
+
+def check(checked: Subject, seed: int = 0) -> Report:
+    """Whether a subject's gradients are its slopes."""
+    name = f"{checked.name} of {checked.shapes}" if checked.inputs else checked.name
+    rng = np.random.default_rng(seed)
+    with np.errstate(all="ignore"):
+        try:
+            ys = _first(checked)
+            gos = [_upstream(rng, y) for y in ys]
+            gradients = _same_twice(checked, gos)
+        except Fault as fault:
+            return Report(name, "wrong", str(fault), subject=checked)
+        return replace(_Comparison(checked, gos, gradients, rng).report(), name=name, subject=checked)
+
+
+def _first(checked: Subject) -> Arrays:
+    """The outputs, which are the same twice and finite."""
+    try:
+        ys = checked.forward(checked.inputs)
+    except (ValueError, IndexError) as error:
+        if checked.op is None:
+            raise
+        raise type(error)(f"{checked.name} of {checked.shapes}: {error}. {checked.op.hint}".rstrip()) from error
+    again = checked.forward(checked.inputs)
+    if any(a.shape != b.shape or a.tobytes() != b.tobytes() for a, b in zip(ys, again, strict=True)):
+        raise Fault("its forward gives other numbers each time: pass random numbers in, as an input or by a key")
+    return ys
+
+
+def _upstream(rng: np.random.Generator, y: Array) -> Array:
+    """An upstream gradient without a zero, a one, or two that are equal."""
+    return np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1, 1], y.shape))
+
+
+def _same_twice(checked: Subject, gos: Arrays) -> Arrays:
+    """The gradients: the same twice, and each of its input's shape."""
+    gradients, again = (checked.gradients(checked.inputs, [np.copy(go) for go in gos]) for _ in range(2))
+    for i in checked.real:
+        g, x, label = np.asarray(gradients[i]), checked.inputs[i], checked.labels[i]
+        if g.shape != x.shape:
+            raise Fault(f"its backward returns a gradient of shape {g.shape} for {label} of shape {x.shape}")
+        if g.tobytes() != np.asarray(again[i]).tobytes():
+            raise Fault(f"its backward gives {label} another gradient each time: it must draw no random numbers")
+    return [np.asarray(g) for g in gradients]
+
+
+class _Comparison:
+    """Gradients at one place, and the slopes there."""
+
+    def __init__(self, checked: Subject, gos: Arrays, gradients: Arrays, rng: np.random.Generator) -> None:
+        self.checked, self.gos, self.gradients, self.rng = checked, gos, gradients, rng
+        self.scales = [_scale(x) for x in checked.inputs]
+        real = checked.real
+        self.largest = max((float(np.max(np.abs(gradients[i]), initial=0)) for i in real), default=0.0)
+        # The sum of all that is added up, without its signs: of the outputs, and of what the inputs have in them.
+        outputs = sum(float(np.sum(np.abs(go * y))) for go, y in zip(gos, checked.forward(checked.inputs), strict=True))
+        inputs = sum(float(np.sum(np.abs(gradients[i] * checked.inputs[i]))) for i in real)
+        self.magnitude = outputs + (inputs if math.isfinite(inputs) else 0)
+        self.typical = self.magnitude / min((self.scales[i] for i in real), default=1)
+        self.noise = self.rounding()
+
+    def report(self) -> Report:
+        """All elements and directions, judged."""
+        by_verdict: dict[str, list[Element]] = {"right": [], "wrong": [], "kink": [], "unknown": []}
+        directions = [self.projected() for _ in range(2)]
+        for element in self.elements():
+            by_verdict[self.verdict(element)].append(element)
+        wrong, unknown, kinks = by_verdict["wrong"], by_verdict["unknown"], by_verdict["kink"]
+        seen = sum(map(len, by_verdict.values()))
+        if not wrong and seen < sum(self.gradients[i].size for i in self.checked.real):
+            wrong = [element for element in directions if self.verdict(element) == "wrong"]  # it is among the others
+        status = "wrong" if wrong else "not established" if unknown else "checked"
+        methods = sorted({element.slope.method for element in by_verdict["right"]})
+        text = "\n".join(filter(None, [_of_wrong(wrong, seen), _of_unknown(unknown), _of_kinks(kinks)]))
+        if not text:
+            text = f"{seen} elements, by {' and '.join(methods)}." if seen else "There is no element to check."
+        return Report("", status, text, seen, tuple(wrong), tuple(kinks))
+
+    def rounding(self) -> Arrays:
+        """How much each gradient changes with the last bits of the inputs: what is left where all cancels."""
+        noise = [np.zeros(g.shape) for g in self.gradients]
+        for _ in range(DRAWS):
+            xs = [
+                x * (1 + 8 * EPS * self.rng.uniform(-1, 1, x.shape)) if x.dtype.kind == "f" else x
+                for x in self.checked.inputs
+            ]
+            others = self.checked.gradients(xs, self.gos)
+            for i in self.checked.real:
+                noise[i] = np.fmax(noise[i], np.abs(others[i] - self.gradients[i]))
+        return noise
+
+    def slope(self, along: Arrays, size: float) -> Slope:
+        """Of the outputs' product with the upstream gradients, in a direction of the inputs."""
+
+        def line(t: complex) -> complex:
+            xs = [x if v is None else x + t * v for x, v in zip(self.checked.inputs, along, strict=True)]
+            return complex(sum(np.sum(go * y) for go, y in zip(self.gos, self.checked.forward(xs), strict=True)))
+
+        return slope(line, size, self.magnitude)
+
+    def projected(self) -> Element:
+        """A random direction, in which every element counts."""
+        along: Arrays = [None] * len(self.scales)
+        for i in self.checked.real:
+            along[i] = self.rng.standard_normal(self.gradients[i].shape) * self.scales[i]
+        code = sum(float(np.sum(self.gradients[i] * along[i])) for i in self.checked.real)
+        return Element("a random direction", (), code, self.slope(along, 0.05))
+
+    def elements(self) -> Iterator[Element]:
+        """The elements of all gradients, or so many of them, drawn without putting back."""
+        places = [(i, at) for i in self.checked.real for at in np.ndindex(self.gradients[i].shape)]
+        if len(places) > MOST:
+            places = [places[i] for i in sorted(self.rng.choice(len(places), MOST, replace=False))]
+        for i, at in places:
+            along: Arrays = [None] * len(self.scales)
+            along[i] = np.zeros(self.gradients[i].shape)
+            along[i][at] = 1
+            size = 0.1 * max(abs(float(self.checked.inputs[i][at])), self.scales[i])
+            noise = float(self.noise[i][at])
+            yield Element(self.checked.labels[i], at, float(self.gradients[i][at]), self.slope(along, size), noise)
+
+    def verdict(self, element: Element) -> str:
+        """Whether a gradient's element is right, wrong, at a kink, or cannot be told."""
+        code, found = element.code, element.slope
+        if found.method == "kink":
+            low, high = sorted((found.left, found.right))
+            return "kink" if low - KNOWN * abs(low) <= code <= high + KNOWN * abs(high) else "unknown"
+        if found.method == "none":
+            return "unknown"
+        near = NEAR * abs(found.value) + NEAR_LARGEST * self.largest + NEAR_TYPICAL * self.typical
+        near += 16 * element.noise
+        if not abs(code - found.value) <= 4 * found.error + near:  # NaN is not near either
+            return "wrong"
+        return "right" if found.error <= KNOWN * abs(found.value) + near else "unknown"
+
+
+def _scale(x: Array) -> float:
+    """How large the numbers of an input are."""
+    return float(np.sqrt(np.mean(np.square(x, dtype=float)))) or 1.0 if x.size else 1.0
+
+
+def _of_wrong(wrong: list[Element], seen: int) -> str:
+    if not wrong:
+        return ""
+    worst = max(wrong, key=lambda e: abs(e.code - e.slope.value))
+    return (
+        f"{len(wrong)} of {seen} elements are wrong. The gradient of {worst.name} is {worst.slope.value:.6g} "
+        f"(± {worst.slope.error:.1g}, by {worst.slope.method}), and the code gives {worst.code:.6g}."
+    )
+
+
+def _of_unknown(unknown: list[Element]) -> str:
+    if not unknown:
+        return ""
+    first = unknown[0]
+    why = {
+        "none": "has no slope that can be measured: the forward is not finite, or jumps, close by",
+        "kink": f"has a kink, with slopes from {first.slope.left:.4g} to {first.slope.right:.4g}, and the code's "
+        f"{first.code:.4g} is none between",
+    }.get(first.slope.method, f"is known only as {first.slope.value:.4g} ± {first.slope.error:.2g}")
+    return f"{len(unknown)} elements cannot be told. The function of {first.name} {why}."
+
+
+def _of_kinks(kinks: list[Element]) -> str:
+    if not kinks:
+        return ""
+    first = kinks[0]
+    return (
+        f"{len(kinks)} elements are at a kink (a tie, or ReLU at 0), where each slope between the two sides' is right: "
+        f"at {first.name} from {first.slope.left:.4g} to {first.slope.right:.4g}, and the code gives {first.code:.4g}."
+    )
+
+
+def second_order(checked: Subject) -> Subject:
+    """The gradients of a subject as functions of its inputs and upstream gradients, with gradients of their own."""
+    n = len(checked.inputs)
+    rng = np.random.default_rng(1)
+    gos = [_upstream(rng, y) for y in checked.forward(checked.inputs)]
+
+    def build(xs: Arrays) -> tuple[list[TensorNode], list[TensorNode]]:
+        if checked.op is not None:
+            nodes = [TensorNode(x) for x in xs[:n]]
+            result = checked.op.do_forward(*nodes, **(checked.constants or {}))
+            ys = list(result) if isinstance(result, tuple) else [result]
+        else:
+            assert checked.build is not None
+            nodes, ys = checked.build(xs[:n])
+        upstream = [TensorNode(go) for go in xs[n:]]
+        wanted = [node for node in nodes if node.requires_grad]
+        roots = {y: go for y, go in zip(ys, upstream, strict=True) if y.requires_grad}
+        found = walk(roots, wanted=wanted, create_graph=True)
+        zeros = (TensorNode(np.zeros_like(node.value)) for node in wanted)
+        return [*nodes, *upstream], [found.get(node, zero) for node, zero in zip(wanted, zeros, strict=True)]
+
+    labels = [*checked.labels, *(f"go{i or ''}" for i in range(len(gos)))]
+    return of_graph(f"the gradient of {checked.name}", labels, [*checked.inputs, *gos], build)

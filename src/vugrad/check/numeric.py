@@ -1,0 +1,107 @@
+"""The slope of a number along a line, with an error bar that knows about rounding and curvature."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+#: The number, at so far along the line; complex at a complex distance, where the function allows that.
+Line = Callable[[complex], complex]
+
+#: So many steps are tried, each a quarter of the one before.
+LEVELS, RATIO = 12, 4.0
+EPS = float(np.finfo(float).eps)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A derivative.
+
+    Args:
+        value: of the derivative; of no meaning where there is none.
+        error: how far off it may be.
+        method: "complex step", "differences", "kink" (where ``left`` and ``right`` differ), or "none".
+        left: the slope on one side.
+        right: and on the other.
+    """
+
+    value: float
+    error: float
+    method: str
+    left: float = 0.0
+    right: float = 0.0
+
+
+def slope(f: Line, size: float, magnitude: float) -> Slope:
+    """The slope of ``f`` at 0.
+
+    Central differences over ever smaller steps, whose error is how much they still change, and the rounding of ``f``;
+    where ``f`` takes complex numbers and agrees, its imaginary part at a tiny imaginary step instead, which loses no
+    digits (Squire & Trapp, 1998). A kink is known by slopes on its two sides that do not approach each other.
+
+    Args:
+        f: the number along the line.
+        size: the largest step.
+        magnitude: of the terms that ``f`` is the sum of, each of which is rounded.
+    """
+    middle = f(0).real
+    if not np.isfinite(middle):
+        return Slope(np.nan, np.inf, "none")
+    rounding = max(_roughness(f, size), 4 * EPS * magnitude)
+    found = _differences(f, size, middle, rounding, magnitude)
+    if found.method == "differences":
+        exact = _complex_step(f, size)
+        if exact is not None and abs(exact - found.value) <= 4 * found.error:
+            return Slope(exact, 64 * EPS * (abs(exact) + magnitude / max(size, 1)), "complex step")
+    return found
+
+
+def _differences(f: Line, size: float, middle: float, rounding: float, magnitude: float) -> Slope:
+    central: list[float] = []
+    gaps: list[float] = []  # between the slopes ahead and behind: about h f″, unless there is a kink
+    best = Slope(np.nan, np.inf, "none")
+    for k in range(LEVELS):
+        h = size / RATIO**k
+        ahead, behind = f(h).real, f(-h).real
+        central.append((ahead - behind) / (2 * h))
+        gaps.append((ahead - 2 * middle + behind) / h)
+        noise = 2 * rounding / h
+        if k > 1 and np.all(np.isfinite(gaps[-3:])) and _closing(gaps[-3:], noise):
+            error = abs(central[-1] - central[-2]) + noise
+            if error < best.error:
+                best = Slope(central[-1], error, "differences")
+            if best.error <= 1e-7 * abs(best.value) + 1e-10 * magnitude / size:
+                break
+    last = gaps[-3:]
+    if best.method == "none" and np.all(np.isfinite(last)) and max(last) - min(last) <= 0.1 * abs(last[-1]):
+        return Slope(central[-1], np.inf, "kink", central[-1] - last[-1] / 2, central[-1] + last[-1] / 2)
+    return best
+
+
+def _closing(gaps: list[float], noise: float) -> bool:
+    """Whether the slopes on both sides approach each other as the step shrinks."""
+    return all(abs(b) <= 0.5 * abs(a) + 2 * noise for a, b in itertools.pairwise(gaps))
+
+
+def _roughness(f: Line, size: float) -> float:
+    """How far off a value is by rounding, from third differences over steps too small for anything else.
+
+    Of two sizes: float32 stays the same over the smaller.
+    """
+    values = np.array([[f(i * step * size).real for i in range(5)] for step in (1e-9, 3e-6)])
+    return float(np.max(np.abs(np.diff(values, 3)))) / 4 if np.all(np.isfinite(values)) else 0.0
+
+
+def _complex_step(f: Line, size: float) -> float | None:
+    h = 1e-100 * size
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            y = f(1j * h)
+    except Exception:  # it takes real numbers only
+        return None
+    return float(y.imag / h) if isinstance(y, complex | np.complexfloating) and np.isfinite(y.imag / h) else None

@@ -1,0 +1,207 @@
+"""What is checked: anything that has a forward and a backward, seen as two functions of plain arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vugrad.graph import Op, TensorNode
+from vugrad.graph.backward import walk
+from vugrad.nn import Module
+
+Array = Any
+Arrays = list[Array]
+#: From arrays to the nodes of the inputs, and to those of the outputs.
+Build = Callable[[Arrays], tuple[list[TensorNode], list[TensorNode]]]
+
+
+class Fault(Exception):  # noqa: N818 (it is what is wrong with an op, and is caught)
+    """What a forward or a backward does that none may do, whatever its numbers are."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A forward and a backward.
+
+    Args:
+        name: for messages.
+        labels: how each input is called.
+        inputs: where it is looked at: float64, or whole numbers, which are not differentiated.
+        forward: from inputs to all outputs.
+        gradients: from inputs and upstream gradients to each input's gradient, ``None`` for whole numbers.
+        op: if it is one, with its constants.
+        build: if it is none, how its graph is made.
+    """
+
+    name: str
+    labels: list[str]
+    inputs: Arrays
+    forward: Callable[[Arrays], Arrays]
+    gradients: Callable[[Arrays, Arrays], Arrays]
+    op: type[Op] | None = None
+    constants: Mapping[str, Any] | None = None
+    build: Build | None = None
+
+    @property
+    def real(self) -> list[int]:
+        """The positions of the inputs that have gradients."""
+        return [i for i, x in enumerate(self.inputs) if x.dtype.kind == "f"]
+
+    @property
+    def shapes(self) -> str:
+        """The inputs with their shapes, as a person writes them."""
+        return ", ".join(f"{name} {x.shape}" for name, x in zip(self.labels, self.inputs, strict=True))
+
+
+def subject(f: Any, inputs: Sequence[Any], constants: Mapping[str, Any]) -> Subject:
+    """What ``f`` is at these inputs: an Op, a Module (whose parameters are inputs too), or a function of nodes.
+
+    Raises ``TypeError`` for what is none of them, and what the forward raises for inputs that it does not take.
+    """
+    xs = [_exact(x) for x in inputs]
+    if isinstance(f, type) and issubclass(f, Op):
+        return of_op(f, xs, constants)
+    if isinstance(f, type) or not callable(f):
+        kind = f"the class {f.__name__}" if isinstance(f, type) else f"{type(f).__name__} {f!r}"
+        raise TypeError(f"gradcheck takes an Op, a Module or a function of nodes, and not {kind}")
+    if isinstance(f, Module):
+        return _of_module(f, xs, constants)
+
+    def build(xs: Arrays) -> tuple[list[TensorNode], list[TensorNode]]:
+        nodes = [TensorNode(x) for x in xs]
+        return nodes, _outputs(f(*nodes, **constants))
+
+    return of_graph(getattr(f, "__name__", "f").replace("<lambda>", "f"), names(f, len(xs)), xs, build)
+
+
+def of_op(op: type[Op], xs: Arrays, constants: Mapping[str, Any]) -> Subject:
+    """An op, whose two directions are called by themselves."""
+    labels = names(op.forward, len(xs), 1)
+
+    def forward(xs: Arrays) -> Arrays:
+        return run_forward(op, labels, {}, xs, constants)
+
+    def gradients(xs: Arrays, gos: Arrays) -> Arrays:
+        context: dict[str, Any] = {}
+        run_forward(op, labels, context, xs, constants)
+        return run_backward(op, labels, context, xs, gos)
+
+    return Subject(op.__name__, labels, xs, forward, gradients, op, dict(constants))
+
+
+def run_forward(op: type[Op], labels: list[str], context: Any, xs: Arrays, constants: Mapping[str, Any]) -> Arrays:
+    """An op's outputs; a :class:`Fault` if it returns nothing or writes into what it is given."""
+    with _unchanged(f"{op.__name__}.forward", labels, xs):
+        result = op.forward(context, *xs, **constants)
+    if result is None:
+        raise Fault(f"{op.__name__}.forward returns None: is its return missing?")
+    return [np.asarray(y) for y in (result if isinstance(result, tuple) else (result,))]
+
+
+def run_backward(op: type[Op], labels: list[str], context: Any, xs: Arrays, gos: Arrays) -> Arrays:
+    """An op's gradients; a :class:`Fault` for what is not one gradient of each input's shape."""
+    called = f"{op.__name__}.backward"
+    try:
+        with _unchanged(called, [*labels, *names(op.backward, len(gos), 1)], [*xs, *gos]):
+            results = op.backward(context, *gos)
+    except Fault:
+        raise
+    except Exception as error:
+        raise Fault(f"{called} raises {type(error).__name__}: {error}") from error
+    results = results if isinstance(results, tuple) else (results,)
+    if len(results) != len(xs):
+        raise Fault(
+            f"{called} returns {len(results)} gradient(s) for {len(xs)} input(s): return a tuple with one for each "
+            "array that forward takes, None for one of whole numbers"
+        )
+    for label, x, g in zip(labels, xs, results, strict=True):
+        if x.dtype.kind in "fc" and g is None:
+            raise Fault(f"{called} returns None where the gradient of {label} belongs: is its return missing?")
+    return [None if x.dtype.kind not in "fc" else np.asarray(g) for x, g in zip(xs, results, strict=True)]
+
+
+def of_graph(name: str, labels: list[str], xs: Arrays, build: Build) -> Subject:
+    """What is made of nodes."""
+
+    def forward(xs: Arrays) -> Arrays:
+        return [y.value for y in build(xs)[1]]
+
+    def gradients(xs: Arrays, gos: Arrays) -> Arrays:
+        nodes, ys = build(xs)
+        roots: dict[TensorNode, Array] = {}
+        for y, go in zip(ys, gos, strict=True):
+            if y.requires_grad:
+                roots[y] = roots[y] + go if y in roots else go  # one node may be two outputs
+        found = walk(roots, wanted=[node for node in nodes if node.requires_grad])
+        return [found.get(node, np.zeros_like(node.value)) if node.requires_grad else None for node in nodes]
+
+    return Subject(name, labels, xs, forward, gradients, build=build)
+
+
+def _of_module(module: Module, xs: Arrays, constants: Mapping[str, Any]) -> Subject:
+    parameters = dict(module.named_parameters())
+    count = len(xs)
+
+    def build(xs: Arrays) -> tuple[list[TensorNode], list[TensorNode]]:
+        own = copy.deepcopy(module)  # so that running averages and random keys are the same at each call
+        weights = [node for _, node in own.named_parameters()]
+        for node, value in zip(weights, xs[count:], strict=True):
+            node.value = value
+        nodes = [TensorNode(x) for x in xs[:count]]
+        return [*nodes, *weights], _outputs(own(*nodes, **constants))
+
+    labels = [*names(module.forward, count), *parameters]
+    return of_graph(type(module).__name__, labels, [*xs, *(_exact(node) for node in parameters.values())], build)
+
+
+def _outputs(result: Any) -> list[TensorNode]:
+    ys = list(result) if isinstance(result, tuple | list) else [result]
+    for y in ys:
+        if not isinstance(y, TensorNode):
+            raise TypeError(
+                f"the function returns {type(y).__name__}, not a node: compute with operators, NumPy functions or vg's "
+                "own on its arguments, without .value"
+            )
+    return ys
+
+
+def _exact(x: Any) -> Array:
+    """An input in float64, or its whole numbers as they are."""
+    array = np.asarray(x.value if isinstance(x, TensorNode) else x)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"gradcheck takes arrays of real or whole numbers, and not of {array.dtype}")
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def names(function: Callable[..., Any], count: int, skipped: int = 0) -> list[str]:
+    """What a function calls its first arguments; those that it takes by ``*xs`` are xs[0], xs[1] and so on."""
+    found: list[str] = []
+    with contextlib.suppress(TypeError, ValueError):  # one in C may have no signature
+        for parameter in list(inspect.signature(function).parameters.values())[skipped:]:
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                found += [f"{parameter.name}[{i}]" for i in range(count - len(found))]
+            elif parameter.kind is not parameter.KEYWORD_ONLY and len(found) < count:
+                found.append(parameter.name)
+    return found[:count] + [f"input {i}" for i in range(len(found), count)]
+
+
+@contextlib.contextmanager
+def _unchanged(called: str, labels: list[str], arrays: Arrays) -> Iterator[None]:
+    """Raise a :class:`Fault` if an array is written into, and put it back as it was."""
+    before = [np.copy(x) for x in arrays]
+    yield
+    changed = [i for i, x in enumerate(arrays) if x.tobytes() != before[i].tobytes()]
+    for i in changed:
+        arrays[i][...] = before[i]
+    if changed:
+        label = labels[changed[0]]
+        raise Fault(
+            f"{called} writes into {label}, which others use as well: compute a new array ({label} = {label} + …), not "
+            f"in place ({label} += …)"
+        )
