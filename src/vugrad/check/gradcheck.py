@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from vugrad.check.numeric import EPS, Slope, slope
-from vugrad.check.subject import Array, Arrays, Fault, Subject, of_graph, subject
+from vugrad.check.shrink import diagnose
+from vugrad.check.subject import Array, Arrays, Fault, Subject, of_graph, of_op, subject
 from vugrad.graph import TensorNode
-from vugrad.graph.backward import walk
+from vugrad.graph.backward import below, walk
 
 #: How far from a slope is near, as a share of it, of the largest gradient, and of what numbers like the outputs' would
 #: give: a fault of 0.1 % is a thousand times as far.
@@ -53,6 +54,7 @@ class Report:
         wrong: those that are wrong.
         kinks: those where the function has a kink, so that any slope between its two is right.
         subject: what was checked.
+        diagnosis: the likely mistake, in sentences, if something is wrong.
     """
 
     name: str
@@ -62,12 +64,13 @@ class Report:
     wrong: tuple[Element, ...] = ()
     kinks: tuple[Element, ...] = ()
     subject: Subject | None = None
+    diagnosis: str = ""
 
     def __bool__(self) -> bool:
         return self.status == "checked"
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.status}. {self.text}"
+        return f"{self.name}: {self.status}. {self.text}" + (f"\n{self.diagnosis}" if self.diagnosis else "")
 
     __repr__ = __str__
 
@@ -99,11 +102,39 @@ def gradcheck(f: Any, *inputs: Any, order: int = 1, seed: int = 0, **constants: 
     if order not in (1, 2):
         raise ValueError(f"gradcheck: order is 1, or 2 for the gradients' own gradients, and not {order}")
     checked = subject(f, inputs, constants)
-    report = check(checked, seed)
+    report = explained(check(checked, seed))
     if report and order == 2:
-        second = check(second_order(checked), seed)
+        second = explained(check(second_order(checked), seed))
         return replace(second, elements=report.elements + second.elements, kinks=report.kinks + second.kinks)
     return report
+
+
+def explained(report: Report) -> Report:
+    """The report with a diagnosis, if something is wrong: of the op, or of the first op in a graph that is wrong."""
+    checked = report.subject
+    if report.status != "wrong" or checked is None:
+        return report
+    if checked.op is not None:
+        found = diagnose(checked)
+        text = str(found) if found else "No known mistake makes its numbers what they are." if report.wrong else ""
+        return replace(report, diagnosis=text)
+    culprit = _culprit(checked)
+    if culprit is not None:
+        return replace(report, diagnosis=f"The first op in it that is wrong is\n{explained(culprit)}")
+    return replace(
+        report,
+        diagnosis="Each op in it is right by itself: does a number leave the graph, by .value, detach() or float()?",
+    )
+
+
+def _culprit(checked: Subject) -> Report | None:
+    """The first op of a graph whose own gradients are wrong."""
+    assert checked.build is not None
+    for source in reversed(below(checked.build(checked.inputs)[1])):
+        report = check(of_op(source.op, [np.copy(node.value) for node in source.inputs], source.constants))
+        if report.status == "wrong":
+            return report
+    return None
 
 
 def check(checked: Subject, seed: int = 0) -> Report:
@@ -158,7 +189,8 @@ class _Comparison:
         self.checked, self.gos, self.gradients, self.rng = checked, gos, gradients, rng
         self.scales = [_scale(x) for x in checked.inputs]
         real = checked.real
-        self.largest = max((float(np.max(np.abs(gradients[i]), initial=0)) for i in real), default=0.0)
+        finite = [np.abs(gradients[i][np.isfinite(gradients[i])]) for i in real]
+        self.largest = max((float(np.max(g, initial=0)) for g in finite), default=0.0)
         # The sum of all that is added up, without its signs: of the outputs, and of what the inputs have in them.
         outputs = sum(float(np.sum(np.abs(go * y))) for go, y in zip(gos, checked.forward(checked.inputs), strict=True))
         inputs = sum(float(np.sum(np.abs(gradients[i] * checked.inputs[i]))) for i in real)
@@ -193,7 +225,8 @@ class _Comparison:
             ]
             others = self.checked.gradients(xs, self.gos)
             for i in self.checked.real:
-                noise[i] = np.fmax(noise[i], np.abs(others[i] - self.gradients[i]))
+                change = np.abs(others[i] - self.gradients[i])
+                noise[i] = np.maximum(noise[i], np.where(np.isfinite(change), change, 0))
         return noise
 
     def slope(self, along: Arrays, size: float) -> Slope:

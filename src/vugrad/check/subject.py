@@ -123,7 +123,10 @@ def run_backward(op: type[Op], labels: list[str], context: Any, xs: Arrays, gos:
     for label, x, g in zip(labels, xs, results, strict=True):
         if x.dtype.kind in "fc" and g is None:
             raise Fault(f"{called} returns None where the gradient of {label} belongs: is its return missing?")
-    return [None if x.dtype.kind not in "fc" else np.asarray(g) for x, g in zip(xs, results, strict=True)]
+        if x.dtype.kind in "fc" and np.asarray(g).dtype.kind not in "fciub":
+            raise Fault(f"{called} returns {type(g).__name__} for the gradient of {label}, and not an array of numbers")
+    # Truth values, as of a comparison, are numbers too.
+    return [None if x.dtype.kind not in "fc" else np.asarray(g) + 0.0 for x, g in zip(xs, results, strict=True)]
 
 
 def of_graph(name: str, labels: list[str], xs: Arrays, build: Build) -> Subject:

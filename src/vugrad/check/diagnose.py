@@ -1,0 +1,367 @@
+"""Why a gradient is wrong: the known mistakes, each as a map that the code's would then be, tried in order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vugrad.check.maps import Maps, same
+from vugrad.check.subject import Array, Arrays, names
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A mistake that makes the numbers agree.
+
+    Args:
+        kind: in a word or two, the same for all of its kind.
+        label: of the input whose gradient is wrong.
+        text: what is wrong, as a sentence.
+        cure: what to write.
+    """
+
+    kind: str
+    label: str
+    text: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One input whose gradient is wrong: what its map should be, and what the code's is."""
+
+    maps: Maps
+    i: int
+    jacobians: Arrays
+    codes: Arrays
+
+    @property
+    def label(self) -> str:
+        """Of the input."""
+        return self.maps.labels[self.i]
+
+    @property
+    def go(self) -> str:
+        """What backward calls the upstream gradient."""
+        return names(self.maps.op.backward, 1, 1)[0]
+
+    @property
+    def g(self) -> str:
+        """What to call the gradient."""
+        return f"g{self.label}"
+
+    @property
+    def jacobian(self) -> Array:
+        """By outputs and the input's elements."""
+        return self.jacobians[self.i]
+
+    @property
+    def code(self) -> Array:
+        """By outputs and the elements of what the code returns."""
+        return self.codes[self.i]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the only output; of all in a row if there are several."""
+        ys = self.maps.outputs
+        return ys[0].shape if len(ys) == 1 else (self.maps.count,)
+
+    def mistake(self, kind: str, text: str, cure: str) -> Mistake:
+        """A mistake in this gradient."""
+        return Mistake(kind, self.label, text, cure)
+
+
+def explain(maps: Maps) -> Mistake | None:
+    """The first known mistake that makes the code's numbers those that they are; ``None`` if none does."""
+    codes = maps.code()
+    if codes is None:
+        return None
+    jacobians = maps.jacobians()
+    wrong = [i for i, x in enumerate(maps.inputs) if x.dtype.kind == "f" and not same(jacobians[i], codes[i])]
+    for i in wrong:
+        suspect = Suspect(maps, i, jacobians, codes)
+        for hypothesis in HYPOTHESES:
+            found = next(hypothesis(suspect), None)
+            if found is not None:
+                return found
+    return None
+
+
+def _unused(s: Suspect) -> Iterator[Mistake]:
+    """Whatever comes from above, the code answers the same."""
+    rng = np.random.default_rng(0)
+    one, other = (s.maps.answers(rng.uniform(1, 2, s.maps.count))[s.i] for _ in range(2))
+    if not one.size or one.tobytes() != other.tobytes():
+        return
+    if not np.any(one):
+        yield s.mistake("nothing", f"the gradient of {s.label} is always 0", f"compute {s.g} from {s.go}")
+        return
+    alone = same(one, np.sum(s.jacobian, axis=0))
+    more = "" if alone else "; and what is left of it is not right either"
+    yield s.mistake(
+        "upstream",
+        f"the upstream gradient {s.go} is not used in the gradient of {s.label}{more}",
+        f"multiply by it, and sum over the outputs that {s.label} reaches: {s.g} = {s.go} * …",
+    )
+
+
+def _saved_then_changed(s: Suspect) -> Iterator[Mistake]:
+    """With copies of what forward saves, the code is right."""
+    codes = s.maps.code(copying=True)
+    if codes is None or not same(codes[s.i], s.jacobian):
+        return
+    before, after = s.maps.saved(copying=True), s.maps.saved()
+    key = next((key for key in after if not same(before[key], after[key])), "?")
+    yield s.mistake(
+        "saved",
+        f"forward changes the array that it has saved as context[{key!r}], in place, after saving it",
+        f"make a new array (y = y + 1 in place of y += 1), or save a copy: context[{key!r}] = {key}.copy()",
+    )
+
+
+def _sum_to_shape(s: Suspect) -> Iterator[Mistake]:
+    """Summed over some axes, or in another shape, the gradient is right."""
+    g, shape = s.code.shape[1:], s.jacobian.shape[1:]
+    if g == shape:
+        return
+    if s.code.size == s.jacobian.size:
+        if same(s.code.reshape(s.jacobian.shape), s.jacobian):
+            text = f"the gradient of {s.label} has the right numbers in shape {g} in place of {shape}"
+            yield s.mistake("shape", text, f"{s.g} = np.reshape({s.g}, {s.label}.shape)")
+        return
+    for axes in _subsets(len(g)):
+        total = np.sum(s.code, axis=tuple(a + 1 for a in axes))
+        if total.size == s.jacobian.size and same(total.reshape(s.jacobian.shape), s.jacobian):
+            yield s.mistake(
+                "sum",
+                f"the gradient of {s.label} has shape {g}, and {s.label} has {shape}: the sum over {_axes(axes)} is "
+                f"missing, along which {s.label} was repeated",
+                f"{s.g} = vg.ops.sum_to({s.g}, {s.label}.shape)",
+            )
+
+
+def _lost_sum(s: Suspect) -> Iterator[Mistake]:
+    """Of the outputs that an element reaches, only those with its own index on some axes count, or the first or last."""
+    if s.code.shape != s.jacobian.shape:
+        return
+    jacobian = s.jacobian.reshape(*s.shape, *s.jacobian.shape[1:])
+    code = s.code.reshape(jacobian.shape)
+    grid = np.indices(jacobian.shape)
+    outputs, ins = len(s.shape), jacobian.ndim - len(s.shape)
+    pairs = [(a, b) for a in range(outputs) for b in range(ins) if s.shape[a] == jacobian.shape[outputs + b] > 1]
+    for chosen in _subsets(len(pairs)):
+        keep = np.all([grid[a] == grid[outputs + b] for a, b in (pairs[c] for c in chosen)], axis=0)
+        lost = jacobian * ~keep
+        if not np.any(lost):
+            continue
+        axes = sorted({pairs[c][0] for c in chosen})
+        if same(code, jacobian * keep) or (not np.any(code * ~keep) and _one_term(jacobian - code, outputs)):
+            yield s.mistake(
+                "sum",
+                f"an element of {s.label} reaches outputs with other indices on {_axes(axes)} too, and the sum over "
+                "them is missing in its gradient",
+                f"add the term with np.sum({s.go} * …, axis={axes[-1]}, keepdims=True)",
+            )
+    for a in range(outputs):
+        for index, word in ((0, "first"), (-1, "last")):
+            keep = grid[a] == index % s.shape[a]
+            if np.any(jacobian * ~keep) and same(code, jacobian * keep):
+                yield s.mistake(
+                    "sum",
+                    f"of axis {a} of {s.go} only the {word} counts: the sum over it is missing",
+                    f"sum over all of axis {a}: np.sum({s.go} * …, axis={a})",
+                )
+
+
+def _one_term(rest: Array, outputs: int) -> bool:
+    """Whether what is missing is one product of what stands with the outputs and what stands with the inputs."""
+    matrix = rest.reshape(math.prod(rest.shape[:outputs]), -1)
+    blocks = [matrix] if matrix.size else []
+    for block in blocks:
+        # Rows of a softmax are apart from each other: what belongs together is connected by numbers that are not 0.
+        for rows, columns in _connected(np.abs(block) > 1e-9 * np.max(np.abs(block))):
+            values = np.linalg.svd(block[np.ix_(rows, columns)], compute_uv=False)
+            if len(values) > 1 and values[1] > 1e-5 * values[0]:
+                return False
+    return bool(blocks)
+
+
+def _connected(there: Array) -> Iterator[tuple[list[int], list[int]]]:
+    """The rows and columns of each connected part of a table of truth values."""
+    left = set(np.flatnonzero(there.any(axis=1)).tolist())
+    while left:
+        rows, columns = {left.pop()}, set[int]()
+        while True:
+            more = set(np.flatnonzero(there[sorted(rows)].any(axis=0)).tolist())
+            back = set(np.flatnonzero(there[:, sorted(more)].any(axis=1)).tolist())
+            if (more, back) == (columns, rows):
+                break
+            rows, columns = rows | back, more
+        left -= rows
+        yield sorted(rows), sorted(columns)
+
+
+def _transposed(s: Suspect) -> Iterator[Mistake]:
+    """An operand, the upstream gradient or the result has its axes in another order."""
+    if s.code.shape != s.jacobian.shape:
+        return
+    shape, outputs = s.jacobian.shape[1:], len(s.shape)
+    jacobian = s.jacobian.reshape(*s.shape, *shape)
+    code = s.code.reshape(jacobian.shape)
+    for axes in itertools.permutations(range(outputs)):
+        turned = np.transpose(code, (*axes, *range(outputs, code.ndim)))
+        if axes != tuple(range(outputs)) and turned.shape == code.shape and same(turned, jacobian):
+            yield s.mistake(
+                "transposed",
+                f"in the gradient of {s.label} the upstream gradient {s.go} has its axes in another order than the "
+                "output: it is transposed, or summed over the wrong axis",
+                f"take {s.go} with the axes of the output, and sum over those along which {s.label} was repeated",
+            )
+    for axes in itertools.permutations(range(len(shape))):
+        turned = np.transpose(code, (*range(outputs), *(outputs + a for a in axes)))
+        if axes != tuple(range(len(shape))) and turned.shape == code.shape and same(turned, jacobian):
+            cure = f"{s.g} = {s.g}.T" if len(shape) == 2 else f"{s.g} = np.transpose({s.g}, {axes})"
+            yield s.mistake("transposed", f"the gradient of {s.label} is transposed", cure)
+    order = np.arange(math.prod(shape)).reshape(shape[::-1]).T.ravel()
+    flat, true = s.code.reshape(s.maps.count, -1), s.jacobian.reshape(s.maps.count, -1)
+    if len(shape) > 1 and (same(flat, true[:, order]) or same(flat[:, order], true)):
+        text = (
+            f"the gradient of {s.label} has its numbers in another order: it was reshaped where it had to be transposed"
+        )
+        yield s.mistake(
+            "transposed", text, f"np.transpose in place of np.reshape, or np.reshape(…, {s.label}.shape) at the end"
+        )
+    for j, x in enumerate(s.maps.inputs):
+        for axes in itertools.permutations(range(x.ndim)):
+            other = np.transpose(x, axes)
+            if x.dtype.kind == "f" and axes != tuple(range(x.ndim)) and other.shape == x.shape:
+                xs = [*s.maps.inputs[:j], other, *s.maps.inputs[j + 1 :]]
+                if _agrees(s, xs):
+                    label = s.maps.labels[j]
+                    text = f"in the gradient of {s.label} the operand {label} is transposed"
+                    yield s.mistake("transposed", text, f"take {label} in place of {label}.T, or the other way round")
+
+
+def _agrees(s: Suspect, xs: Arrays) -> bool:
+    """Whether the code's map is that of other inputs."""
+    try:
+        return same(s.code, s.maps.jacobians(xs)[s.i])
+    except Exception:  # these are inputs that forward does not take
+        return False
+
+
+def _factor(s: Suspect) -> Iterator[Mistake]:
+    """The map is right but for one number."""
+    if s.code.shape != s.jacobian.shape or not np.any(s.code):
+        return
+    where = np.unravel_index(np.argmax(np.abs(s.jacobian)), s.jacobian.shape)
+    if not s.jacobian[where]:
+        return
+    c = float(s.code[where] / s.jacobian[where])
+    if not same(s.code, c * s.jacobian):
+        return
+    if abs(c + 1) < 1e-4:
+        yield s.mistake("sign", f"the gradient of {s.label} has the wrong sign", f"{s.g} = -({s.g})")
+        return
+    number, meaning = _number(s, abs(c))
+    text = f"the gradient of {s.label} is {abs(c):.4g} times what it should be" + (
+        " and has the wrong sign" if c < 0 else ""
+    )
+    cure = (
+        f"{s.g} = {'-' if c < 0 else ''}{s.g} / {number}"
+        if abs(c) > 1
+        else f"{s.g} = {'-' if c < 0 else ''}{s.g} * {number}"
+    )
+    yield s.mistake("factor", text + meaning, cure)
+
+
+def _number(s: Suspect, c: float) -> tuple[str, str]:
+    """What a factor, or its inverse where it is below 1, is written as; and what it stands for."""
+    c = max(c, 1 / c)
+    shape = s.jacobian.shape[1:]
+    known = {f"{s.label}.shape[{a}]": n for a, n in enumerate(shape)}
+    known |= {f"{s.go}.shape[{a}]": n for a, n in enumerate(s.shape)}
+    known |= {f"{s.label}.size": math.prod(shape), f"{s.go}.size": s.maps.count}
+    known |= {key: value for key, value in s.maps.constants.items() if type(value) in (int, float)}
+    name = next((name for name, n in known.items() if n > 2 and abs(c / n - 1) < 1e-4), "")
+    return (name, f" ({c:.4g} is {name})") if name else (f"{c:.4g}", "")
+
+
+def _other_operand(s: Suspect) -> Iterator[Mistake]:
+    """The derivative is that by another input, or taken at another array."""
+    for j, other in enumerate(s.jacobians):
+        if j != s.i and other is not None and same(s.code, other):
+            label = s.maps.labels[j]
+            order = ", ".join(f"g{name}" for name in s.maps.labels)
+            text = f"what is returned as the gradient of {s.label} is that of {label}"
+            yield s.mistake("operand", text, f"return the gradients in the order of forward's arguments: {order}")
+    arrays = dict(zip(s.maps.labels, s.maps.inputs, strict=True)) | {
+        f"output {k}": y for k, y in enumerate(s.maps.outputs)
+    }
+    if len(s.maps.outputs) == 1:
+        arrays["the output"] = arrays.pop("output 0")
+    for key, value in s.maps.saved().items():
+        for name, array in arrays.items():
+            if array.shape == value.shape and array.dtype.kind == "f" and not same(array, value):
+                codes = s.maps.code(**{key: array})
+                if codes is not None and same(codes[s.i], s.jacobian):
+                    text = f"the formula of backward is meant for {name}, and context[{key!r}] is something else"
+                    yield s.mistake(
+                        "operand", text, f"save {name} as context[{key!r}], or use the formula for what is there"
+                    )
+    for j, x in enumerate(s.maps.inputs):
+        for name, array in arrays.items():
+            if array is not x and x.dtype.kind == "f" and array.shape == x.shape:
+                xs = [*s.maps.inputs[:j], np.asarray(array, float), *s.maps.inputs[j + 1 :]]
+                if _agrees(s, xs):
+                    label = s.maps.labels[j]
+                    text = f"the derivative is taken at {name} where {label} belongs"
+                    yield s.mistake("operand", text, f"use {label} in place of {name}")
+
+
+def _overwritten(s: Suspect) -> Iterator[Mistake]:
+    """Of the outputs that an element reaches, one alone counts."""
+    if s.code.shape != s.jacobian.shape:
+        return
+    code, jacobian = (x.reshape(s.maps.count, -1) for x in (s.code, s.jacobian))
+    there = np.abs(jacobian) > 1e-9 * np.max(np.abs(jacobian), initial=0)
+    for order, word in ((-1, "last"), (1, "first")):
+        rank = np.cumsum(there[::order], axis=0)[::order]
+        if np.any(there & (rank > 1)) and same(code, jacobian * (there & (rank == 1))):
+            yield s.mistake(
+                "overwritten",
+                f"where an element of {s.label} reaches several outputs, only the {word} one's gradient is kept: they "
+                "have to be added up",
+                f"np.add.at({s.g}, index, {s.go}), which adds: neither {s.g}[index] = {s.go} nor {s.g}[index] += {s.go} do",
+            )
+    kept = np.abs(code) > 1e-9 * np.max(np.abs(code), initial=0)
+    if np.any(there & ~kept) and same(code, jacobian * kept):
+        text = f"of what reaches {s.label} from the outputs, {np.sum(there & ~kept)} of {np.sum(there)} parts are lost"
+        yield s.mistake("lost", text, "see that every output that an element reaches is in its gradient")
+
+
+#: In the order in which they are tried.
+HYPOTHESES: tuple[Callable[[Suspect], Iterator[Mistake]], ...] = (
+    _saved_then_changed,
+    _unused,
+    _sum_to_shape,
+    _lost_sum,
+    _transposed,
+    _factor,
+    _other_operand,
+    _overwritten,
+)
+
+
+def _subsets(n: int) -> list[tuple[int, ...]]:
+    """All but the empty one, the small ones first."""
+    return [chosen for size in range(1, min(n, 4) + 1) for chosen in itertools.combinations(range(n), size)]
+
+
+def _axes(axes: Any) -> str:
+    return ("axis " if len(axes) == 1 else "axes ") + " and ".join(map(str, axes))

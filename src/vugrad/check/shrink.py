@@ -1,0 +1,166 @@
+"""The smallest case and the simplest numbers that still show a mistake, and one element of it worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from vugrad.check.diagnose import Mistake, explain
+from vugrad.check.maps import Maps
+from vugrad.check.subject import Array, Arrays, Fault, Subject, names
+
+#: Outputs and elements for which a map is made; of more, a part is looked at.
+MANY = 400
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A mistake, and the smallest case of it."""
+
+    mistake: Mistake
+    case: str
+
+    def __str__(self) -> str:
+        return f"The likely mistake: {self.mistake.text}.\nWrite: {self.mistake.cure}\n{self.case}"
+
+
+def diagnose(checked: Subject) -> Diagnosis | None:
+    """The known mistake that explains an op's wrong gradients; ``None`` if none does.
+
+    Where the gradients fit only for some shapes (a transposed square fits its place), other shapes are tried.
+    """
+    for xs in _cases(checked):
+        found = _explained(checked, xs)
+        if found is not None:
+            smallest = _smallest(checked, xs, found)
+            mistake = _explained(checked, smallest)
+            assert mistake is not None
+            return Diagnosis(found, _worked_out(Maps(checked, smallest), mistake))
+    return None
+
+
+def _explained(checked: Subject, xs: Arrays) -> Mistake | None:
+    """The mistake that shows at these inputs, if forward takes them and one does."""
+    try:
+        maps = Maps(checked, xs)
+        if maps.count * sum(x.size for x in xs) > MANY**2 or not all(np.all(np.isfinite(y)) for y in maps.outputs):
+            return None
+        return explain(maps)
+    except Fault:
+        return None
+    except Exception:  # whatever a forward raises for inputs that it does not take
+        return None
+
+
+def _cases(checked: Subject) -> Iterator[Arrays]:
+    """The inputs themselves, corners of them, and squares."""
+    xs = checked.inputs
+    yield xs
+    extents = {n for x in xs for n in x.shape}
+    for most in (3, 2):
+        if max(extents, default=0) > most:
+            yield [x[tuple(slice(most) for _ in x.shape)] for x in xs]
+    rng = np.random.default_rng(0)
+    try:
+        extents |= {n for y in checked.forward(xs) for n in y.shape}
+    except Fault:
+        return
+    for n in sorted({2, 3, *extents} - {0, 1}):
+        square = [(n,) * x.ndim for x in xs]
+        drawn = (
+            rng.uniform(np.min(x, initial=math.inf), np.max(x, initial=-math.inf), s)
+            for x, s in zip(xs, square, strict=True)
+            if x.size
+        )
+        yield [y if x.dtype.kind == "f" else x for x, y in zip(xs, drawn, strict=False)]
+
+
+def _smallest(checked: Subject, xs: Arrays, mistake: Mistake) -> Arrays:
+    """The inputs with as few elements and as simple numbers as show the same mistake."""
+
+    def shows(candidate: Arrays) -> bool:
+        found = _explained(checked, candidate)
+        return found is not None and (found.kind, found.label) == (mistake.kind, mistake.label)
+
+    again = True
+    while again:
+        again = False
+        for smaller in _smaller(xs):
+            if shows(smaller):
+                xs, again = smaller, True
+                break
+    for simpler in _simpler(xs):
+        if shows(simpler):
+            return simpler
+    return xs
+
+
+def _smaller(xs: Arrays) -> Iterator[Arrays]:
+    """The inputs with all axes of one extent made shorter, then with one axis."""
+    for n in sorted({n for x in xs for n in x.shape}, reverse=True):
+        for m in range(1, n):
+            yield [x[tuple(slice(m if extent == n else extent) for extent in x.shape)] for x in xs]
+    for i, x in enumerate(xs):
+        for axis, n in enumerate(x.shape):
+            for m in range(1, n):
+                yield [*xs[:i], x[(slice(None),) * axis + (slice(m),)], *xs[i + 1 :]]
+
+
+def _simpler(xs: Arrays) -> Iterator[Arrays]:
+    """Whole numbers, tenths, and as they are to one digit."""
+    sizes = np.cumsum([0, *(x.size for x in xs)])
+    for unit in (1.0, 0.1):
+        yield [
+            x if x.dtype.kind != "f" else unit * np.arange(a + 1.0, a + 1 + x.size).reshape(x.shape)
+            for x, a in zip(xs, sizes, strict=False)
+        ]
+    yield [np.round(x, 1) if x.dtype.kind == "f" else x for x in xs]
+
+
+def _worked_out(maps: Maps, mistake: Mistake) -> str:
+    """The element that is most wrong, as a sum that can be done by hand."""
+    i = maps.labels.index(mistake.label)
+    numbers = np.arange(2.0, 2 + maps.count)
+    go, out = names(maps.op.backward, 1, 1)[0], "y" if "y" not in maps.labels else "z"
+    lines = [f"The smallest case, {maps.op.__name__} of {', '.join(str(x.shape) for x in maps.inputs)}:"]
+    lines += [f"  {label} = {_short(x)}" for label, x in zip(maps.labels, maps.inputs, strict=True)]
+    gos = maps.upstream(numbers)
+    lines += [f"  {go}{k if len(gos) > 1 else ''} = {_short(g)}" for k, g in enumerate(gos)]
+    jacobian = maps.jacobians()[i]
+    true, code = np.tensordot(numbers, jacobian, 1), maps.answers(numbers)[i]
+    if code.shape != true.shape:
+        return "\n".join(
+            [
+                *lines,
+                f"  the code's gradient of {mistake.label} has shape {code.shape}: {_short(code)}",
+                f"  and it is {_short(true)}",
+            ]
+        )
+    at = tuple(int(n) for n in np.unravel_index(np.argmax(np.abs(true - code)), true.shape))
+    column = jacobian[(slice(None), *at)]
+    places = [
+        f"{out}{k if len(gos) > 1 else ''}{_at(place)}" for k, g in enumerate(gos) for place in np.ndindex(g.shape)
+    ]
+    reached = [k for k in range(maps.count) if abs(column[k]) > 1e-9 * np.max(np.abs(column), initial=1e-300)]
+    element = f"{mistake.label}{_at(at)}"
+    terms = " + ".join(f"{numbers[k]:g} · ({column[k]:.4g})" for k in reached[:6]) + (
+        " + …" if len(reached) > 6 else ""
+    )
+    of = ", ".join(places[k] for k in reached[:6]) + (", …" if len(reached) > 6 else "")
+    lines += [
+        f"  {element} reaches {of or 'no output'}: g{element} = {terms or '0'} = {true[at]:.4g}",
+        f"  the code gives {code[at]:.4g}",
+    ]
+    return "\n".join(lines)
+
+
+def _at(place: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, place))}]" if place else ""
+
+
+def _short(x: Array) -> str:
+    with np.printoptions(precision=4, threshold=20, edgeitems=2, suppress=True):
+        return str(x).replace("\n", "\n      ")
