@@ -9,7 +9,7 @@ import textwrap
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 COMPARISONS = {ast.Gt: ast.Lt, ast.GtE: ast.Lt, ast.LtE: ast.Gt, ast.Eq: ast.NotEq}
 #: Calls that become their first argument: a sum, or a change of axes, that is forgotten.
-FORGOTTEN = {"sum", "mean", "sum_to", "swapaxes", "transpose", "reshape", "flip", "where", "exp", "crop_images", "spread"}
+FORGOTTEN = {"sum", "mean", "sum_to", "swapaxes", "transpose", "reshape", "flip", "where", "exp", "spread"}
 
 
 def changes(node):

@@ -1,1 +1,1 @@
-"""Proofs: that a backward is the derivative of its forward, shown on symbols, checked in numbers, or where it is not."""
+"""Proofs that a backward is the derivative of its forward: on symbols, in numbers, and if it is not, why."""

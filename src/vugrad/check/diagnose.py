@@ -110,6 +110,17 @@ def _unused(s: Suspect) -> Iterator[Mistake]:
     )
 
 
+def _derivative_lost(s: Suspect) -> Iterator[Mistake]:
+    """What comes from above goes on as it is."""
+    if (
+        s.code.shape == s.jacobian.shape
+        and s.code.size == s.maps.count**2
+        and same(s.code.reshape(s.maps.count, -1), np.eye(s.maps.count))
+    ):
+        text = f"the upstream gradient {s.go} is handed on as it is: {s.maps.op.__name__}'s own derivative is missing"
+        yield s.mistake("derivative", text, f"{s.g} = {s.go} * (the derivative by {s.label})")
+
+
 def _saved_then_changed(s: Suspect) -> Iterator[Mistake]:
     """With copies of what forward saves, the code is right."""
     codes = s.maps.code(copying=True)
@@ -146,7 +157,7 @@ def _sum_to_shape(s: Suspect) -> Iterator[Mistake]:
 
 
 def _lost_sum(s: Suspect) -> Iterator[Mistake]:
-    """Of the outputs that an element reaches, only those with its own index on some axes count, or the first or last."""
+    """Of the outputs that an element reaches, only those with its own index on an axis count, or the first or last."""
     if s.code.shape != s.jacobian.shape:
         return
     jacobian = s.jacobian.reshape(*s.shape, *s.jacobian.shape[1:])
@@ -337,7 +348,7 @@ def _overwritten(s: Suspect) -> Iterator[Mistake]:
                 "overwritten",
                 f"where an element of {s.label} reaches several outputs, only the {word} one's gradient is kept: they "
                 "have to be added up",
-                f"np.add.at({s.g}, index, {s.go}), which adds: neither {s.g}[index] = {s.go} nor {s.g}[index] += {s.go} do",
+                f"np.add.at({s.g}, index, {s.go}), which adds; {s.g}[index] = {s.go} and {s.g}[index] += {s.go} do not",
             )
     kept = np.abs(code) > 1e-9 * np.max(np.abs(code), initial=0)
     if np.any(there & ~kept) and same(code, jacobian * kept):
@@ -353,6 +364,7 @@ HYPOTHESES: tuple[Callable[[Suspect], Iterator[Mistake]], ...] = (
     _lost_sum,
     _transposed,
     _factor,
+    _derivative_lost,
     _other_operand,
     _overwritten,
 )

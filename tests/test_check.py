@@ -1,0 +1,445 @@
+"""``vg.gradcheck``: right gradients pass, wrong ones are told why, and what cannot be told is said to be so."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from mutants import mutants
+
+import vugrad as vg
+from vugrad import ops
+from vugrad.check.gradcheck import gradcheck
+from vugrad.check.numeric import slope
+from vugrad.check.shrink import diagnose
+from vugrad.check.subject import of_op
+from vugrad.ops.table import ROWS
+
+
+def some(*shape):
+    return np.random.default_rng(sum(shape)).uniform(0.5, 2, shape)
+
+
+def op(forward, backward):
+    """An op from two functions."""
+    return type("Given", (vg.Op,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+
+
+# --- slopes and their error bars
+
+
+def on_complex(f):
+    return lambda t: f(t) if isinstance(t, complex) and t.imag else complex(f(np.float64(np.real(t))))
+
+
+@pytest.mark.parametrize(
+    ("f", "true"),
+    [
+        (lambda t: np.exp(2 + t), np.exp(2)),
+        (lambda t: np.tan(1.5 + t), 1 / np.cos(1.5) ** 2),
+        (lambda t: np.sin(1000 * (0.1 + t)), 1000 * np.cos(100)),
+        (lambda t: np.abs(1e-3 + t), 1),
+        (lambda t: abs(t) * t, 0),
+        (lambda t: np.log(0.5 + t), 2),
+        (lambda t: np.float64(np.float32(np.sin(0.4 + np.real(t)))), np.cos(0.4)),
+        (lambda t: t * 0 + 5, 0),
+    ],
+    ids=["exp", "steep", "quick", "near a kink", "kink in the slope", "near a pole", "float32", "constant"],
+)
+def test_a_slope_is_within_its_error_bar(f, true):
+    with np.errstate(all="ignore"):
+        found = slope(on_complex(f), 0.1, 1.0)
+    assert found.method in ("complex step", "differences")
+    assert abs(found.value - true) <= found.error + 1e-15 * abs(true)
+    assert found.error <= 1e-4 * max(abs(true), 1)
+
+
+@pytest.mark.parametrize(
+    ("f", "left", "right"), [(abs, -1, 1), (lambda t: max(np.real(t), 0), 0, 1)], ids=["|x|", "ReLU"]
+)
+def test_a_kink_has_two_slopes(f, left, right):
+    found = slope(on_complex(f), 0.1, 1.0)
+    assert (found.method, round(found.left, 9), round(found.right, 9)) == ("kink", left, right)
+
+
+@pytest.mark.parametrize("f", [np.sqrt, np.log, np.sign], ids=["edge", "pole", "jump"])
+def test_where_there_is_no_slope_none_is_claimed(f):
+    with np.errstate(all="ignore"):
+        found = slope(on_complex(f), 0.1, 1.0)
+    assert found.method == "none" or found.error > 0.1 * abs(found.value)
+
+
+# --- what is right
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_op_is_right(row):
+    report = gradcheck(row.op, *row.inputs(np.random.default_rng(7)), **row.constants)
+    assert report, report
+    assert report.elements == sum(np.prod(row.shapes[i], dtype=int) for i in row.real)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.smooth and sum(map(np.prod, row.shapes)) < 40], ids=lambda r: r.name
+)
+def test_every_smooth_op_is_right_twice(row):
+    report = gradcheck(row.op, *row.inputs(np.random.default_rng(3)), order=2, **row.constants)
+    assert report, report
+
+
+SMOOTH = [
+    row.op for row in ROWS if row.smooth and len(row.shapes) == 1 and len(row.shapes[0]) == 2 and not row.constants
+]
+
+
+@given(
+    st.sampled_from(list(dict.fromkeys(SMOOTH))),
+    st.lists(st.integers(0, 3), min_size=2, max_size=2),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_no_false_alarm(op, shape, seed):
+    row = next(row for row in ROWS if row.op is op)
+    x = row.domains[0].at(np.random.default_rng(seed).random(shape))
+    if op is ops.Squeeze or (0 in shape and op in (ops.Softmax, ops.LogSoftmax, ops.RowMax)):
+        return
+    report = gradcheck(op, x, seed=seed)
+    assert report, report
+
+
+def test_functions_modules_and_losses():
+    x = some(6, 5)
+    network = vg.nn.MLP([5, 4, 3], batch_norm=True, dropout=0.3)
+    before = network.state_dict()
+    report = gradcheck(network, x, order=2)
+    assert report, report
+    assert report.elements > 2 * (5 * 4 + 4 * 3)
+    for name, value in network.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    assert gradcheck(lambda x, y: vg.losses.cross_entropy(x, y), some(3, 4), np.array([0, 3, 1]))
+    assert gradcheck(lambda x: np.split(np.exp(x), 2), some(4))
+
+
+def test_of_many_elements_a_part_is_looked_at_and_a_direction_counts_all():
+    assert gradcheck(vg.nn.Linear(40, 30), some(2, 40)).elements == 500
+
+    def forward(context, x):
+        context["x"] = x
+        return x * x
+
+    def backward(context, go):
+        g = 2 * go * context["x"]
+        g[:5] *= 3
+        return g
+
+    report = gradcheck(op(forward, backward), some(100_000))
+    assert (report.status, report.elements) == ("wrong", 500)
+    assert "a random direction" in str(report)
+
+
+def test_kinks_are_said_and_not_counted_as_wrong():
+    report = gradcheck(vg.ReLU, np.array([0.0, 1.0, -1.0]))
+    assert report
+    assert [element.name for element in report.kinks] == ["x[0]"]
+    assert "1 elements are at a kink" in str(report)
+    assert len(gradcheck(vg.Maximum, np.array([1.0, 2.0]), np.array([1.0, 3.0])).kinks) == 2
+    wrong = gradcheck(op(lambda context, x: np.abs(x), lambda context, go: 3 * go), np.zeros(2))
+    assert wrong.status == "not established"
+    assert "none between" in str(wrong)
+
+
+def test_what_cannot_be_told_is_not_called_right():
+    report = gradcheck(lambda x: np.sqrt(x), np.array([0.0, 1.0]))
+    assert report.status == "not established"
+    assert not report
+    assert "not finite, or jumps" in str(report)
+
+
+def test_nothing_to_check():
+    assert "There is no element to check" in str(gradcheck(vg.Exp, np.zeros((0, 3))))
+
+
+# --- what is wrong, and why
+
+
+def division(context, x, y):
+    context.update(x=x, y=y)
+    return x / y
+
+
+def linear(context, x, w):
+    context.update(x=x, w=w)
+    return x @ w.T
+
+
+def repeated(context, x):
+    return np.repeat(x[:, None], 16, axis=1)
+
+
+def normalize(context, x):
+    context.update(x=x, s=np.sum(x, axis=1, keepdims=True))
+    return x / context["s"]
+
+
+def mean_loss(context, x):
+    context["x"] = x
+    return np.mean(x)
+
+
+def picked(context, x):
+    context["x"] = x
+    return x[[0, 1, 0, 2]]
+
+
+def overwriting(context, go):
+    gx = np.zeros_like(context["x"])
+    gx[[0, 1, 0, 2]] += go
+    return gx
+
+
+def softmax(context, x):
+    e = np.exp(x)
+    y = context["y"] = e / np.sum(e, axis=1, keepdims=True)
+    return y
+
+
+def changed_later(context, x):
+    y = context["y"] = np.exp(x)
+    y += 1
+    return y
+
+
+def tanh(context, x):
+    context["y"] = x
+    return np.tanh(x)
+
+
+def plain(context, x, y):
+    return x + y
+
+
+#: The six of the report's section D first: 5 is a gradient that stays at the zeros that it is before any backward, and
+#: 6 a step that grows with the batch.
+MISTAKES = {
+    "D1 division by transposes": (
+        (division, lambda c, go: (go / c["y"].T, -go * c["x"].T / c["y"].T ** 2), some(3, 3), some(3, 3) + 1),
+        ("transposed", "in the gradient of x the operand y is transposed"),
+    ),
+    "D1 where that does not fit": (
+        (division, lambda c, go: (go / c["y"].T, -go * c["x"].T / c["y"].T ** 2), some(2, 3), some(2, 3) + 1),
+        ("transposed", "in the gradient of x the operand y is transposed"),
+    ),
+    "D2 no upstream gradient and no sum": (
+        (linear, lambda c, go: (c["w"], c["x"]), some(4, 3), some(2, 3)),
+        ("upstream", "the upstream gradient go is not used"),
+    ),
+    "D2 transposed": (
+        (linear, lambda c, go: (go @ c["w"].T, go.T @ c["x"]), some(4, 3), some(2, 3)),
+        ("transposed", "the operand w is transposed"),
+    ),
+    "D3 the sum over the wrong index": (
+        (repeated, lambda c, go: np.sum(go, axis=0), some(4)),
+        ("transposed", "summed over the wrong axis"),
+    ),
+    "D4 the sum over k is lost": (
+        (normalize, lambda c, go: go / c["s"] - go * c["x"] / c["s"] ** 2, some(2, 3)),
+        ("sum", "other indices on axis 1 too, and the sum over them is missing"),
+    ),
+    "D5 zeros": ((tanh, lambda c, go: 0 * go, some(3)), ("nothing", "the gradient of x is always 0")),
+    "D6 a sum in place of a mean": (
+        (mean_loss, lambda c, go: go * np.ones_like(c["x"]), some(3, 4)),
+        ("factor", "12 times what it should be (12 is x.size)"),
+    ),
+    "a lost term of softmax": (
+        (softmax, lambda c, go: go * c["y"], some(2, 3)),
+        ("sum", "the sum over them is missing"),
+    ),
+    "overwritten": ((picked, overwriting, some(3, 2)), ("overwritten", "only the last one's gradient is kept")),
+    "saved, then changed": (
+        (changed_later, lambda c, go: go * c["y"], some(3)),
+        ("saved", "changes the array that it has saved as context['y']"),
+    ),
+    "the input saved for the output": (
+        (tanh, lambda c, go: go * (1 - c["y"] ** 2), some(3)),
+        ("operand", "is meant for the output, and context['y'] is something else"),
+    ),
+    "not summed to its shape": (
+        (plain, lambda c, go: (go, go), some(2, 3), some(3)),
+        ("sum", "the sum over axis 0 is missing, along which y was repeated"),
+    ),
+    "returned in the wrong order": (
+        (linear, lambda c, go: (go.T @ c["x"], go @ c["w"]), some(3, 3), some(3, 3)[::-1] + 1),
+        ("operand", "what is returned as the gradient of x is that of w"),
+    ),
+    "no derivative": ((changed_later, lambda c, go: go, some(3)), ("derivative", "own derivative is missing")),
+    "only the first of a batch": (
+        (plain, lambda c, go: (go, go[0]), some(2, 3), some(3)),
+        ("sum", "of axis 0 of go only the first counts"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named(name):
+    (forward, backward, *xs), (kind, text) = MISTAKES[name]
+    report = gradcheck(op(forward, backward), *xs)
+    assert report.status == "wrong"
+    assert text in report.diagnosis, report.diagnosis
+    assert diagnose(report.subject).mistake.kind == kind
+    assert "The smallest case" in report.diagnosis
+    assert "Write: " in report.diagnosis
+
+
+def test_the_smallest_case_is_worked_out_by_hand():
+    (forward, backward, x), _ = MISTAKES["D4 the sum over k is lost"]
+    text = str(gradcheck(op(forward, backward), x))
+    assert text.splitlines()[3:] == [
+        "The smallest case, Given of (1, 2):",
+        "  x = [[1. 2.]]",
+        "  go = [[2. 3.]]",
+        "  x[0, 0] reaches y[0, 0], y[0, 1]: gx[0, 0] = 2 · (0.2222) + 3 · (-0.2222) = -0.2222",
+        "  the code gives 0.4444",
+    ]
+
+
+@pytest.mark.parametrize("share", [1.001, 0.999])
+def test_an_error_of_a_thousandth_is_caught_anywhere(share):
+    x = some(3, 4)
+    for place in np.ndindex(3, 4):
+
+        def backward(context, go, place=place):
+            g = go * np.exp(context["x"])
+            g[place] *= share
+            return g
+
+        def forward(context, x):
+            context["x"] = x
+            return np.exp(x)
+
+        report = gradcheck(op(forward, backward), x)
+        assert [element.at for element in report.wrong] == [place]
+        assert "No known mistake makes its numbers what they are" in str(report)
+
+
+#: Built-in backwards with one part changed, and the kind of mistake that this is.
+CHANGED = [
+    *(
+        (o, "upstream lost", "upstream")
+        for o in (ops.Exp, ops.Tanh, ops.Sin, ops.Log, ops.Sigmoid, ops.Softplus, ops.GELU)
+    ),
+    *((o, "derivative lost", "derivative") for o in (ops.Exp, ops.Sqrt, ops.SiLU, ops.Square, ops.Tan)),
+    *((o, "sign", "sign") for o in (ops.Exp, ops.Cos, ops.Reciprocal, ops.Softmax, ops.LogSumExp, ops.Power)),
+    *((o, "no sum_to", "sum") for o in (ops.Add, ops.Sub, ops.Multiply, ops.Divide, ops.Where, ops.Maximum)),
+    (ops.Negative, "no minus", "sign"),
+    (ops.Erf, "0.5 → 1.5", "factor"),
+    (ops.Mean, "Div → Mult", "factor"),
+    (ops.Var, "left operand alone", "factor"),
+    (ops.AvgPool2d, "left operand alone", "factor"),
+    (ops.MatrixMultiply, "no swapaxes", "transposed"),
+    (ops.ReLU, "upstream lost", "upstream"),
+    (ops.MaxPool2d, "right operand alone", "upstream"),
+    (ops.Maximum, "turned comparison", "operand"),
+]
+
+
+@pytest.mark.parametrize(("changed", "words", "kind"), CHANGED, ids=lambda value: getattr(value, "__name__", value))
+def test_a_changed_backward_is_named(changed, words, kind):
+    kinds = set()
+    for name, mutant in mutants(changed):
+        if name == words:
+            for row in ROWS:
+                if row.op is changed and all(0 not in shape for shape in row.shapes):
+                    found = diagnose(of_op(mutant, row.inputs(np.random.default_rng(0)), row.constants))
+                    kinds |= {found.mistake.kind} if found else set()
+    assert kind in kinds
+
+
+def test_the_wrong_op_in_a_network_is_found():
+    wrong = op(normalize, lambda c, go: go / c["s"] - go * c["x"] / c["s"] ** 2)
+    report = gradcheck(lambda x, w: np.exp(wrong.do_forward(np.exp(x))) @ w, some(2, 3), some(3, 2))
+    assert report.status == "wrong"
+    assert "The first op in it that is wrong is\nGiven of x (2, 3): wrong" in str(report)
+    assert "the sum over them is missing" in str(report)
+
+
+def test_a_number_that_leaves_the_graph():
+    report = gradcheck(lambda x: x * x.value, some(3))
+    assert report.status == "wrong"
+    assert "does a number leave the graph" in str(report)
+
+
+def test_a_wrong_second_derivative_is_found():
+    def forward(context, x):
+        context["x"] = x
+        return np.exp(x)
+
+    frozen = op(forward, lambda c, go: go * np.exp(getattr(c["x"], "value", c["x"])))
+    assert gradcheck(frozen, some(3))
+    report = gradcheck(frozen, some(3), order=2)
+    assert report.status == "wrong"
+    assert "the gradient of Given" in str(report)
+
+
+# --- ops that misbehave, and what is no op
+
+
+def twice(context, x):
+    return 2 * x
+
+
+def doubling(context, x):
+    x *= 2
+    return x
+
+
+def into_go(context, go):
+    go *= 2
+    return go
+
+
+FAULTS = {
+    "two gradients for one": (twice, lambda c, go: (2 * go, go), "Given.backward returns 2 gradient(s) for 1 input(s)"),
+    "none": (twice, lambda c, go: None, "returns None where the gradient of x belongs: is its return missing?"),
+    "a text": (twice, lambda c, go: "2", "returns str for the gradient of x"),
+    "another shape": (twice, lambda c, go: np.ones(7), "returns a gradient of shape (7,) for x of shape (3,)"),
+    "raises": (twice, lambda c, go: go * c["x"], "Given.backward raises KeyError: 'x'"),
+    "random": (twice, lambda c, go: go * np.random.default_rng().random(), "another gradient each time"),
+    "random forward": (lambda c, x: x * np.random.default_rng().random(), lambda c, go: go, "other numbers each time"),
+    "writes into its input": (doubling, lambda c, go: 2 * go, "Given.forward writes into x"),
+    "writes into go": (twice, into_go, "Given.backward writes into go"),
+    "no value": (lambda c, x: None, lambda c, go: go, "Given.forward returns None"),
+    "NaN": (twice, lambda c, go: go * np.nan, "3 of 3 elements are wrong"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_has_its_own_message(name):
+    forward, backward, text = FAULTS[name]
+    x = some(3)
+    report = gradcheck(op(forward, backward), x)
+    assert report.status == "wrong"
+    assert text in str(report)
+    np.testing.assert_array_equal(x, some(3))
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (3, "gradcheck takes an Op, a Module or a function of nodes, and not int 3"),
+        (vg.TensorNode, "and not the class TensorNode"),
+        (lambda x: x.value, "the function returns ndarray, not a node"),
+    ],
+    ids=["a number", "a class", "an array function"],
+)
+def test_what_is_no_op(f, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        gradcheck(f, some(2))
+
+
+def test_inputs_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"BatchMM of w \(2, 3\), x \(2, 4\): .*number of input features"):
+        gradcheck(vg.BatchMM, some(2, 3), some(2, 4))
+    with pytest.raises(TypeError, match="arrays of real or whole numbers, and not of complex128"):
+        gradcheck(vg.Exp, np.ones(2, complex))
+    with pytest.raises(ValueError, match="order is 1, or 2"):
+        gradcheck(vg.Exp, np.ones(2), order=3)
