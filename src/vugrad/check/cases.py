@@ -1,0 +1,175 @@
+"""Functions that branch, one case at a time: what an expression is where its comparisons come out in one way."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy as sp
+
+Expr = Any
+
+
+class Decided(sp.Function):
+    """What is one thing in one case and another in the next; SymPy leaves it alone."""
+
+    @classmethod
+    def eval(cls, *args: Any) -> None:
+        """Nothing is known yet."""
+
+
+class Less(Decided):
+    """a < b, as 1 or 0."""
+
+
+class LessEqual(Decided):
+    """a ≤ b, as 1 or 0."""
+
+
+class Equal(Decided):
+    """a = b, as 1 or 0."""
+
+
+class Branch(Decided):
+    """(c, a, b): a where c is not 0, else b."""
+
+
+class Largest(Decided):
+    """The largest of its arguments."""
+
+
+class First(Decided):
+    """The position of the largest of its arguments."""
+
+
+#: That one expression is less than another, for some pairs.
+Facts = tuple[tuple[Expr, Expr], ...]
+
+
+class Undecided(Exception):  # noqa: N818 (a question, which the caller answers)
+    """What is not known in this case: one of several facts, of which always one holds."""
+
+    def __init__(self, *answers: Facts) -> None:
+        self.answers = answers
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known of the order of expressions: pairs of which the first is less. Ties are no case of their own."""
+
+    facts: Facts = ()
+    _known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def less(self, a: Expr, b: Expr) -> bool:
+        """Whether a < b; raises :class:`Undecided` where nothing says so."""
+        a, b = fact(a, b)
+        if (a.is_number and b.is_number) or a in (sp.oo, -sp.oo) or b in (sp.oo, -sp.oo):
+            return bool(a < b) if a.is_number and b.is_number else a == -sp.oo or b == sp.oo
+        if b.is_number and a.is_positive and b <= 0:
+            return False
+        if a.is_number and b.is_positive and a <= 0:
+            return True
+        if self._follows(a, b):
+            return True
+        if self._follows(b, a):
+            return False
+        raise Undecided(((a, b),), ((b, a),))
+
+    def _follows(self, a: Expr, b: Expr) -> bool:
+        """Whether a < b follows from the facts, one after the other."""
+        reached, pending = set(), [a]
+        while pending:
+            at = pending.pop()
+            for low, high in self.facts:
+                if (low == at or (low.is_number and at.is_number and at <= low)) and high not in reached:
+                    if high == b or (high.is_number and b.is_number and high <= b):
+                        return True
+                    reached.add(high)
+                    pending.append(high)
+        return False
+
+    def settled(self, e: Expr) -> Expr:
+        """The expression with every comparison decided."""
+        if not isinstance(e, sp.Basic) or not e.has(Decided):
+            return e
+        if e not in self._known:
+            self._known[e] = self._settled(e)
+        return self._known[e]
+
+    def _settled(self, e: Expr) -> Expr:
+        if isinstance(e, Branch):
+            return self.settled(e.args[1] if self.settled(e.args[0]) != 0 else e.args[2])
+        args = [self.settled(arg) for arg in e.args]
+        match e:
+            case Less() | LessEqual():  # the same thing twice is no tie of two
+                same = args[0] == args[1]
+                return sp.Integer(isinstance(e, LessEqual) if same else self.less(*args))
+            case Equal():
+                return sp.Integer(args[0] == args[1])
+            case Largest() | First():
+                best = self._largest(args)
+                return best if isinstance(e, Largest) else sp.Integer(args.index(best))
+        return e.func(*args)
+
+    def _largest(self, args: list[Expr]) -> Expr:
+        """The one that all others are known to be less than; if it is not known, each may be."""
+        left = list(dict.fromkeys(args))
+        # Mostly this is all there is to find; of what has a minus sign the facts are the other way round.
+        below = {low for low, high in self.facts if high in left} | {-high for low, high in self.facts if -low in left}
+        left = [a for a in left if a not in below] or left
+        for a, b in itertools.permutations(left, 2):
+            with contextlib.suppress(Undecided):
+                if a in left and b in left and self.less(a, b):
+                    left.remove(a)
+        if len(left) > 1:
+            raise Undecided(*(tuple(fact(b, a) for b in left if b is not a) for a in left))
+        return left[0]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{a} < {b}" for a, b in self.facts)
+
+
+def fact(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """That a < b, without the minus signs: −b < −a is the same question."""
+    turned = (_negative(a) and (_negative(b) or b.is_number)) or (_negative(b) and a.is_number)
+    return (-b, -a) if turned else (a, b)
+
+
+def _negative(e: Expr) -> bool:
+    return bool(e.is_Mul and e.args[0] == -1)
+
+
+def cases(look: Callable[[Case], None], most: int = 2000) -> int:
+    """Look at every case that the comparisons in it can make; returns how many there were.
+
+    ``look`` settles what it needs, and is asked again with one fact more wherever a comparison is open. Raises
+    ``RuntimeError`` for more cases than ``most``.
+    """
+    pending, count = [Case()], 0
+    while pending:
+        case = pending.pop()
+        try:
+            look(case)
+        except Undecided as question:
+            pending += [Case((*case.facts, *answer)) for answer in question.answers]
+        else:
+            count += 1
+        if count + len(pending) > most:
+            raise RuntimeError(f"there are more than {most} cases")
+    return count
+
+
+def point(case: Case, symbols: Iterable[Any], numbers: Iterator[float]) -> dict[Any, Any] | None:
+    """Numbers for symbols that are in the order of a case, if its facts are about symbols and numbers alone.
+
+    ``numbers`` are tried, as many as there are symbols, until some fit.
+    """
+    names = list(symbols)
+    for _ in range(200):
+        values = {name: sp.Float(next(numbers), 30) for name in names}
+        if all((a.subs(values) - b.subs(values)).evalf() < 0 for a, b in case.facts):
+            return values
+    return None

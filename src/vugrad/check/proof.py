@@ -1,0 +1,230 @@
+"""``vg.prove``: that each element of what a backward computes is the derivative, by algebra, case by case."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from vugrad.check.cases import Case, Decided, cases, point
+from vugrad.check.subject import Fault, of_op
+from vugrad.check.symbolic import Symbolic, symbolic
+from vugrad.check.zero import is_zero
+from vugrad.compiler import CannotCompileError
+from vugrad.graph import Op
+from vugrad.ops.table import ROWS, Row, Shape
+
+Expr = Any
+
+
+class Refuted(Exception):  # noqa: N818 (a result)
+    """An element that is not the derivative, at numbers that show it."""
+
+
+class NotShown(Exception):  # noqa: N818 (a result)
+    """What was not shown, and why."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found for an op at some shapes.
+
+    Args:
+        op: the op.
+        name: with its shapes and constants.
+        status: "proven", "refuted", or "not established".
+        text: what was shown, or why not.
+        elements: of the gradients that were shown to be right.
+        cases: in which they were, where the op branches.
+        seconds: that it took.
+        symbolic: the op on symbols.
+    """
+
+    op: type[Op]
+    name: str
+    status: str
+    text: str
+    elements: int = 0
+    cases: int = 1
+    seconds: float = 0.0
+    symbolic: Symbolic | None = None
+
+    def __bool__(self) -> bool:
+        return self.status == "proven"
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.name}: {self.status}. {self.text}", *self._worked_out()])
+
+    def _worked_out(self) -> Iterator[str]:
+        """The first element of each gradient as a sum over the outputs that it reaches."""
+        s = self.symbolic
+        if self.status != "proven" or s is None:
+            return
+        outputs = dict(
+            zip(
+                itertools.chain(*(go.flat for go in s.upstream.values())),
+                itertools.chain(*(y.flat for y in s.outputs)),
+                strict=True,
+            )
+        )
+        for label, xs in s.inputs.items():
+            if not xs.size or s.gradients[label] is None:
+                continue
+            x, gx = xs.flat[0], s.gradients[label].flat[0]
+            reached = {go: y for go, y in outputs.items() if x in y.free_symbols}
+            if any(e.has(Decided) for e in (gx, *reached.values())):
+                continue  # it is another one in each case
+            yield f"g{x} = Σ {' + '.join(f'{go} · ∂/∂{x} ({y})' for go, y in reached.items()) or '0'}"
+            yield f"  = {' + '.join(f'{go} · ({sp.diff(y, x)})' for go, y in reached.items()) or '0'}"
+            yield f"  = {gx}, what the code computes"
+
+
+def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 10.0, **constants: Any) -> Proof:
+    """Show on symbols that an op's backward is the derivative of its forward.
+
+    Forward and backward are run on symbols, and each element of each gradient is shown to be the sum of the outputs'
+    derivatives, each times what comes from above, by algebra: for all values at once. Where an op branches (a maximum,
+    ReLU) that is done for each order that its numbers can have; ties are kinks, and left out.
+
+    Args:
+        op: the op.
+        shapes: of its inputs; by default those of its first row in the op table, or (2, 3) for each.
+        seconds: after which what is left is "not established".
+        constants: keyword arguments of its forward.
+
+    The proof is true if everything was shown; printed, it is one element worked out. What is refuted names an element
+    and numbers at which it is wrong; :func:`vugrad.gradcheck` says why. Raises ``TypeError`` for what is no Op, and
+    what its forward raises for shapes that it does not take.
+
+    >>> import vugrad as vg
+    >>> bool(vg.prove(vg.Softmax, shapes=[(2, 3)], axis=0))
+    True
+    """
+    if not (isinstance(op, type) and issubclass(op, Op)):
+        raise TypeError(f"prove takes an Op, the class itself, and not {op!r}: for functions there is vg.gradcheck")
+    known = [row for row in ROWS if row.op is op and 0 not in sum(row.shapes, ())]
+    row = known[0] if known else Row(op, lambda *xs: None, ((2, 3),) * len(inputs_of(op)))
+    if shapes is not None:
+        row = replace(row, shapes=tuple(tuple(shape) for shape in shapes), constants=constants)
+    elif constants:
+        row = replace(row, constants=constants)
+    xs = row.inputs(np.random.default_rng(0))
+    try:
+        with np.errstate(all="ignore"):
+            op.forward({}, *xs, **row.constants)
+    except (ValueError, IndexError) as error:
+        raise type(error)(f"{row.name}: {error}. {op.hint}".rstrip()) from error
+    return prove_row(row, seconds)
+
+
+def inputs_of(op: type[Op]) -> list[str]:
+    """The arrays that an op takes: what its forward has no default for, and two where it takes any number."""
+    parameters = list(inspect.signature(op.forward).parameters.values())[1:]
+    found = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return found + [f"{p.name}[{i}]" for p in parameters if p.kind is p.VAR_POSITIONAL for i in range(2)]
+
+
+def prove_row(row: Row, seconds: float = 10.0) -> Proof:
+    """Prove a row of the op table, or say what could not be shown in so many seconds."""
+    start = time.perf_counter()
+    xs = row.inputs(np.random.default_rng(0))
+    positive = {i: row.domains[min(i, len(row.domains) - 1)].low > 0 for i in range(len(xs))}
+    found: Symbolic | None = None
+    shown, most = 0, 1
+    try:
+        checked = of_op(row.op, xs, row.constants)
+        with np.errstate(all="ignore"):
+            checked.gradients(xs, [np.ones(np.shape(y)) for y in checked.forward(xs)])
+            found = symbolic(row.op, xs, row.constants, positive)
+        for proven, count in _shown(found, start + seconds):
+            shown, most = shown + proven, max(most, count)
+        status, text = "proven", f"{shown} elements" + (f", in up to {most} cases each" if most > 1 else "")
+    except (Refuted, Fault) as error:
+        status, text = "refuted", str(error)
+    except (NotShown, NotImplementedError, CannotCompileError) as error:
+        status, text = "not established", str(error)
+    return Proof(row.op, row.name, status, text, shown, most, time.perf_counter() - start, found)
+
+
+def _shown(s: Symbolic, deadline: float) -> Iterator[tuple[int, int]]:
+    """For each element of each gradient that it was shown, and in how many cases."""
+    upstream = [go for array in s.upstream.values() for go in array.flat]
+    outputs = [y for array in s.outputs for y in array.flat]
+    reached: dict[Any, list[int]] = {}
+    for k, y in enumerate(outputs):
+        for symbol in y.free_symbols:
+            reached.setdefault(symbol, []).append(k)
+    where = {go: k for k, go in enumerate(upstream)}
+    seen: set[str] = set()
+    for label, xs in s.inputs.items():
+        gradient = s.gradients[label]
+        if gradient is None or gradient.shape != xs.shape:
+            raise Refuted(f"there is no gradient of {label} of its shape {xs.shape}")
+        for x, gx in zip(xs.flat, gradient.flat, strict=True):
+            if time.perf_counter() > deadline:
+                raise NotShown(f"the time was up at {x}")
+            involved = sorted({*reached.get(x, []), *(where[g] for g in gx.free_symbols if g in where)})
+            yield 1, _element(x, gx, [(upstream[k], outputs[k]) for k in involved], seen, deadline)
+
+
+def _element(x: Any, gx: Expr, terms: Sequence[tuple[Any, Expr]], seen: set[str], deadline: float) -> int:
+    """Show that one element is the sum of its outputs' derivatives, each times what comes from above."""
+    pattern = _pattern(sp.Tuple(x, gx, *(part for term in terms for part in term)))
+    if pattern in seen:  # another element is this one under other names
+        return 1
+
+    def look(case: Case) -> None:
+        code = case.settled(gx)
+        zero = {go: 0 for go, _ in terms}
+        _difference(x, code.subs(zero), sp.Integer(0), case, deadline)
+        for go, y in terms:
+            _difference(x, sp.diff(code, go), sp.diff(case.settled(y), x), case, deadline, go)
+
+    try:
+        count = cases(look)
+    except RuntimeError as error:
+        raise NotShown(f"{error} for {x}") from error
+    seen.add(pattern)
+    return count
+
+
+def _difference(x: Any, code: Expr, true: Expr, case: Case, deadline: float, go: Any = None) -> None:
+    """Show that two expressions are the same in a case, or by numbers that they are not."""
+    if code == true or is_zero(code - true):
+        return
+    facts = {symbol for pair in case.facts for e in pair for symbol in e.free_symbols}
+    symbols = sorted((code - true).free_symbols | facts, key=str)
+    values = point(case, symbols, _numbers())
+    if values is not None:
+        difference = (code - true).subs(values).evalf(25)
+        if difference.is_number and abs(difference) > 1e-12:
+            of = f" in the part that {go} has in it" if go is not None else ", where nothing comes from above"
+            at = ", ".join(f"{name} = {float(value):.4g}" for name, value in values.items())
+            raise Refuted(
+                f"the gradient of {x} is wrong{of}: it should be {true}, and the code has {code}; with {at} that is "
+                f"{true.subs(values).evalf(6)}, not {code.subs(values).evalf(6)}"
+            )
+    if time.perf_counter() > deadline:
+        raise NotShown(f"the time was up at {x}")
+    raise NotShown(f"the gradient of {x} agrees in numbers, and its difference is not 0 by algebra (case: {case})")
+
+
+def _numbers() -> Iterator[float]:
+    rng = np.random.default_rng(0)
+    while True:
+        yield float(rng.uniform(0.3, 0.9) * rng.choice([1, 1, -1]))
+
+
+def _pattern(e: Expr) -> str:
+    """The expression with its symbols called by the order in which they come."""
+    names: dict[Any, Any] = {}
+    for part in sp.preorder_traversal(e):
+        if part.is_Symbol and part not in names:
+            names[part] = sp.Symbol(f"s{len(names)}", **part.assumptions0)
+    return str(sp.srepr(e.xreplace(names)))

@@ -1,0 +1,213 @@
+"""``vg.prove``: every op of the table on symbols, what is wrong refuted, and nothing claimed that was not shown."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import sympy as sp
+from mutants import mutants
+
+import vugrad as vg
+from vugrad import ops
+from vugrad.check.cases import Branch, Case, Equal, First, Largest, Less, LessEqual, cases
+from vugrad.check.proof import prove, prove_row
+from vugrad.check.zero import exact, is_zero
+from vugrad.ops.table import ROWS, Row
+
+X, Y, Z = sp.symbols("x y z", real=True)
+P = sp.symbols("p", positive=True)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_op_is_proven(row):
+    proof = prove_row(row, seconds=60)
+    assert proof.status == "proven", proof
+    assert proof.elements == sum(math.prod(row.shapes[i]) for i in row.real)
+
+
+def changed(op, words):
+    return next(mutant for name, mutant in mutants(op) if name == words)
+
+
+@pytest.mark.parametrize(
+    ("op", "words"),
+    [
+        (ops.Exp, "upstream lost"),
+        (ops.Tanh, "sign"),
+        (ops.Sigmoid, "1 → 2"),
+        (ops.Divide, "Div → Mult"),
+        (ops.Normalize, "Sub → Add"),
+        (ops.Softmax, "left operand alone"),
+        (ops.ReLU, "turned comparison"),
+        (ops.LayerNorm, "Sub → Add"),
+        (ops.Mean, "Div → Mult"),
+        (ops.GELU, "left operand alone"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_wrong_backward_is_refuted_at_numbers(op, words):
+    row = next(row for row in ROWS if row.op is op)
+    proof = prove_row(Row(changed(op, words), row.reference, row.shapes, row.constants, row.domains))
+    assert proof.status == "refuted"
+    assert not proof
+    found = re.search(r"with (.*) that is (\S+), not (\S+)$", proof.text)
+    assert found, proof.text
+    assert float(found[2]) != pytest.approx(float(found[3]), rel=1e-6)
+
+
+def test_an_error_of_a_thousandth_is_refuted():
+    class Almost(vg.Op):
+        """y = x²;  gx = 2.001 x go."""
+
+        @staticmethod
+        def forward(context, x):
+            context["x"] = x
+            return x * x
+
+        @staticmethod
+        def backward(context, go):
+            return 2.001 * context["x"] * go
+
+    assert prove(Almost).status == "refuted"
+
+
+class Loud(vg.Op):
+    """An op whose body cannot be recorded."""
+
+    @staticmethod
+    def forward(context, x):
+        context["x"] = x
+        return x * (1 if float(x.sum()) > 0 else 2)
+
+    @staticmethod
+    def backward(context, go):
+        return go * (1 if float(context["x"].sum()) > 0 else 2)
+
+
+class NoReturn(vg.Op):
+    """An op that returns nothing."""
+
+    @staticmethod
+    def forward(context, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(context, go):
+        2 * go
+
+
+def test_what_cannot_be_recorded_is_not_established():
+    proof = prove(Loud)
+    assert proof.status == "not established"
+    assert "needs the numbers of an array" in proof.text
+
+
+def test_a_fault_is_refuted():
+    assert "returns None where the gradient of x belongs" in prove(NoReturn).text
+
+
+def test_when_the_time_is_up_nothing_is_claimed():
+    proof = prove(vg.LayerNorm, [(2, 4), (4,), (4,)], seconds=0)
+    assert proof.status == "not established"
+    assert "the time was up at x[0, 0]" in proof.text
+
+
+def test_bad_input():
+    with pytest.raises(TypeError, match="prove takes an Op, the class itself, and not 3:"):
+        prove(3)
+    with pytest.raises(TypeError, match=r"for functions there is vg\.gradcheck"):
+        prove(lambda x: x)
+    with pytest.raises(ValueError, match=r"BatchMM 2x3,2x4: .*number of input features"):
+        prove(vg.BatchMM, [(2, 3), (2, 4)])
+
+
+def test_a_proof_is_printed_as_one_element_worked_out():
+    assert str(prove(vg.BatchMM, [(2, 1), (1, 1)])).splitlines() == [
+        "BatchMM 2x1,1x1: proven. 3 elements",
+        "gw[0, 0] = Σ go[0, 0] · ∂/∂w[0, 0] (w[0, 0]*x[0, 0])",
+        "  = go[0, 0] · (x[0, 0])",
+        "  = go[0, 0]*x[0, 0], what the code computes",
+        "gx[0, 0] = Σ go[0, 0] · ∂/∂x[0, 0] (w[0, 0]*x[0, 0]) + go[0, 1] · ∂/∂x[0, 0] (w[1, 0]*x[0, 0])",
+        "  = go[0, 0] · (w[0, 0]) + go[0, 1] · (w[1, 0])",
+        "  = go[0, 0]*w[0, 0] + go[0, 1]*w[1, 0], what the code computes",
+    ]
+
+
+def test_the_default_shapes_are_those_of_the_table_or_two_by_three():
+    assert prove(vg.Normalize).name == "Normalize 3x4"
+    Cube = vg.elementwise(lambda x: x**3, lambda x: 3 * x**2, "Cube")
+    proof = prove(Cube)
+    assert (proof.name, proof.status, proof.elements) == ("Cube 2x3", "proven", 6)
+
+
+# --- exact numbers, zeros, and cases
+
+
+@pytest.mark.parametrize(
+    ("number", "meant"),
+    [
+        (0.1, sp.Rational(1, 10)),
+        (1e-5, sp.Rational(1, 100000)),
+        (1 / 3, sp.Rational(1, 3)),
+        (0.5**0.5, sp.sqrt(2) / 2),
+        (2 / np.pi**0.5, 2 / sp.sqrt(sp.pi)),
+        ((2 * np.pi) ** 0.5, sp.sqrt(2 * sp.pi)),
+        (float(np.log(10)), sp.log(10)),
+        (-np.inf, -sp.oo),
+    ],
+)
+def test_floats_are_read_as_what_was_written(number, meant):
+    assert exact(number) == meant
+
+
+def test_another_float_is_its_own_binary_fraction():
+    number = 0.123456789012345678
+    assert exact(number) == sp.Rational(*number.as_integer_ratio())
+
+
+@pytest.mark.parametrize(
+    "zero",
+    [
+        sp.exp(X + Y) - sp.exp(X) * sp.exp(Y),
+        sp.exp(X) / (1 + sp.exp(X)) - 1 / (1 + sp.exp(-X)),
+        1 - sp.tanh(X) ** 2 - 4 / (sp.exp(X) + sp.exp(-X)) ** 2,
+        sp.sin(X) ** 2 + sp.cos(X) ** 2 - 1,
+        1 + sp.tan(X) ** 2 - 1 / sp.cos(X) ** 2,
+        (P + 1) ** sp.Rational(3, 2) - (P + 1) * sp.sqrt(P + 1),
+        1 / sp.sqrt(X**2 + 1) - sp.sqrt(X**2 + 1) / (X**2 + 1),
+        P ** (Y - 1) * P - P**Y,
+        sp.cosh(X) ** 2 - sp.sinh(X) ** 2 - 1,
+        sp.sqrt(2) ** 2 / 2 - 1,
+    ],
+)
+def test_zeros_are_shown(zero):
+    assert is_zero(zero)
+    assert not is_zero(zero + sp.Rational(1, 10**9))
+    assert not is_zero(zero + X / 10**9)
+
+
+def test_every_order_is_looked_at():
+    found = []
+    assert cases(lambda case: found.append(case.settled(Largest(X, Y, Z)))) == 3
+    assert set(found) == {X, Y, Z}
+    assert cases(lambda case: case.settled(Branch(Less(X, sp.Integer(0)), Y, Z))) == 2
+    assert cases(lambda case: case.settled(Less(X, Y) + Less(Y, X) + LessEqual(-X, -Y))) == 2
+    assert cases(lambda case: case.settled(Less(P, sp.Integer(0)))) == 1
+    assert cases(lambda case: case.settled(Largest(X, Y) + Largest(Y, Z) + Largest(X, Z))) == 6
+
+
+def test_what_follows_is_not_asked_again():
+    case = Case(((X, Y), (Y, Z)))
+    assert case.settled(Less(X, Z)) == 1
+    assert case.settled(Less(Z, X)) == 0
+    assert case.settled(First(X, Z, Y)) == 1
+    assert case.settled(Equal(X, Y)) == 0
+    assert case.settled(Equal(Largest(X, Y), Y)) == 1
+    below = Case(((X, sp.Integer(0)),))
+    assert below.settled(Less(X, sp.Integer(1))) == 1
+
+
+def test_too_many_cases():
+    with pytest.raises(RuntimeError, match="more than 5 cases"):
+        cases(lambda case: case.settled(Largest(*sp.symbols("a:9", real=True))), most=5)
