@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
 from mutants import mutants
 
 import vugrad as vg
@@ -84,26 +83,6 @@ def test_every_op_is_right(row):
 )
 def test_every_smooth_op_is_right_twice(row):
     report = gradcheck(row.op, *row.inputs(np.random.default_rng(3)), order=2, **row.constants)
-    assert report, report
-
-
-SMOOTH = [
-    row.op for row in ROWS if row.smooth and len(row.shapes) == 1 and len(row.shapes[0]) == 2 and not row.constants
-]
-
-
-@given(
-    st.sampled_from(list(dict.fromkeys(SMOOTH))),
-    st.lists(st.integers(0, 3), min_size=2, max_size=2),
-    st.integers(0, 2**32 - 1),
-)
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-def test_no_false_alarm(op, shape, seed):
-    row = next(row for row in ROWS if row.op is op)
-    x = row.domains[0].at(np.random.default_rng(seed).random(shape))
-    if op is ops.Squeeze or (0 in shape and op in (ops.Softmax, ops.LogSoftmax, ops.RowMax)):
-        return
-    report = gradcheck(op, x, seed=seed)
     assert report, report
 
 

@@ -8,7 +8,7 @@
 array([ 5.43656366, 22.1671683 ])
 
 The floors, from below: ``vg.graph`` (nodes and the walk), ``vg.ops`` (every derivative), ``vg.nn``,
-``vg.losses``, ``vg.optim``, ``vg.initializers`` and ``vg.data``, and ``vg.train``.
+``vg.losses``, ``vg.optim``, ``vg.initializers`` and ``vg.data``, ``vg.check`` and ``vg.compiler``, and ``vg.train``.
 """
 
 import importlib
@@ -53,7 +53,8 @@ from vugrad.random import (
 )
 
 if TYPE_CHECKING:
-    from vugrad import compiler as compiler, data as data, train as train
+    from vugrad import check as check, compiler as compiler, data as data, train as train
+    from vugrad.check import gradcheck as gradcheck, prove as prove
     from vugrad.compiler import compile as compile, get_threads as get_threads, set_threads as set_threads
 
 __version__ = "0.1.0"
@@ -61,8 +62,10 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Load the folders that bring more of the standard library with them when they are first asked for."""
-    if name in ("compiler", "data", "train"):
+    if name in ("check", "compiler", "data", "train"):
         return importlib.import_module(f"vugrad.{name}")
     if name in ("compile", "get_threads", "set_threads"):
         return getattr(importlib.import_module("vugrad.compiler"), name)
+    if name in ("gradcheck", "prove"):
+        return getattr(importlib.import_module("vugrad.check"), name)
     raise AttributeError(f"module 'vugrad' has no attribute {name!r}")

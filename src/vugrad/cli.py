@@ -213,6 +213,38 @@ def explain(
 
 
 @app.command()
+def check(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[FILE.py]", help="A file with ops of your own; the op table if not given")
+    ] = None,
+    ops: Annotated[str | None, Flag(help="The ops in it to look at, as in Normalize,ReLU (default: all)")] = None,
+    grade: Annotated[
+        bool, Flag("--grade", help="A mark for each op, 1 or 0; the command then ends well whatever they are")
+    ] = False,
+    json_file: Annotated[Path | None, Flag("--json", help="Also write what was found here")] = None,
+    derivations: Annotated[
+        Path | None, Flag(help="Folder for a page with each op's maths, code and proof; nothing else is done")
+    ] = None,
+) -> None:
+    """Prove that backwards are the derivatives of their forwards, check them in numbers, and say what is wrong."""
+    from vugrad.check import command  # only here: SymPy takes long to load
+
+    if derivations is not None:
+        command.write_derivations(console, derivations)
+        return
+    if path is None:
+        if ops is not None or grade:
+            raise ValueError("--ops and --grade are about a file: name it, as in vugrad check FILE.py --grade")
+        if not command.check_table(console, json_file):
+            raise typer.Exit(1)
+        return
+    names = None if ops is None else [name.strip() for name in ops.split(",") if name.strip()]
+    verdicts = command.check_file(console, path, names, grade, json_file)
+    if not grade and not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
 def reproduce(
     names: Annotated[
         list[str] | None,

@@ -1,1 +1,21 @@
 """Proofs that a backward is the derivative of its forward: on symbols, in numbers, and if it is not, why."""
+
+from typing import TYPE_CHECKING, Any
+
+from vugrad.check.gradcheck import Report, gradcheck
+
+if TYPE_CHECKING:
+    from vugrad.check.proof import Proof, prove
+
+__all__ = ["Proof", "Report", "gradcheck", "prove"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs SymPy (extra ``lab``) when it is first asked for."""
+    if name not in ("Proof", "prove"):
+        raise AttributeError(f"module 'vugrad.check' has no attribute {name!r}")
+    try:
+        from vugrad.check import proof
+    except ImportError as error:
+        raise ImportError(f"proofs need SymPy: pip install 'vugrad[lab]' ({error})") from error
+    return getattr(proof, name)

@@ -78,12 +78,16 @@ def judge(op: type[Op], seconds: float = 10) -> Verdict:
     """An op of one's own: its forward beside the library's of the same name, and its backward proven or checked."""
     start = time.perf_counter()
     known = KNOWN.get(op.__name__.lower())
+    rows: list[Row] = []
+    forward, status, text = "unknown", "wrong", ""
     try:
         rows = [dataclasses.replace(row, op=op) for row in ROWS if row.op is known] or [_row_of(op)]
-        forward, text = ("unknown", "") if known is None else _beside(rows)
+        if known is not None:
+            forward, text = _beside(rows)
+        status = "not established"  # what goes wrong from here on need not be the op's fault
         status, why = _backward(rows, start + seconds)
     except Exception as error:  # whatever a person's code raises
-        status, why, forward, text, rows = "wrong", f"{type(error).__name__}: {error}", "unknown", "", []
+        why = f"{type(error).__name__}: {error}"
     text = "\n".join(filter(None, [text, why]))
     shapes = "; ".join(row.name.partition(" ")[2] for row in rows[:1]) + (" and more" if len(rows) > 1 else "")
     return Verdict(op.__name__, forward, status, text, shapes, time.perf_counter() - start)
@@ -119,7 +123,7 @@ def _backward(rows: Sequence[Row], deadline: float) -> tuple[str, str]:
         if proof.status == "refuted":
             return "wrong", str(proof)
         if proof.status != "proven":
-            status, text = "checked", f"not proven: {proof.reason}"
+            status, text = "checked", f"not proven: {proof.text}"
     return status, text
 
 

@@ -1,0 +1,133 @@
+"""``vugrad check``: the op table proven and checked, and the ops of a person's file."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from vugrad.check.gradcheck import check, explained
+from vugrad.check.grade import MEMORY, SECONDS, grade
+from vugrad.check.proof import prove_row
+from vugrad.check.subject import of_op
+from vugrad.check.submission import Verdict
+from vugrad.compiler.machine.threads import allowed
+from vugrad.files import as_json, check_writable, write_whole
+from vugrad.ops.table import ROWS
+
+COLOURS = {"proven": "green", "checked": "green", "right": "green", "not established": "yellow", "unknown": ""}
+#: Seconds that the proof of one row may take.
+PATIENCE = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What came of one row of the table: "proven" and checked, "checked" alone, "wrong", or "not established"."""
+
+    op: str
+    row: str
+    status: str
+    text: str
+    seconds: float
+
+
+def find(number: int) -> Finding:
+    """Check one row of the table in numbers, and prove it."""
+    row, start = ROWS[number], time.perf_counter()
+    report = explained(check(of_op(row.op, row.inputs(np.random.default_rng(0)), row.constants)))
+    status, text = report.status, str(report)
+    if report:
+        proof = prove_row(row, PATIENCE)
+        text = str(proof)
+        status = {"proven": "proven", "refuted": "wrong", "not established": "checked"}[proof.status]
+    return Finding(row.op.__name__, row.name, status, text, time.perf_counter() - start)
+
+
+def find_all(console: Console) -> list[Finding]:
+    """What came of every row, found on all cores."""
+    found: list[Finding] = []
+    with (
+        Progress(console=console, transient=True) as progress,
+        ProcessPoolExecutor(allowed(), multiprocessing.get_context("spawn")) as workers,
+    ):
+        bar = progress.add_task("proving and checking", total=len(ROWS))
+        for finding in workers.map(find, range(len(ROWS)), chunksize=4):
+            found.append(finding)
+            progress.advance(bar)
+    return found
+
+
+def write_derivations(console: Console, folder: Path) -> None:
+    """The page with each op's maths, code and proof, as Markdown and as HTML."""
+    from vugrad.check import page
+
+    check_writable(folder.absolute() / "derivations.html")
+    page.write(page.entries({finding.row: finding.status for finding in find_all(console)}), folder)
+    console.print(f"{folder / 'derivations.html'} and {folder / 'derivations.md'} have every op of the table")
+
+
+def check_table(console: Console, json_file: Path | None) -> bool:
+    """Print a line for each op; whether nothing is wrong."""
+    if json_file is not None:
+        check_writable(json_file.absolute())
+    start = time.perf_counter()
+    found = find_all(console)
+    table = Table(box=None, pad_edge=False)
+    for heading, justify in (("op", "left"), ("", "left"), ("rows", "right"), ("inputs", "left"), ("s", "right")):
+        table.add_column(heading, justify=justify, no_wrap=heading == "inputs")  # type: ignore[arg-type]
+    by_op: dict[str, list[Finding]] = {}
+    for finding in found:
+        by_op.setdefault(finding.op, []).append(finding)
+    for op, rows in by_op.items():
+        status = next((s for s in ("wrong", "not established", "checked") if s in {r.status for r in rows}), "proven")
+        inputs = "; ".join(dict.fromkeys(row.row.split(" ")[1] for row in rows))
+        seconds = sum(row.seconds for row in rows)
+        short = inputs if len(inputs) <= 44 else inputs[:43] + "…"
+        table.add_row(op, Text(status, COLOURS.get(status, "red")), str(len(rows)), short, f"{seconds:.2f}")
+    console.print(table)
+    for finding in found:
+        if finding.status != "proven":
+            console.print(f"\n{finding.text}", style=COLOURS.get(finding.status, "red"))
+    counts = {s: sum(f.status == s for f in found) for s in dict.fromkeys(f.status for f in found)}
+    words = ", ".join(f"{n} {s}" for s, n in counts.items())
+    console.print(
+        f"\n{len(by_op)} ops, {len(found)} rows: {words}, in {time.perf_counter() - start:.0f} s", style="bold"
+    )
+    if json_file is not None:
+        write_whole(json_file, as_json([dataclasses.asdict(finding) for finding in found]))
+    return not counts.keys() & {"wrong", "not established"}
+
+
+def check_file(
+    console: Console, path: Path, names: Sequence[str] | None, marks: bool, json_file: Path | None
+) -> list[Verdict]:
+    """Print a verdict for each op of a file, and with ``marks`` how many have passed."""
+    if json_file is not None:
+        check_writable(json_file.absolute())
+    verdicts = grade(path, names, SECONDS, MEMORY)
+    table = Table(box=None, pad_edge=False)
+    for heading in (*(("mark",) if marks else ()), "op", "forward", "backward", "inputs"):
+        table.add_column(heading, justify="right" if heading == "mark" else "left")
+    for v in verdicts:
+        cells = [Text(word, COLOURS.get(word, "red")) for word in (v.forward, v.backward)]
+        table.add_row(*([str(int(v.passed))] if marks else []), v.op, *cells, v.shapes)
+    console.print(table)
+    for v in verdicts:
+        if v.text:
+            console.print(f"\n{v.op}: {v.text}")
+    passed = sum(v.passed for v in verdicts)
+    if marks:
+        console.print(f"\n{passed} of {len(verdicts)}", style="bold")
+    if json_file is not None:
+        ops = [dataclasses.asdict(v) | {"mark": int(v.passed)} for v in verdicts]
+        write_whole(json_file, as_json({"file": path.name, "ops": ops, "passed": passed, "of": len(verdicts)}))
+    return verdicts

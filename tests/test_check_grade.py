@@ -1,0 +1,228 @@
+"""``vugrad check``: a person's file op by op, whatever is in it; the table; marks and JSON."""
+
+import json
+import re
+import textwrap
+
+import pytest
+from typer.testing import CliRunner
+
+from vugrad.check import command
+from vugrad.check.grade import grade
+from vugrad.cli import app
+from vugrad.ops.table import ROWS
+
+HOMEWORK = '''
+    """What a student hands in."""
+    import ctypes, os, sys
+    import numpy as np
+    import vugrad as vg
+
+    print("what it prints does no harm")
+
+    class Normalize(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            context.update(x=x, s=x.sum(axis=1, keepdims=True))
+            return x / context["s"]
+        @staticmethod
+        def backward(context, go):
+            return go / context["s"] - go * context["x"] / context["s"] ** 2
+
+    class ReLU(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            context["x"] = x
+            return np.maximum(x, 0)
+        @staticmethod
+        def backward(context, go):
+            return go * (context["x"] > 0)
+
+    class Exp(vg.Op):
+        """The wrong forward with its right backward."""
+        @staticmethod
+        def forward(context, x):
+            context["y"] = 2**x
+            return context["y"]
+        @staticmethod
+        def backward(context, go):
+            return go * context["y"] * np.log(2)
+
+    class Affine(vg.Op):
+        @staticmethod
+        def forward(context, x, w, b):
+            context.update(x=x, w=w)
+            return x @ w.T + b
+        @staticmethod
+        def backward(context, go):
+            return go @ context["w"], go.T @ context["x"], go.sum(axis=0)
+
+    class Noisy(vg.Op):
+        """It branches on numbers, so that it can be checked and not proven."""
+        @staticmethod
+        def forward(context, x):
+            return x * 2 if x.sum() > 0 else x * 2
+        @staticmethod
+        def backward(context, go):
+            return 2 * go
+
+    class Picky(vg.Op):
+        shapes = [(7, 5)]
+        @staticmethod
+        def forward(context, x):
+            if x.shape != (7, 5):
+                raise ValueError("7 x 5 alone")
+            return 3 * x
+        @staticmethod
+        def backward(context, go):
+            return 3 * go
+
+    class Pickier(Picky):
+        shapes = None
+
+    class Endless(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            while True:
+                pass
+        @staticmethod
+        def backward(context, go):
+            return go
+
+    class Crashing(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            ctypes.string_at(0)
+        @staticmethod
+        def backward(context, go):
+            return go
+
+    class Hungry(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            context["all"] = np.ones(10**11)
+            return x
+        @staticmethod
+        def backward(context, go):
+            return go
+
+    class Leaving(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            os._exit(0)
+        @staticmethod
+        def backward(context, go):
+            return go
+'''
+
+EXPECTED = {
+    "Normalize": ("right", "wrong", "the sum over them is missing"),
+    "ReLU": ("right", "proven", ""),
+    "Exp": ("wrong", "proven", "its forward is wrong for 2x3"),
+    "Affine": ("unknown", "proven", ""),
+    "Noisy": ("unknown", "checked", "not proven: "),
+    "Picky": ("unknown", "proven", ""),
+    "Pickier": (
+        "unknown",
+        "wrong",
+        "no shapes were found that Pickier.forward takes (for ((2, 3),) it says ValueError: 7",
+    ),
+    "Endless": ("unknown", "wrong", "it was not done after 4 s: does a loop never end?"),
+    "Crashing": ("unknown", "wrong", "it crashed, with SIGSEGV"),
+    "Hungry": ("unknown", "wrong", "MemoryError"),
+    "Leaving": ("unknown", "wrong", "it ended its process, with status 0"),
+}
+
+
+@pytest.fixture
+def homework(tmp_path):
+    path = tmp_path / "homework.py"
+    path.write_text(textwrap.dedent(HOMEWORK), encoding="utf-8")
+    return path
+
+
+def test_each_op_has_its_own_verdict(homework):
+    verdicts = {verdict.op: verdict for verdict in grade(homework, seconds=4)}
+    assert list(verdicts) == list(EXPECTED)
+    for name, (forward, backward, text) in EXPECTED.items():
+        found = verdicts[name]
+        assert (found.forward, found.backward) == (forward, backward), found
+        assert text in found.text
+        assert found.passed == (forward != "wrong" and backward in ("proven", "checked"))
+
+
+def test_marks_and_json(homework, tmp_path):
+    out = tmp_path / "marks.json"
+    arguments = ["check", str(homework), "--grade", "--ops", "Normalize, ReLU,Sigmoid", "--json", str(out)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "1 of 3" in result.output
+    marks = json.loads(out.read_text())
+    assert [(op["op"], op["mark"], op["backward"]) for op in marks["ops"]] == [
+        ("Normalize", 0, "wrong"),
+        ("ReLU", 1, "proven"),
+        ("Sigmoid", 0, "missing"),
+    ]
+    assert (marks["file"], marks["passed"], marks["of"]) == ("homework.py", 1, 3)
+    assert "There are: Normalize, ReLU" in marks["ops"][2]["text"]
+
+
+def test_without_marks_a_wrong_op_is_a_failure(homework):
+    result = CliRunner().invoke(app, ["check", str(homework), "--ops", "ReLU"])
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(app, ["check", str(homework), "--ops", "Normalize"])
+    assert result.exit_code == 1
+    assert "The likely mistake" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", "defines no Op"),
+        ("import nothing_of_this_name\n", "cannot be run: ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("def broken(:\n", "cannot be run: SyntaxError"),
+        ("import sys\nsys.exit(3)\n", "cannot be run: SystemExit: 3"),
+    ],
+    ids=["no op", "import", "syntax", "exit"],
+)
+def test_files_that_cannot_be_judged(tmp_path, text, message):
+    path = tmp_path / "file.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        grade(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="is not there: give the file with the ops"):
+        grade(tmp_path / "nothing.py")
+    with pytest.raises(ValueError, match="--ops and --grade are about a file"):
+        CliRunner().invoke(app, ["check", "--grade"], catch_exceptions=False)
+
+
+def test_the_table_is_printed(monkeypatch, tmp_path):
+    rows = [row for row in ROWS if row.op.__name__ in ("Exp", "Normalize")]
+    monkeypatch.setattr(command, "ROWS", rows)
+    monkeypatch.setattr(command, "find_all", lambda console: [command.find(i) for i in range(len(rows))])
+    out = tmp_path / "found.json"
+    result = CliRunner().invoke(app, ["check", "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"Normalize +proven +4 +3x4; 1x4; 4x1; 0x4", result.output)
+    assert "2 ops, 8 rows: 8 proven" in result.output
+    assert {finding["status"] for finding in json.loads(out.read_text())} == {"proven"}
+
+
+def test_a_wrong_row_fails_the_table(monkeypatch):
+    wrong = command.Finding("Exp", "Exp 2x3", "wrong", "Exp of x (2, 3): wrong. Why", 0.1)
+    monkeypatch.setattr(command, "find_all", lambda console: [wrong])
+    result = CliRunner().invoke(app, ["check"])
+    assert result.exit_code == 1
+    assert "Exp of x (2, 3): wrong. Why" in result.output
+
+
+def test_rows_are_found_in_processes_of_their_own(monkeypatch):
+    from rich.console import Console
+
+    monkeypatch.setattr(command, "ROWS", ROWS[:3])
+    found = command.find_all(Console(quiet=True))
+    assert [finding.row for finding in found] == [row.name for row in ROWS[:3]]
+    assert {finding.status for finding in found} == {"proven"}
