@@ -8,7 +8,7 @@ from mutants import mutants
 
 import vugrad as vg
 from vugrad import ops
-from vugrad.check.gradcheck import gradcheck
+from vugrad.check.compare import gradcheck
 from vugrad.check.numeric import slope
 from vugrad.check.shrink import diagnose
 from vugrad.check.subject import of_op

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 import vugrad as vg
-from vugrad.check.gradcheck import gradcheck
+from vugrad.check.compare import gradcheck
 
 UNARY = [
     *(np.exp, np.sin, np.tanh, np.square, np.negative, np.arctan, vg.sigmoid, vg.gelu, vg.softplus, vg.silu),

@@ -5,7 +5,7 @@ import pytest
 from mutants import mutants
 
 from vugrad import ops
-from vugrad.check.gradcheck import check
+from vugrad.check.compare import check
 from vugrad.check.subject import Fault, of_op
 from vugrad.ops.table import ROWS
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from vugrad.check.gradcheck import Report, gradcheck
+from vugrad.check.compare import Report, gradcheck
 
 if TYPE_CHECKING:
     from vugrad.check.proof import Proof, prove

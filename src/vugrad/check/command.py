@@ -15,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from vugrad.check.gradcheck import check, explained
+from vugrad.check.compare import check, explained
 from vugrad.check.grade import MEMORY, SECONDS, grade
 from vugrad.check.proof import prove_row
 from vugrad.check.subject import of_op

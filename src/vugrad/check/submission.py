@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.check.gradcheck import check, explained
+from vugrad.check.compare import check, explained
 from vugrad.check.proof import inputs_of, prove_row
 from vugrad.check.subject import Fault, of_op
 from vugrad.graph import Op

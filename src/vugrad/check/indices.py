@@ -1,0 +1,198 @@
+"""An array program by index: one element of a result as an expression, its derivative, and a normal form of both.
+
+Sums and maxima bind their indices: ``SUM(term, (k, N))`` is Σ_k of the term, for k from 0 to below N. Conditions are
+numbers, 1 where they hold and 0 elsewhere, and ``GT(u, v)`` is [u > v]; at ties, where u = v, nothing is claimed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from vugrad.check.zero import exact
+from vugrad.compiler.arrays.program import Instruction, Program
+
+Expr = Any
+At = tuple[Expr, ...]
+
+SUM, TOP, LOW = (sp.Function(name, real=True) for name in ("Σ", "max over", "min over"))
+ARGMAX, ARGMIN, DELTA, GT = (sp.Function(name, integer=True) for name in ("argmax", "argmin", "δ", ">"))
+MAX, MIN, WHERE, SIGMOID = (sp.Function(name, real=True) for name in ("max", "min", "where", "σ"))
+REDUCTIONS = {"sum": SUM, "maximum": TOP, "minimum": LOW, "argmax": ARGMAX, "argmin": ARGMIN}
+
+
+class NoIndexForm(ValueError):  # noqa: N818 (it is what the result lacks)
+    """A result whose elements have no one formula in their indices, such as a padded array's."""
+
+
+ELEMENTWISE: dict[str, Callable[..., Expr]] = {
+    "add": lambda u, v: u + v,
+    "sub": lambda u, v: u - v,
+    "mul": lambda u, v: u * v,
+    "div": lambda u, v: u / v,
+    "pow": lambda u, v: u**v,
+    "max": MAX,
+    "min": MIN,
+    "where": WHERE,
+    "lt": lambda u, v: GT(v, u),
+    "gt": GT,
+    "le": lambda u, v: 1 - GT(u, v),
+    "ge": lambda u, v: 1 - GT(v, u),
+    "and": lambda u, v: u * v,
+    "or": lambda u, v: u + v - u * v,
+    "xor": lambda u, v: u + v - 2 * u * v,
+    "not": lambda u: 1 - u,
+    "isfinite": lambda u: sp.Integer(1),
+    "isinf": lambda u: sp.Integer(0),
+    "isnan": lambda u: sp.Integer(0),
+    "neg": lambda u: -u,
+    "abs": sp.Abs,
+    "log2": lambda u: sp.log(u) / sp.log(2),
+    "log10": lambda u: sp.log(u) / sp.log(10),
+    "log1p": lambda u: sp.log(1 + u),
+    "expm1": lambda u: sp.exp(u) - 1,
+    "sigmoid": SIGMOID,
+    "arcsin": sp.asin,
+    "arccos": sp.acos,
+    "arctan": sp.atan,
+    **{f: getattr(sp, f) for f in ("sign", "sqrt", "exp", "log", "erf", "sin", "cos", "tan", "sinh", "cosh", "tanh")},
+}
+
+
+def letters_in(number: float, extents: Mapping[int, Expr]) -> Expr:
+    """A number, exactly; in whole numbers, and in fractions by them, with the letters of the extents.
+
+    >>> letters_in(2 / 13, {13: sp.Symbol("N")}), letters_in(12, {13: sp.Symbol("N")})
+    (2/N, N - 1)
+    """
+    if 0 < abs(number) < 1 and 1 / round(1 / number) == number:
+        return 1 / letters_in(round(1 / number), extents)
+    whole = exact(float(number))
+    if whole.is_Rational and whole.q > 1 and any(whole.q % extent == 0 for extent in extents):
+        return letters_in(int(whole.p), extents) / letters_in(int(whole.q), extents)
+    letters = sp.Integer(1)
+    for extent, letter in extents.items() if whole.is_Integer else ():
+        if whole == extent - 1:
+            return letters * (letter - 1)
+        while whole and whole % extent == 0:
+            whole, letters = whole / extent, letters * letter
+    return letters * whole
+
+
+class Reading:
+    """A program, to be read element by element.
+
+    Args:
+        program: whose extents are 1 or different primes, so that an extent in a number is seen.
+        names: of its inputs and of such results as shall not be looked into, by their numbers.
+        extents: the letter of each extent.
+    """
+
+    def __init__(self, program: Program, names: Mapping[int, str], extents: Mapping[int, Expr]) -> None:
+        self.program, self.names, self.extents = program, names, extents
+        self.fresh = itertools.count()
+        #: What is taken to differ where the program asks whether it is equal.
+        self.unequal: list[Expr] = []
+        self.known: dict[tuple[int, At], Expr] = {}
+
+    def element(self, number: int, at: At) -> Expr:
+        """One element of a result; an axis of extent 1 has the index 0."""
+        if (number, at) not in self.known:  # the same sum has the same index wherever it stands
+            self.known[number, at] = self._element(number, at)
+        return self.known[number, at]
+
+    def _element(self, number: int, at: At) -> Expr:
+        x = self.program[number]
+        if number in self.names:
+            return named(self.names[number], at)
+        if x.family == "element-wise":
+            return self._elementwise(x, [self._operand(i, at) for i in x.operands])
+        if x.family == "reduction":
+            rest, axes = iter(at), x.parameters["axes"]
+            index, binds = self._bound([(a, n, None if a in axes else next(rest)) for a, n in self._axes(x)])
+            term = self.element(x.operands[0], tuple(index.values()))
+            if not binds:
+                return sp.Integer(0) if x.primitive.startswith("arg") else term
+            return REDUCTIONS[x.primitive](term, *binds)
+        method: Callable[[Instruction, At], Expr] | None = getattr(self, f"_{x.primitive}", None)
+        if method is None:
+            raise NoIndexForm(f"{x.primitive} has no form by index")
+        return method(x, at)
+
+    def _axes(self, x: Instruction) -> Iterable[tuple[int, int]]:
+        return enumerate(self.program[x.operands[0]].shape)
+
+    def _operand(self, number: int, at: At) -> Expr:
+        """An operand's element, where it is broadcast."""
+        shape = self.program[number].shape
+        last = at[len(at) - len(shape) :]
+        return self.element(number, tuple(sp.Integer(0) if n == 1 else i for n, i in zip(shape, last, strict=True)))
+
+    def _bound(self, axes: Iterable[tuple[Any, int, Expr]]) -> tuple[dict[Any, Expr], list[Expr]]:
+        """The index of each axis, a new one where there is None, and what binds the new ones."""
+        index, binds = {}, []
+        for axis, extent, given in axes:
+            index[axis] = sp.Integer(0) if given is None else given
+            if given is None and extent != 1:
+                index[axis] = sp.Symbol(f"k{next(self.fresh)}", integer=True)
+                binds.append(sp.Tuple(index[axis], self.extents.get(extent, sp.Integer(extent))))
+        return index, binds
+
+    def _elementwise(self, x: Instruction, us: list[Expr]) -> Expr:
+        kinds = [self.program[i].dtype.kind for i in x.operands]
+        if x.primitive == "cast" and (kinds[0] != "f" or x.dtype.kind == "f"):
+            return us[0]
+        if x.primitive in ("eq", "ne"):
+            equal = DELTA(*us)
+            if "f" in kinds:
+                self.unequal.append(sp.Ne(*us, evaluate=False))
+                equal = sp.Integer(0)
+            return equal if x.primitive == "eq" else 1 - equal
+        if x.primitive not in ELEMENTWISE or (x.primitive in ("and", "or", "xor", "not") and kinds[0] != "b"):
+            raise NoIndexForm(f"{x.primitive} of {x.type} has no form by index")
+        if x.primitive == "where" and us[0].is_Number:
+            return us[1] if us[0] else us[2]
+        return ELEMENTWISE[x.primitive](*us)
+
+    def _constant(self, x: Instruction, at: At) -> Expr:
+        value = x.parameters["value"]
+        varies = [a for a, n in enumerate(value.shape) if n > 1 and np.any(value != value.take([0], a))]
+        if not varies and value.size:
+            return letters_in(float(value.flat[0]), self.extents)
+        if len(varies) == 1 and np.array_equal(value.ravel(), np.arange(value.size)):
+            return at[varies[0]]
+        if value.ndim == 2 and np.array_equal(value, np.eye(*value.shape)):
+            return DELTA(*at)
+        raise NoIndexForm("an array of given numbers has no form by index")
+
+    def _reshape(self, x: Instruction, at: At) -> Expr:
+        shape = self.program[x.operands[0]].shape
+        if [n for n in shape if n != 1] != [n for n in x.shape if n != 1]:
+            raise NoIndexForm(f"reshape of {shape} to {x.shape} has no form by index")
+        rest = iter([i for i, n in zip(at, x.shape, strict=True) if n != 1])
+        return self.element(x.operands[0], tuple(sp.Integer(0) if n == 1 else next(rest) for n in shape))
+
+    def _transpose(self, x: Instruction, at: At) -> Expr:
+        return self.element(x.operands[0], tuple(at[x.parameters["axes"].index(a)] for a, _ in self._axes(x)))
+
+    def _broadcast(self, x: Instruction, at: At) -> Expr:
+        return self._operand(x.operands[0], at)
+
+    def _contract(self, x: Instruction, at: At) -> Expr:
+        *terms, output = x.parameters["subscripts"].replace("->", ",").split(",")
+        extents = {
+            c: n for t, i in zip(terms, x.operands, strict=True) for c, n in zip(t, self.program[i].shape, strict=True)
+        }
+        given = dict(zip(output, at, strict=True))
+        index, binds = self._bound([(c, n, given.get(c)) for c, n in extents.items()])
+        factors = [self.element(i, tuple(index[c] for c in t)) for t, i in zip(terms, x.operands, strict=True)]
+        return SUM(sp.Mul(*factors), *binds) if binds else sp.Mul(*factors)
+
+
+def named(name: str, at: At) -> Expr:
+    """An element of an array of that name, or the number that has it."""
+    return sp.IndexedBase(name, real=True)[at] if at else sp.Symbol(name, real=True)
