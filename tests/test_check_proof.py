@@ -122,15 +122,32 @@ def test_bad_input():
         prove(vg.BatchMM, [(2, 3), (2, 4)])
 
 
-def test_a_proof_is_printed_as_one_element_worked_out():
-    assert str(prove(vg.BatchMM, [(2, 1), (1, 1)])).splitlines() == [
-        "BatchMM 2x1,1x1: proven. 3 elements",
-        "gw[0, 0] = Σ go[0, 0] · ∂/∂w[0, 0] (w[0, 0]*x[0, 0])",
-        "  = go[0, 0] · (x[0, 0])",
-        "  = go[0, 0]*x[0, 0], what the code computes",
-        "gx[0, 0] = Σ go[0, 0] · ∂/∂x[0, 0] (w[0, 0]*x[0, 0]) + go[0, 1] · ∂/∂x[0, 0] (w[1, 0]*x[0, 0])",
-        "  = go[0, 0] · (w[0, 0]) + go[0, 1] · (w[1, 0])",
-        "  = go[0, 0]*w[0, 0] + go[0, 1]*w[1, 0], what the code computes",
+def test_a_proof_is_printed_as_its_derivation():
+    proof = prove(vg.BatchMM, [(2, 3), (4, 3)])
+    assert str(proof).splitlines()[:2] == [
+        "BatchMM 2x3,4x3: proven. 18 elements",
+        "BatchMM of w (N×M), x (P×M), by index, from the code of forward:",
+    ]
+    assert "gx[a,b] = Σ_j go[a,j] w[j,b]    the same ∎" in str(proof)
+    assert r"\begin{align*}" in proof._repr_latex_()
+
+
+def test_without_an_index_form_one_element_is_worked_out():
+    proof = prove(vg.ops.AvgPool2d, [(1, 1, 1, 3)], kernel=(1, 2), stride=(1, 1))
+    assert str(proof).splitlines() == [
+        "AvgPool2d 1x1x1x3 kernel=(1,2) stride=(1,1): proven. 3 elements",
+        "gx[0, 0, 0, 0] = Σ go[0, 0, 0, 0] · ∂/∂x[0, 0, 0, 0] (x[0, 0, 0, 0]/2 + x[0, 0, 0, 1]/2)",
+        "  = go[0, 0, 0, 0] · (1/2)",
+        "  = go[0, 0, 0, 0]/2, what the code computes",
+    ]
+    assert proof._repr_latex_() is None
+    branching = prove(vg.ops.MaxPool2d, [(1, 1, 1, 2)], kernel=(1, 2), stride=(1, 1))
+    assert str(branching).splitlines() == [
+        "MaxPool2d 1x1x1x2 kernel=(1,2) stride=(1,1): proven. 2 elements, in up to 2 cases each",
+        "where x[0, 0, 0, 1] < x[0, 0, 0, 0]:",
+        "gx[0, 0, 0, 0] = Σ go[0, 0, 0, 0] · ∂/∂x[0, 0, 0, 0] (x[0, 0, 0, 0])",
+        "  = go[0, 0, 0, 0] · (1)",
+        "  = go[0, 0, 0, 0], what the code computes",
     ]
 
 

@@ -13,7 +13,7 @@ import sympy as sp
 Expr = Any
 
 
-class Decided(sp.Function):
+class Decided(sp.Function):  # type: ignore[misc]  # it is Any to mypy
     """What is one thing in one case and another in the next; SymPy leaves it alone."""
 
     @classmethod
@@ -160,6 +160,19 @@ def cases(look: Callable[[Case], None], most: int = 2000) -> int:
         if count + len(pending) > most:
             raise RuntimeError(f"there are more than {most} cases")
     return count
+
+
+def first_case(expressions: Iterable[Expr]) -> Case:
+    """One of the cases, in which all of these are settled."""
+    case, expressions = Case(), list(expressions)
+    while True:
+        try:
+            for e in expressions:
+                case.settled(e)
+        except Undecided as question:
+            case = Case((*case.facts, *question.answers[0]))
+        else:
+            return case
 
 
 def point(case: Case, symbols: Iterable[Any], numbers: Iterator[float]) -> dict[Any, Any] | None:

@@ -19,6 +19,7 @@ from vugrad.ops.table import Row, Shape
 #: What titles and remarks have in them that LaTeX writes otherwise.
 SIGNS = {"∎": r"\blacksquare", "≠": r"\neq", "σ": r"\sigma", "δ": r"\delta", "×": r"\times", "−": "-", "Σ": r"\Sigma"}
 TEX = str.maketrans({sign: f"${name}$" for sign, name in SIGNS.items()})
+IN_TEXT = str.maketrans({sign: rf"}}{name}\text{{" for sign, name in SIGNS.items()})
 #: A title and equations.
 Step = tuple[str, "list[Equation]"]
 
@@ -67,7 +68,7 @@ class Derivation:
             rows = []
             for e in equations:
                 left, *right = e.write(pen)
-                remark = rf" && \text{{{e.remark.translate(TEX)}}}" if e.remark else ""
+                remark = rf" && \text{{{e.remark.translate(IN_TEXT)}}}" if e.remark else ""
                 rows.append(left + " \\\\\n".join(f" &= {side}" for side in right) + remark)
             blocks.append((title, "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"))
         return blocks

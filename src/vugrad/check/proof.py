@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import time
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from vugrad.check.cases import Case, Decided, cases, point
+from vugrad.check.cases import Case, cases, first_case, point
+from vugrad.check.derive import Derivation, derive
+from vugrad.check.indices import NoIndexForm
 from vugrad.check.subject import Fault, of_op
 from vugrad.check.symbolic import Symbolic, symbolic
 from vugrad.check.zero import is_zero
@@ -44,6 +47,7 @@ class Proof:
         cases: in which they were, where the op branches.
         seconds: that it took.
         symbolic: the op on symbols.
+        derivation: by index, for an op that has one.
     """
 
     op: type[Op]
@@ -54,35 +58,39 @@ class Proof:
     cases: int = 1
     seconds: float = 0.0
     symbolic: Symbolic | None = None
+    derivation: Derivation | None = None
 
     def __bool__(self) -> bool:
         return self.status == "proven"
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.name}: {self.status}. {self.text}", *self._worked_out()])
+        below = [str(self.derivation)] if self.derivation is not None else self._worked_out()
+        return "\n".join([f"{self.name}: {self.status}. {self.text}", *below])
+
+    __repr__ = __str__
+
+    def _repr_latex_(self) -> str | None:
+        return None if self.derivation is None else self.derivation.latex()
 
     def _worked_out(self) -> Iterator[str]:
-        """The first element of each gradient as a sum over the outputs that it reaches."""
+        """The first element of each gradient as a sum over the outputs that it reaches, in one case."""
         s = self.symbolic
         if self.status != "proven" or s is None:
             return
-        outputs = dict(
-            zip(
-                itertools.chain(*(go.flat for go in s.upstream.values())),
-                itertools.chain(*(y.flat for y in s.outputs)),
-                strict=True,
-            )
-        )
+        upstream = itertools.chain(*(go.flat for go in s.upstream.values()))
+        outputs = dict(zip(upstream, itertools.chain(*(y.flat for y in s.outputs)), strict=True))
         for label, xs in s.inputs.items():
             if not xs.size or s.gradients[label] is None:
                 continue
             x, gx = xs.flat[0], s.gradients[label].flat[0]
             reached = {go: y for go, y in outputs.items() if x in y.free_symbols}
-            if any(e.has(Decided) for e in (gx, *reached.values())):
-                continue  # it is another one in each case
-            yield f"g{x} = Σ {' + '.join(f'{go} · ∂/∂{x} ({y})' for go, y in reached.items()) or '0'}"
-            yield f"  = {' + '.join(f'{go} · ({sp.diff(y, x)})' for go, y in reached.items()) or '0'}"
-            yield f"  = {gx}, what the code computes"
+            case = first_case([gx, *reached.values()])
+            if case.facts:
+                yield f"where {case}:"
+            parts = {go: case.settled(y) for go, y in reached.items()}
+            yield f"g{x} = Σ {' + '.join(f'{go} · ∂/∂{x} ({y})' for go, y in parts.items()) or '0'}"
+            yield f"  = {' + '.join(f'{go} · ({sp.diff(y, x)})' for go, y in parts.items()) or '0'}"
+            yield f"  = {case.settled(gx)}, what the code computes"
 
 
 def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 10.0, **constants: Any) -> Proof:
@@ -98,7 +106,8 @@ def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 
         seconds: after which what is left is "not established".
         constants: keyword arguments of its forward.
 
-    The proof is true if everything was shown; printed, it is one element worked out. What is refuted names an element
+    The proof is true if everything was shown; printed, it is the derivation by index, where the op has one formula for
+    all elements, and else one element worked out. What is refuted names an element
     and numbers at which it is wrong; :func:`vugrad.gradcheck` says why. Raises ``TypeError`` for what is no Op, and
     what its forward raises for shapes that it does not take.
 
@@ -120,7 +129,10 @@ def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 
             op.forward({}, *xs, **row.constants)
     except (ValueError, IndexError) as error:
         raise type(error)(f"{row.name}: {error}. {op.hint}".rstrip()) from error
-    return prove_row(row, seconds)
+    proof = prove_row(row, seconds)
+    with contextlib.suppress(NoIndexForm):
+        return replace(proof, derivation=derive(op, row.shapes, **row.constants))
+    return proof
 
 
 def inputs_of(op: type[Op]) -> list[str]:
