@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from mutants import mutants
 
 import vugrad as vg
 from vugrad import ops
-from vugrad.check.cases import Branch, Case, Equal, First, Largest, Less, LessEqual, cases
+from vugrad.check.cases import Branch, Case, Equal, First, Largest, Less, LessEqual, cases, point
 from vugrad.check.proof import prove, prove_row
 from vugrad.check.zero import exact, is_zero
-from vugrad.ops.table import ROWS, Row
+from vugrad.ops.table import ROWS
 
 X, Y, Z = sp.symbols("x y z", real=True)
 P = sp.symbols("p", positive=True)
@@ -48,7 +49,7 @@ def changed(op, words):
 )
 def test_a_wrong_backward_is_refuted_at_numbers(op, words):
     row = next(row for row in ROWS if row.op is op)
-    proof = prove_row(Row(changed(op, words), row.reference, row.shapes, row.constants, row.domains))
+    proof = prove_row(replace(row, op=changed(op, words)))
     assert proof.status == "refuted"
     assert not proof
     found = re.search(r"with (.*) that is (\S+), not (\S+)$", proof.text)
@@ -105,6 +106,61 @@ def test_what_cannot_be_recorded_is_not_established():
 
 def test_a_fault_is_refuted():
     assert "returns None where the gradient of x belongs" in prove(NoReturn).text
+
+
+def given(forward, backward):
+    return type("Given", (vg.Op,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+
+
+def keeping(f):
+    def forward(context, x):
+        context["x"] = x
+        return f(x)
+
+    return forward
+
+
+def test_whole_numbers_are_tried_in_several_sets():
+    power = next(row for row in ROWS if row.op is ops.Power and row.whole.get(1))
+    proof = prove_row(replace(power, op=changed(ops.Power, "0 → 1")))
+    assert proof.status == "refuted", proof
+
+
+def test_an_equality_that_always_holds_is_no_tie():
+    def f(x):
+        return np.where(np.arcsin(x) + np.arccos(x) == np.pi / 2, 2 * x, x)
+
+    proof = prove(given(keeping(f), lambda context, go: go), [(2,)])
+    assert proof.status == "not established"
+    assert "is a matter of rounding" in proof.text
+
+
+def test_truth_values_are_numbers():
+    clip = given(keeping(lambda x: np.clip(x, -1, 1)), lambda c, go: go * ((c["x"] > -1) & (c["x"] < 1)))
+    assert prove(clip, [(2,)]).status == "proven"
+    step = given(keeping(lambda x: np.where(x > 50, 2, x > 0)), lambda c, go: 0 * go)
+    assert prove(step, [(2,)]).status == "proven"
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.take_along_axis(x, np.argmax(x, axis=1)[:, None], axis=1),
+        lambda x: x + 1 / np.where(x > 0, 0.0, 0.0),
+    ],
+    ids=["places that depend on numbers", "1/0"],
+)
+def test_what_has_no_meaning_on_symbols_is_not_established(f):
+    assert prove(given(keeping(f), lambda c, go: go + 0 * c["x"]), [(2, 3)]).status == "not established"
+
+
+def test_numbers_are_found_in_every_case():
+    pool = [row for row in ROWS if row.op is ops.MaxPool2d and "padding" in row.constants][-1]
+    assert prove_row(replace(pool, op=changed(ops.MaxPool2d, "no transpose"))).status == "refuted"
+    case = Case(((X, sp.Integer(-1)), (Y, X), (sp.Integer(2), P), (Z, P)))
+    values = point(case, [X, Y, Z, P])
+    assert values[Y] < values[X] < -1
+    assert max(2, values[Z]) < values[P]
 
 
 def test_when_the_time_is_up_nothing_is_claimed():

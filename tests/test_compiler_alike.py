@@ -20,6 +20,8 @@ X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 @pytest.fixture(autouse=True)
 def nothing_recorded(monkeypatch):
     monkeypatch.setattr(sharing, "_traces", Recent(4))
+    yield
+    vg.set_threads(None)  # a run has set them
 
 
 def calls(function, *blocks):

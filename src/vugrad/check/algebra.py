@@ -71,13 +71,13 @@ def normal(e: Expr) -> Expr:
         return opened(u * others[0] + (1 - u) * others[1])
     if e.func == DELTA:
         u, v = sorted(args, key=str)
-        return sp.Integer(u == v) if u == v or (u.is_Number and v.is_Number) else DELTA(u, v)
+        return sp.Integer(int(u == v)) if u == v or (u.is_Number and v.is_Number) else DELTA(u, v)
     if e.func == GT:
         _, d = opened(u - others[0]).primitive()
         if d.func == MAX and d.args[1] == 0:
             d = d.args[0]
         if d.is_Number:
-            return sp.Integer(d > 0)
+            return sp.Integer(int(bool(d > 0)))
         return 1 - GT(-d, 0) if d.could_extract_minus_sign() else GT(d, 0)
     if e.func == sp.log:
         exponents = [f.args[0] for f in sp.Mul.make_args(u) if f.func == sp.exp]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
 Expr = Any
@@ -106,9 +108,9 @@ class Case:
         match e:
             case Less() | LessEqual():  # the same thing twice is no tie of two
                 same = args[0] == args[1]
-                return sp.Integer(isinstance(e, LessEqual) if same else self.less(*args))
+                return sp.Integer(int(isinstance(e, LessEqual) if same else self.less(*args)))
             case Equal():
-                return sp.Integer(args[0] == args[1])
+                return sp.Integer(int(_equal(*args)))
             case Largest() | First():
                 best = self._largest(args)
                 return best if isinstance(e, Largest) else sp.Integer(args.index(best))
@@ -130,6 +132,23 @@ class Case:
 
     def __str__(self) -> str:
         return ", ".join(f"{a} < {b}" for a, b in self.facts)
+
+
+def _equal(a: Expr, b: Expr) -> bool:
+    """Whether two expressions are the same; numbers at which they happen to be are ties, which are no case.
+
+    Raises ``NotImplementedError`` for two that are written differently and have the same value nevertheless: what a
+    computer says of them is a matter of rounding.
+    """
+    if a == b or a.is_infinite or b.is_infinite:
+        return bool(a == b)
+    rng = np.random.default_rng(0)
+    symbols = sorted((a - b).free_symbols, key=str)
+    for _ in range(3):
+        difference = (a - b).evalf(20, {s: sp.Float(rng.uniform(0.3, 0.7), 20) for s in symbols})
+        if difference.is_number and abs(difference) > 1e-9:
+            return False
+    raise NotImplementedError(f"whether {a} = {b} is a matter of rounding")
 
 
 def fact(a: Expr, b: Expr) -> tuple[Expr, Expr]:
@@ -175,14 +194,29 @@ def first_case(expressions: Iterable[Expr]) -> Case:
             return case
 
 
-def point(case: Case, symbols: Iterable[Any], numbers: Iterator[float]) -> dict[Any, Any] | None:
-    """Numbers for symbols that are in the order of a case, if its facts are about symbols and numbers alone.
-
-    ``numbers`` are tried, as many as there are symbols, until some fit.
-    """
-    names = list(symbols)
-    for _ in range(200):
-        values = {name: sp.Float(next(numbers), 30) for name in names}
-        if all((a.subs(values) - b.subs(values)).evalf() < 0 for a, b in case.facts):
+def point(case: Case, symbols: Iterable[Any]) -> dict[Any, Any] | None:
+    """Numbers for symbols that are in the order of a case; ``None`` if none are found."""
+    rng, names = np.random.default_rng(0), set(symbols)
+    plain = [(low, high) for low, high in case.facts if all(e.is_Symbol or e.is_number for e in (low, high))]
+    numbers = sorted({e for pair in plain for e in pair if e.is_number})
+    order = TopologicalSorter({name: set() for name in names})
+    for low, high in [*plain, *itertools.pairwise(numbers)]:
+        order.add(high, low)
+    ordered = list(order.static_order())
+    for _ in range(100):
+        values: dict[Any, Any] = {}
+        floor, above = None, sorted(rng.uniform(0.1, 0.9, len(ordered)).tolist())
+        for i, e in enumerate(ordered):
+            if e.is_number:
+                floor = float(e)
+                continue
+            ceiling = next((float(n) for n in ordered[i:] if n.is_number), None)
+            low = floor if floor is not None else -1.0 if ceiling is None else ceiling - 2
+            high = ceiling if ceiling is not None else low + 2
+            share = above[i] if plain else rng.uniform(0.1, 0.9)
+            values[e] = sp.Float(
+                max(low + share * (high - low), 0.05) if e.is_positive else low + share * (high - low), 30
+            )
+        if all((a - b).evalf(20, values) < 0 for a, b in case.facts):
             return values
     return None

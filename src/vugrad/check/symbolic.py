@@ -106,7 +106,10 @@ def _apply(x: Instruction, xs: Arrays) -> Array:
     if not any(y.dtype == object for y in xs):
         value = apply(x, xs)
         return _constant(replace(x, parameters={"value": value})) if x.dtype.kind == "f" else value
-    xs = [y if y.dtype == object else _expressions(y) for y in xs] if x.primitive not in ("gather", "scatter") else xs
+    if x.primitive not in ("gather", "scatter"):
+        xs = [y if y.dtype == object else _expressions(y) for y in xs]
+    elif any(places.dtype == object for places in xs[1:]):
+        raise NotImplementedError(f"{x.primitive} at places that depend on the numbers has no meaning on symbols")
     if x.primitive in MEANINGS:
         return np.frompyfunc(MEANINGS[x.primitive], len(xs), 1)(*xs)
     if x.primitive in REDUCTIONS:
@@ -169,7 +172,7 @@ def _compared(kind: Any, turned: bool = False, negated: bool = False) -> Callabl
         a, b = (b, a) if turned else (a, b)
         if a.is_number and b.is_number:
             value = {Less: a < b, LessEqual: a <= b, Equal: sp.Eq(a, b)}[kind]
-            return sp.Integer(bool(value) != negated)
+            return sp.Integer(int(bool(value) != negated))
         return 1 - kind(a, b) if negated else kind(a, b)
 
     return compare
