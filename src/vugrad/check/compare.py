@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from vugrad.check.conduct import outputs, upstream, well_behaved
 from vugrad.check.numeric import EPS, Slope, slope
 from vugrad.check.shrink import diagnose
 from vugrad.check.subject import Array, Arrays, Fault, Subject, of_graph, of_op, subject
 from vugrad.graph import TensorNode
 from vugrad.graph.backward import below, walk
 
-#: How far from a slope is near, as a share of it, of the largest gradient, and of what numbers like the outputs' would
-#: give: a fault of 0.1 % is a thousand times as far.
-NEAR, NEAR_LARGEST, NEAR_TYPICAL = 1e-6, 1e-10, 1e-12
-#: A slope says nothing that is not near, or known to this share of itself.
-KNOWN = 2e-4
+#: How far from a slope is near, as a share of it: a fault of 0.1 % is a thousand times as far.
+NEAR = 1e-6
+#: A slope says nothing that is not known to this share of itself, unless it is 0, to that of what outputs make typical.
+KNOWN, FLAT = 2e-4, 1e-8
 #: How often the last bits of the inputs are changed to see what that does.
 DRAWS = 6
 #: Of more elements than that so many are looked at one by one.
@@ -28,13 +28,14 @@ MOST = 500
 
 @dataclass(frozen=True)
 class Element:
-    """One element of one gradient that is not what it should be, or cannot be told."""
+    """One element of one gradient, or a direction of several, with what the code and the slope say of it."""
 
     label: str
     at: tuple[int, ...]
     code: float
     slope: Slope
     noise: float = 0.0
+    size: float = 1.0
 
     @property
     def name(self) -> str:
@@ -143,43 +144,11 @@ def check(checked: Subject, seed: int = 0) -> Report:
     rng = np.random.default_rng(seed)
     with np.errstate(all="ignore"):
         try:
-            ys = _first(checked)
-            gos = [_upstream(rng, y) for y in ys]
-            gradients = _same_twice(checked, gos)
+            gos = [upstream(rng, y) for y in outputs(checked)]
+            gradients = well_behaved(checked, gos)
         except Fault as fault:
             return Report(name, "wrong", str(fault), subject=checked)
         return replace(_Comparison(checked, gos, gradients, rng).report(), name=name, subject=checked)
-
-
-def _first(checked: Subject) -> Arrays:
-    """The outputs, which are the same twice and finite."""
-    try:
-        ys = checked.forward(checked.inputs)
-    except (ValueError, IndexError) as error:
-        if checked.op is None:
-            raise
-        raise type(error)(f"{checked.name} of {checked.shapes}: {error}. {checked.op.hint}".rstrip()) from error
-    again = checked.forward(checked.inputs)
-    if any(a.shape != b.shape or a.tobytes() != b.tobytes() for a, b in zip(ys, again, strict=True)):
-        raise Fault("its forward gives other numbers each time: pass random numbers in, as an input or by a key")
-    return ys
-
-
-def _upstream(rng: np.random.Generator, y: Array) -> Array:
-    """An upstream gradient without a zero, a one, or two that are equal."""
-    return np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1, 1], y.shape))
-
-
-def _same_twice(checked: Subject, gos: Arrays) -> Arrays:
-    """The gradients: the same twice, and each of its input's shape."""
-    gradients, again = (checked.gradients(checked.inputs, [np.copy(go) for go in gos]) for _ in range(2))
-    for i in checked.real:
-        g, x, label = np.asarray(gradients[i]), checked.inputs[i], checked.labels[i]
-        if g.shape != x.shape:
-            raise Fault(f"its backward returns a gradient of shape {g.shape} for {label} of shape {x.shape}")
-        if g.tobytes() != np.asarray(again[i]).tobytes():
-            raise Fault(f"its backward gives {label} another gradient each time: it must draw no random numbers")
-    return [np.asarray(g) for g in gradients]
 
 
 class _Comparison:
@@ -188,15 +157,7 @@ class _Comparison:
     def __init__(self, checked: Subject, gos: Arrays, gradients: Arrays, rng: np.random.Generator) -> None:
         self.checked, self.gos, self.gradients, self.rng = checked, gos, gradients, rng
         self.scales = [_scale(x) for x in checked.inputs]
-        real = checked.real
-        finite = [np.abs(gradients[i][np.isfinite(gradients[i])]) for i in real]
-        self.largest = max((float(np.max(g, initial=0)) for g in finite), default=0.0)
-        # The sum of all that is added up, without its signs: of the outputs, and of what the inputs have in them.
-        outputs = sum(float(np.sum(np.abs(go * y))) for go, y in zip(gos, checked.forward(checked.inputs), strict=True))
-        inputs = sum(float(np.sum(np.abs(gradients[i] * checked.inputs[i]))) for i in real)
-        self.magnitude = outputs + (inputs if math.isfinite(inputs) else 0)
-        self.typical = self.magnitude / min((self.scales[i] for i in real), default=1)
-        self.noise = self.rounding()
+        self.magnitude, self.noise = self.rounding()
 
     def report(self) -> Report:
         """All elements and directions, judged."""
@@ -206,8 +167,10 @@ class _Comparison:
             by_verdict[self.verdict(element)].append(element)
         wrong, unknown, kinks = by_verdict["wrong"], by_verdict["unknown"], by_verdict["kink"]
         seen = sum(map(len, by_verdict.values()))
-        if not wrong and seen < sum(self.gradients[i].size for i in self.checked.real):
-            wrong = [element for element in directions if self.verdict(element) == "wrong"]  # it is among the others
+        if seen == sum(self.gradients[i].size for i in self.checked.real):
+            directions = list(self.together(kinks))
+        if not wrong:  # it is among the others, or in how those at a tie go together
+            wrong = [element for element in directions if self.verdict(element) == "wrong"]
         status = "wrong" if wrong else "not established" if unknown else "checked"
         methods = sorted({element.slope.method for element in by_verdict["right"]})
         text = "\n".join(filter(None, [_of_wrong(wrong, seen), _of_unknown(unknown), _of_kinks(kinks)]))
@@ -215,26 +178,37 @@ class _Comparison:
             text = f"{seen} elements, by {' and '.join(methods)}." if seen else "There is no element to check."
         return Report("", status, text, seen, tuple(wrong), tuple(kinks))
 
-    def rounding(self) -> Arrays:
-        """How much each gradient changes with the last bits of the inputs: what is left where all cancels."""
+    def rounding(self) -> tuple[float, Arrays]:
+        """How large the terms are of which the outputs are the sum, and how much each gradient is rounded.
+
+        The terms are at least the outputs, what the inputs have in them, and what would make the sum change as much as
+        it does with the last bits of the inputs, even where all cancels; with those bits each gradient changes too.
+        """
+        checked, total = self.checked, self.total(self.checked.inputs)
+        terms = [
+            sum(float(np.sum(np.abs(go * y))) for go, y in zip(self.gos, checked.forward(checked.inputs), strict=True))
+        ]
+        terms[0] += sum(float(np.nansum(np.abs(self.gradients[i] * checked.inputs[i]))) for i in checked.real)
         noise = [np.zeros(g.shape) for g in self.gradients]
         for _ in range(DRAWS):
-            xs = [
-                x * (1 + 8 * EPS * self.rng.uniform(-1, 1, x.shape)) if x.dtype.kind == "f" else x
-                for x in self.checked.inputs
-            ]
-            others = self.checked.gradients(xs, self.gos)
-            for i in self.checked.real:
+            bits = [1 + 8 * EPS * self.rng.uniform(-1, 1, x.shape) for x in checked.inputs]
+            xs = [x * bit if x.dtype.kind == "f" else x for x, bit in zip(checked.inputs, bits, strict=True)]
+            terms.append(float(abs(self.total(xs) - total)) / (8 * EPS))
+            others = checked.gradients(xs, self.gos)
+            for i in checked.real:
                 change = np.abs(others[i] - self.gradients[i])
                 noise[i] = np.maximum(noise[i], np.where(np.isfinite(change), change, 0))
-        return noise
+        return max((term for term in terms if math.isfinite(term)), default=0.0), noise
+
+    def total(self, xs: Arrays) -> complex:
+        """The outputs' product with the upstream gradients."""
+        return complex(sum(np.sum(go * y) for go, y in zip(self.gos, self.checked.forward(xs), strict=True)))
 
     def slope(self, along: Arrays, size: float) -> Slope:
-        """Of the outputs' product with the upstream gradients, in a direction of the inputs."""
+        """Of the total, in a direction of the inputs."""
 
         def line(t: complex) -> complex:
-            xs = [x if v is None else x + t * v for x, v in zip(self.checked.inputs, along, strict=True)]
-            return complex(sum(np.sum(go * y) for go, y in zip(self.gos, self.checked.forward(xs), strict=True)))
+            return self.total([x if v is None else x + t * v for x, v in zip(self.checked.inputs, along, strict=True)])
 
         return slope(line, size, self.magnitude)
 
@@ -244,7 +218,20 @@ class _Comparison:
         for i in self.checked.real:
             along[i] = self.rng.standard_normal(self.gradients[i].shape) * self.scales[i]
         code = sum(float(np.sum(self.gradients[i] * along[i])) for i in self.checked.real)
-        return Element("a random direction", (), code, self.slope(along, 0.05))
+        return Element("a random direction", (), code, self.slope(along, 0.05), size=0.05)
+
+    def together(self, kinks: Sequence[Element]) -> Iterator[Element]:
+        """All elements of an input that are at a kink, moved as one: which often leaves what is tied so."""
+        for i in self.checked.real:
+            places = [e.at for e in kinks if e.label == self.checked.labels[i]]
+            if len(places) > 1:
+                along: Arrays = [None] * len(self.scales)
+                along[i] = np.zeros(self.gradients[i].shape)
+                along[i][tuple(np.array(places).T)] = 1
+                code = float(np.sum(self.gradients[i] * along[i]))
+                size = 0.1 * self.scales[i]
+                name = f"{self.checked.labels[i]}, where it is at kinks, moved as one"
+                yield Element(name, (), code, self.slope(along, size), size=size)
 
     def elements(self) -> Iterator[Element]:
         """The elements of all gradients, or so many of them, drawn without putting back."""
@@ -257,7 +244,9 @@ class _Comparison:
             along[i][at] = 1
             size = 0.1 * max(abs(float(self.checked.inputs[i][at])), self.scales[i])
             noise = float(self.noise[i][at])
-            yield Element(self.checked.labels[i], at, float(self.gradients[i][at]), self.slope(along, size), noise)
+            yield Element(
+                self.checked.labels[i], at, float(self.gradients[i][at]), self.slope(along, size), noise, size
+            )
 
     def verdict(self, element: Element) -> str:
         """Whether a gradient's element is right, wrong, at a kink, or cannot be told."""
@@ -267,11 +256,16 @@ class _Comparison:
             return "kink" if low - KNOWN * abs(low) <= code <= high + KNOWN * abs(high) else "unknown"
         if found.method == "none":
             return "unknown"
-        near = NEAR * abs(found.value) + NEAR_LARGEST * self.largest + NEAR_TYPICAL * self.typical
-        near += 16 * element.noise
-        if not abs(code - found.value) <= 4 * found.error + near:  # NaN is not near either
+        if not math.isfinite(code):
             return "wrong"
-        return "right" if found.error <= KNOWN * abs(found.value) + near else "unknown"
+        known = found.error <= KNOWN * abs(found.value)
+        flat = abs(found.value) <= 4 * found.error <= FLAT * self.magnitude / element.size
+        if not (known or flat):
+            return "unknown"
+        noise = 16 * element.noise
+        if abs(code - found.value) > 4 * found.error + NEAR * abs(found.value) + noise:
+            return "wrong"
+        return "right" if known or abs(code) <= noise else "unknown"
 
 
 def _scale(x: Array) -> float:
@@ -315,7 +309,7 @@ def second_order(checked: Subject) -> Subject:
     """The gradients of a subject as functions of its inputs and upstream gradients, with gradients of their own."""
     n = len(checked.inputs)
     rng = np.random.default_rng(1)
-    gos = [_upstream(rng, y) for y in checked.forward(checked.inputs)]
+    gos = [upstream(rng, y) for y in checked.forward(checked.inputs)]
 
     def build(xs: Arrays) -> tuple[list[TensorNode], list[TensorNode]]:
         if checked.op is not None:

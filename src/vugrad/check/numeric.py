@@ -15,6 +15,10 @@ Line = Callable[[complex], complex]
 #: So many steps are tried, each a quarter of the one before.
 LEVELS, RATIO = 12, 4.0
 EPS = float(np.finfo(float).eps)
+#: Differences must know a slope to this share of it before a complex step is believed.
+ROUGHLY = 0.2
+#: What changes in steps of less than this share of it does so because its numbers are of lower precision.
+GRAIN = 1e-5
 
 
 @dataclass(frozen=True)
@@ -51,22 +55,25 @@ def slope(f: Line, size: float, magnitude: float) -> Slope:
     middle = f(0).real
     if not np.isfinite(middle):
         return Slope(np.nan, np.inf, "none")
-    rounding = max(_roughness(f, size), 4 * EPS * magnitude)
+    rounding = max(_roughness(f, size), 8 * EPS * magnitude)
     found = _differences(f, size, middle, rounding, magnitude)
     if found.method == "differences":
         exact = _complex_step(f, size)
-        if exact is not None and abs(exact - found.value) <= 4 * found.error:
-            return Slope(exact, 64 * EPS * (abs(exact) + magnitude / max(size, 1)), "complex step")
+        if exact is not None and abs(exact - found.value) <= 4 * found.error <= ROUGHLY * abs(exact):
+            return Slope(exact, 64 * EPS * (abs(exact) + magnitude / size), "complex step")
     return found
 
 
 def _differences(f: Line, size: float, middle: float, rounding: float, magnitude: float) -> Slope:
     central: list[float] = []
     gaps: list[float] = []  # between the slopes ahead and behind: about h f″, unless there is a kink
-    best = Slope(np.nan, np.inf, "none")
+    best, least = Slope(np.nan, np.inf, "none"), np.inf
     for k in range(LEVELS):
         h = size / RATIO**k
         ahead, behind = f(h).real, f(-h).real
+        if ahead == behind == middle and rounding < least <= GRAIN * (abs(middle) + magnitude):
+            return _differences(f, size, middle, 2 * least, magnitude)  # it moves in steps as large as that
+        least = min(least, abs(ahead - middle) or np.inf, abs(behind - middle) or np.inf)
         central.append((ahead - behind) / (2 * h))
         gaps.append((ahead - 2 * middle + behind) / h)
         noise = 2 * rounding / h
@@ -104,4 +111,9 @@ def _complex_step(f: Line, size: float) -> float | None:
             y = f(1j * h)
     except Exception:  # it takes real numbers only
         return None
-    return float(y.imag / h) if isinstance(y, complex | np.complexfloating) and np.isfinite(y.imag / h) else None
+    # A 0 may be the imaginary part that something has dropped.
+    return (
+        float(y.imag / h)
+        if isinstance(y, complex | np.complexfloating) and np.isfinite(y.imag / h) and y.imag
+        else None
+    )

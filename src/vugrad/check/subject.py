@@ -65,6 +65,8 @@ def subject(f: Any, inputs: Sequence[Any], constants: Mapping[str, Any]) -> Subj
     Raises ``TypeError`` for what is none of them, and what the forward raises for inputs that it does not take.
     """
     xs = [_exact(x) for x in inputs]
+    if xs and not isinstance(f, Module) and not any(x.dtype.kind == "f" for x in xs):
+        raise TypeError("all inputs are whole numbers, by which nothing is differentiated: write 3.0 for 3")
     if isinstance(f, type) and issubclass(f, Op):
         return of_op(f, xs, constants)
     if isinstance(f, type) or not callable(f):

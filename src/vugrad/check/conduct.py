@@ -1,0 +1,82 @@
+"""What a forward and a backward may not do, whatever their numbers are: found by calling them again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vugrad.check.subject import Array, Arrays, Fault, Subject, run_backward, run_forward
+
+#: What the upstream gradient is multiplied by, to see whether the gradients follow: powers of 2, which round nothing.
+MULTIPLES = (-1024.0, 2.0**-10)
+
+
+def outputs(checked: Subject) -> Arrays:
+    """The outputs, which are real, and the same twice."""
+    try:
+        ys = checked.forward(checked.inputs)
+    except (ValueError, IndexError) as error:
+        if checked.op is None:
+            raise
+        raise type(error)(f"{checked.name} of {checked.shapes}: {error}. {checked.op.hint}".rstrip()) from error
+    if any(y.dtype.kind == "c" for y in ys):
+        raise TypeError(f"{checked.name} has complex outputs, of which gradcheck knows nothing: take their real parts")
+    again = checked.forward(checked.inputs)
+    if any(a.shape != b.shape or a.tobytes() != b.tobytes() for a, b in zip(ys, again, strict=True)):
+        raise Fault("its forward gives other numbers each time: pass random numbers in, as an input or by a key")
+    return ys
+
+
+def upstream(rng: np.random.Generator, y: Array) -> Array:
+    """An upstream gradient without a zero, or two that are equal."""
+    return np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1, 1], y.shape))
+
+
+def well_behaved(checked: Subject, gos: Arrays) -> Arrays:
+    """The gradients: of the inputs' shapes, the same twice, linear in what comes from above, of this call alone.
+
+    Raises a :class:`Fault` for a backward of which one of that is not true.
+    """
+    gradients, again = (checked.gradients(checked.inputs, [np.copy(go) for go in gos]) for _ in range(2))
+    for i in checked.real:
+        g, x, label = np.asarray(gradients[i]), checked.inputs[i], checked.labels[i]
+        if g.shape != x.shape:
+            raise Fault(f"its backward returns a gradient of shape {g.shape} for {label} of shape {x.shape}")
+        if g.tobytes() != np.asarray(again[i]).tobytes():
+            raise Fault(f"its backward gives {label} another gradient each time: it must draw no random numbers")
+    gradients = [np.asarray(g) for g in gradients]
+    for multiple in MULTIPLES:
+        more = checked.gradients(checked.inputs, [multiple * go for go in gos])
+        for i in checked.real:
+            if not _same(more[i], multiple * gradients[i]) and not _unused(more[i], gradients[i]):
+                raise Fault(
+                    f"its backward is not linear: for {multiple:g} times the upstream gradient, that of "
+                    f"{checked.labels[i]} is not {multiple:g} times what it was. It may not branch on it, nor bound it"
+                )
+    if checked.op is not None and gradients and not _apart(checked, gos, gradients):
+        raise Fault(
+            "its backward uses what a later forward has changed: whatever it needs goes into the context, not into the "
+            "class or a variable outside of it"
+        )
+    return gradients
+
+
+def _same(a: Any, b: Array) -> bool:
+    return bool(np.allclose(a, b, 1e-6, 1e-9 * np.max(np.abs(b[np.isfinite(b)]), initial=0), equal_nan=True))
+
+
+def _unused(a: Any, b: Array) -> bool:
+    """Whether the gradient is the same whatever comes from above, which has a diagnosis of its own."""
+    return bool(np.array_equal(a, b, equal_nan=True))
+
+
+def _apart(checked: Subject, gos: Arrays, gradients: Arrays) -> bool:
+    """Whether a forward at other numbers, between forward and backward, changes nothing."""
+    assert checked.op is not None
+    constants, context = checked.constants or {}, dict[str, Any]()
+    run_forward(checked.op, checked.labels, context, checked.inputs, constants)
+    others = [x * 1.125 if x.dtype.kind == "f" else x for x in checked.inputs]
+    run_forward(checked.op, checked.labels, {}, others, constants)
+    after = run_backward(checked.op, checked.labels, context, checked.inputs, [np.copy(go) for go in gos])
+    return all(_same(after[i], gradients[i]) for i in checked.real)
