@@ -359,6 +359,105 @@ def test_a_wrong_second_derivative_is_found():
     assert "the gradient of Given" in str(report)
 
 
+# --- what is easily taken for the other
+
+
+def second_three_times(context, go):
+    g = 2 * go * context["x"]
+    return g * np.array([1, 3])
+
+
+def square(context, x):
+    context["x"] = x
+    return x * x
+
+
+def apart(context, a, b):
+    return 3 * a + 2 * b
+
+
+def scales(context, a, b):
+    return a * 1e8, b * 1e-6
+
+
+def of(f):
+    def forward(context, x):
+        context["x"] = x
+        return f(x)
+
+    return forward
+
+
+TINY = np.array([1e-10, 1.0])
+#: Wrong ones that must not be called right.
+NOT_RIGHT = {
+    "beside a tiny input": (apart, lambda c, go: (6 * go, 2 * go), np.ones(3), np.full(3, 1e-12)),
+    "beside a huge element": (square, second_three_times, np.array([1e8, 1e-3])),
+    "outputs of two scales": (scales, lambda c, go, ho: (1e8 * go, 2e-6 * ho), np.ones(2), np.ones(2)),
+    "below a large constant": (of(lambda x: 1e6 + 1e-7 * x), lambda c, go: 1e-6 * go, np.ones(2)),
+    "clipped": (of(lambda x: 2 * x), lambda c, go: 2 * np.clip(go, -5, 5), np.ones(2)),
+    "rectified": (of(lambda x: np.maximum(x, 0)), lambda c, go: go * (go > 0), np.array([1.0, -2])),
+    "all that tie": (of(np.max), lambda c, go: go * (c["x"] == np.max(c["x"])), np.ones(3)),
+    "none that tie": (of(np.max), lambda c, go: 0 * go * c["x"], np.full(2, 2.0)),
+    "in lower precision": (
+        of(lambda x: np.sum(x.astype(np.float32) ** 2)),
+        lambda c, go: 3 * go * c["x"],
+        np.array([1.0, -3]),
+    ),
+}
+#: Right ones that must not be called wrong.
+NOT_WRONG = {
+    "steep at 0": (
+        of(lambda x: np.sign(x) * np.sqrt(np.abs(x))),
+        lambda c, go: go * 0.5 / np.sqrt(np.abs(c["x"])),
+        TINY,
+    ),
+    "cube root": (of(np.cbrt), lambda c, go: go / 3 / np.cbrt(c["x"]) ** 2, TINY),
+    "step": (of(lambda x: np.tanh(1e9 * x)), lambda c, go: go * 1e9 * (1 - np.tanh(1e9 * c["x"]) ** 2), TINY * 0),
+    "lower precision": (
+        of(lambda x: np.sum(x.astype(np.float32) ** 2)),
+        lambda c, go: 2 * go * c["x"],
+        np.array([1e4, -3.0]),
+    ),
+    "near a kink": (of(lambda x: np.maximum(x, 0)), lambda c, go: go * (c["x"] > 0), np.array([1e-4, -1e-3, 1e-6])),
+}
+
+
+@pytest.mark.parametrize("name", NOT_RIGHT)
+def test_it_is_not_called_right(name):
+    forward, backward, *xs = NOT_RIGHT[name]
+    report = gradcheck(op(forward, backward), *xs)
+    assert report.status != "checked", report
+
+
+@pytest.mark.parametrize("name", NOT_WRONG)
+def test_it_is_not_called_wrong(name):
+    forward, backward, *xs = NOT_WRONG[name]
+    report = gradcheck(op(forward, backward), *xs)
+    assert report.status != "wrong", report
+
+
+def test_what_is_kept_outside_of_the_context():
+    class Kept(vg.Op):
+        """It keeps its input on the class, where the next call writes over it."""
+
+        @staticmethod
+        def forward(context, x):
+            Kept.x = x
+            return x * x
+
+        @staticmethod
+        def backward(context, go):
+            return 2 * go * Kept.x
+
+    assert "uses what a later forward has changed" in str(gradcheck(Kept, some(3)))
+
+
+def test_whole_numbers_alone_are_not_checked():
+    with pytest.raises(TypeError, match=r"by which nothing is differentiated: write 3\.0 for 3"):
+        gradcheck(vg.ops.Square, np.array([1, 2, 3]))
+
+
 # --- ops that misbehave, and what is no op
 
 

@@ -67,7 +67,7 @@ HOMEWORK = '''
             return 2 * go
 
     class Picky(vg.Op):
-        shapes = [(7, 5)]
+        inputs = [np.ones((7, 5))]
         @staticmethod
         def forward(context, x):
             if x.shape != (7, 5):
@@ -77,8 +77,80 @@ HOMEWORK = '''
         def backward(context, go):
             return 3 * go
 
-    class Pickier(Picky):
-        shapes = None
+    class Pickier(vg.Op):
+        forward, backward = Picky.forward, Picky.backward
+
+    class Roots(vg.Op):
+        """It takes positive numbers alone."""
+        @staticmethod
+        def forward(context, x):
+            context["y"] = np.sqrt(x).sum(axis=1), np.sqrt(x)
+            return context["y"][0]
+        @staticmethod
+        def backward(context, go):
+            return 0.5 * go[:, None] / context["y"][1]
+
+    class Entropy(vg.Op):
+        inputs = [np.array([[0.5, 1.0, -0.3], [0.1, 0.2, 0.9]]), np.array([2, 0])]
+        @staticmethod
+        def forward(context, x, labels):
+            p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+            hit = context["d"] = p - (labels[:, None] == np.arange(3))
+            return -np.log(p[np.arange(2), labels])
+        @staticmethod
+        def backward(context, go):
+            return go[:, None] * context["d"], None
+
+    class Four(vg.Op):
+        @staticmethod
+        def forward(context, a, b, c, d):
+            return a + b + c + d
+        @staticmethod
+        def backward(context, go):
+            return go, go, go, go
+
+    class Many(vg.Op):
+        @staticmethod
+        def forward(context, *xs):
+            context["n"] = len(xs)
+            return sum(xs)
+        @staticmethod
+        def backward(context, go):
+            return (go,) * context["n"]
+
+    class Slow(vg.Op):
+        """A right backward that no proof comes to the end of."""
+        inputs = [np.linspace(-0.5, 0.6, 9).reshape(3, 3)]
+        @staticmethod
+        def forward(context, w):
+            h, context["hs"], context["w"] = w, [], w
+            for _ in range(6):
+                context["hs"].append(h)
+                h = np.tanh(h @ w)
+            context["hs"].append(h)
+            return h
+        @staticmethod
+        def backward(context, go):
+            hs, w, gw = context["hs"], context["w"], 0
+            for before, after in zip(hs[-2::-1], hs[:0:-1]):
+                go = go * (1 - after**2)
+                gw = gw + before.T @ go
+                go = go @ w.T
+            return gw + go
+
+    class Base(vg.Op):
+        """Not an op itself."""
+
+    Alias = ReLU
+
+    class Var(vg.Op):
+        """Another one than the library's."""
+        @staticmethod
+        def forward(context, x):
+            return 2 * x
+        @staticmethod
+        def backward(context, go):
+            return 2 * go
 
     class Endless(vg.Op):
         @staticmethod
@@ -124,12 +196,22 @@ EXPECTED = {
     "Picky": ("unknown", "proven", ""),
     "Pickier": (
         "unknown",
+        "not established",
+        "no inputs were found that Pickier.forward takes (for ((2, 3),) it says Va",
+    ),
+    "Roots": ("unknown", "proven", ""),
+    "Entropy": ("unknown", "proven", ""),
+    "Four": ("unknown", "proven", ""),
+    "Many": ("unknown", "proven", ""),
+    "Slow": ("unknown", "checked", "not proven: the time was up"),
+    "Var": (
         "wrong",
-        "no shapes were found that Pickier.forward takes (for ((2, 3),) it says ValueError: 7",
+        "not established",
+        "it was called as vugrad's Var is: inputs = [...] in the class says what it takes",
     ),
     "Endless": ("unknown", "wrong", "it was not done after 4 s: does a loop never end?"),
     "Crashing": ("unknown", "wrong", "it crashed, with SIGSEGV"),
-    "Hungry": ("unknown", "wrong", "MemoryError"),
+    "Hungry": ("unknown", "not established", "MemoryError"),
     "Leaving": ("unknown", "wrong", "it ended its process, with status 0"),
 }
 
@@ -149,6 +231,19 @@ def test_each_op_has_its_own_verdict(homework):
         assert (found.forward, found.backward) == (forward, backward), found
         assert text in found.text
         assert found.passed == (forward != "wrong" and backward in ("proven", "checked"))
+
+
+def test_files_in_the_current_folder_are_not_taken_for_the_librarys(homework, monkeypatch):
+    for name in ("random.py", "json.py", "numpy.py"):
+        (homework.parent / name).write_text("raise SystemError('not this one')")
+    (homework.parent / "vugrad").mkdir()
+    monkeypatch.chdir(homework.parent)
+    assert [verdict.backward for verdict in grade(homework, ["ReLU", "ReLU"])] == ["proven"]
+
+
+def test_no_op_is_asked_for(homework):
+    with pytest.raises(ValueError, match="no op is named"):
+        grade(homework, [])
 
 
 def test_marks_and_json(homework, tmp_path):

@@ -47,6 +47,9 @@ def _finite(record: Any) -> Any:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that at every moment the old or the new one is there, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():  # a device, which is written to and not replaced
+        path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         with open(temporary, "wb") as file:  # unlike tempfile's, it has the permissions that a new file has

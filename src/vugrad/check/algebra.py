@@ -78,7 +78,9 @@ def normal(e: Expr) -> Expr:
             d = d.args[0]
         if d.is_Number:
             return sp.Integer(int(bool(d > 0)))
-        return 1 - GT(-d, 0) if d.could_extract_minus_sign() else GT(d, 0)
+        # Not where one that branches may be 0 all over: −max(u, 0) is never more than 0, and max(u, 0) not always.
+        turned = d.could_extract_minus_sign() and not d.has(MAX, MIN, WHERE, GT, sp.Abs, sp.sign, TOP, LOW)
+        return 1 - GT(-d, 0) if turned else GT(d, 0)
     if e.func == sp.log:
         exponents = [f.args[0] for f in sp.Mul.make_args(u) if f.func == sp.exp]
         return sp.Add(sp.log(u / sp.exp(sp.Add(*exponents))) if exponents else sp.log(u), *exponents)
@@ -270,7 +272,7 @@ def value(e: Expr, names: Mapping[str, Any]) -> float:
         DELTA: lambda u, v: u == v,
         SIGMOID: lambda u: 1 / (1 + math.exp(-u)),
         sp.Abs: abs,
-        sp.sign: lambda u: math.copysign(1, u),
+        sp.sign: np.sign,
     }
     return float((functions.get(e.func) or getattr(math, e.func.__name__))(*us))
 

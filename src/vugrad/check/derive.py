@@ -13,6 +13,7 @@ from vugrad.check.algebra import derivative, name_of, normal, over, same, tidy, 
 from vugrad.check.formulas import NOTHING, PRIMES, Formulas, listed, read, sample
 from vugrad.check.indices import DELTA, GT, LOW, MAX, MIN, SIGMOID, TOP, At, Expr, NoIndexForm
 from vugrad.check.pen import PARTIAL, Pen
+from vugrad.check.subject import Array, places
 from vugrad.graph import Op
 from vugrad.ops.table import Row, Shape
 
@@ -174,25 +175,42 @@ def limits(pen: Pen, outputs: list[tuple[Expr, Expr, Expr, At]], unequal: list[E
 
 def differing(row: Row, formulas: Formulas, position: int, derived: Expr) -> str:
     """Where the gradient that the code computes is not the derived one, at sample numbers; empty if nowhere."""
-    rng = np.random.default_rng(0)
-    xs, context = row.inputs(rng), dict[str, Any]()
-    with np.errstate(all="ignore"):
-        ys = listed(row.op.forward(context, *xs, **row.constants))
-        gos = [rng.uniform(0.5, 1.5, np.shape(y)) for y in ys]
-        code = listed(row.op.backward(context, *gos))[position]
-    arrays = dict(zip([*formulas.inputs, *(name_of(go) for _, _, go, _ in formulas.outputs)], [*xs, *gos], strict=True))
-    arrays |= {letter.name: n for n, letter in formulas.extents.items()}
     _, x, gx, *_ = next(g for g in formulas.gradients if g[0] == position)
-    shape = xs[position].shape
-    if code is None or np.shape(code) != shape:
-        return "not the same"
-    for at in np.ndindex(*shape):
-        index = {k.name: i for k, i in zip(getattr(x, "indices", ()), at, strict=True) if k.is_Symbol}
-        try:
-            right = value(derived, {**arrays, **index})
-        except (ArithmeticError, ValueError, TypeError):
-            return "not shown to be the same"  # the derived gradient has no number here
-        if not abs(right - code[at]) <= 1e-8 * (1 + abs(right)):  # NaN is not near either
-            place = f"{name_of(gx)}[{','.join(map(str, at))}]" if at else name_of(gx)
-            return f"not the same: at sample numbers {place} is {right:.4g}, and the code gives {code[at]:.4g}"
+    for xs in places(row.inputs(np.random.default_rng(0))):
+        rng, context = np.random.default_rng(0), dict[str, Any]()
+        with np.errstate(all="ignore"):
+            ys = listed(row.op.forward(context, *xs, **row.constants))
+            gos = [rng.uniform(0.5, 1.5, np.shape(y)) for y in ys]
+            code = listed(row.op.backward(context, *gos))[position]
+        if code is None or np.shape(code) != xs[position].shape:
+            return "not the same"
+        if not all(np.all(np.isfinite(y)) for y in ys):
+            continue  # it is outside of the domain
+        gradients = (name_of(go) for _, _, go, _ in formulas.outputs)
+        arrays = dict(zip([*formulas.inputs, *gradients], [*xs, *gos], strict=True))
+        arrays |= {letter.name: n for n, letter in formulas.extents.items()}
+        if not all(computes(y, e, arrays, computed) for (y, e, *_), computed in zip(formulas.outputs, ys, strict=True)):
+            return "not shown to be the same"  # what was read is not what forward does here
+        for at in np.ndindex(*xs[position].shape):
+            try:
+                right = value(derived, {**arrays, **indices(x, at)})
+            except (ArithmeticError, ValueError, TypeError):
+                return "not shown to be the same"  # the derived gradient has no number here
+            if not abs(right - code[at]) <= 1e-8 * (1 + abs(right)):  # NaN is not near either
+                place = f"{name_of(gx)}[{','.join(map(str, at))}]" if at else name_of(gx)
+                return f"not the same: at sample numbers {place} is {right:.4g}, and the code gives {code[at]:.4g}"
     return ""
+
+
+def computes(element: Expr, e: Expr, arrays: Mapping[str, Array], computed: Array) -> bool:
+    """Whether a formula of an array's element gives the array that was computed."""
+    try:
+        found = [value(e, {**arrays, **indices(element, at)}) for at in np.ndindex(*np.shape(computed))]
+    except (ArithmeticError, ValueError, TypeError):
+        return False
+    return bool(np.allclose(found, np.ravel(computed), 1e-8, 1e-8))
+
+
+def indices(element: Expr, at: tuple[int, ...]) -> dict[str, int]:
+    """What the indices of an element are at a place."""
+    return {k.name: i for k, i in zip(getattr(element, "indices", ()), at, strict=True) if k.is_Symbol}

@@ -92,6 +92,17 @@ def explain(maps: Maps) -> Mistake | None:
     return None
 
 
+def _not_finite(s: Suspect) -> Iterator[Mistake]:
+    """The code gives what is no number."""
+    if s.code.shape == s.jacobian.shape and not np.all(np.isfinite(s.code)):
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(s.code))[0][1:])
+        where = f"{s.label}[{', '.join(map(str, at))}]" if at else s.label
+        text = f"the gradient of {where} is {s.code[~np.isfinite(s.code)][0]}, which is no number"
+        yield s.mistake(
+            "not finite", text, "see what is divided by 0 there, or has its logarithm or root taken of 0 or less"
+        )
+
+
 def _unused(s: Suspect) -> Iterator[Mistake]:
     """Whatever comes from above, the code answers the same."""
     rng = np.random.default_rng(0)
@@ -358,6 +369,7 @@ def _overwritten(s: Suspect) -> Iterator[Mistake]:
 
 #: In the order in which they are tried.
 HYPOTHESES: tuple[Callable[[Suspect], Iterator[Mistake]], ...] = (
+    _not_finite,
     _saved_then_changed,
     _unused,
     _sum_to_shape,

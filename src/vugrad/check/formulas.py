@@ -142,7 +142,7 @@ def called(row: Row, count: int) -> tuple[list[str], list[str], list[str]]:
     if first.kind is first.VAR_POSITIONAL:
         names = list("xyzwuv"[: len(row.shapes)])
     gos = list(inspect.signature(row.op.backward).parameters.values())[1:]
-    upstream = [p.name for p in gos if p.kind is not p.VAR_POSITIONAL] or ["go"]
+    upstream = [p.name if p.name not in names else "go" for p in gos if p.kind is not p.VAR_POSITIONAL] or ["go"]
     if count != len(upstream):
         upstream = [f"go{i}" for i in range(count)]
     free = [c for c in ("zy" if len(row.real) == 2 else "yz") + "tsr" if c not in names]

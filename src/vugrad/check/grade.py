@@ -17,6 +17,7 @@ from typing import Any
 
 from vugrad.check.submission import Verdict, judge, load, ops_of
 from vugrad.compiler.machine.threads import allowed
+from vugrad.files import write_whole
 from vugrad.suggest import choose
 
 #: Seconds, and bytes of memory, that one op may take.
@@ -35,6 +36,8 @@ def grade(
     """
     if not path.is_file():
         raise ValueError(f"{path} is not there: give the file with the ops")
+    if names is not None and not names:
+        raise ValueError("no op is named: write --ops Normalize,ReLU, or leave it out for all")
     if names is None:
         listed = _apart(path, None, seconds, memory)
         if "names" not in listed:
@@ -43,16 +46,17 @@ def grade(
         if not names:
             raise ValueError(f"{path} defines no Op: write class Name(vg.Op), with forward and backward")
     with ThreadPoolExecutor(allowed()) as threads:
-        found = list(threads.map(lambda name: _apart(path, name, seconds, memory), names))
+        found = list(threads.map(lambda name: _apart(path, name, seconds, memory), dict.fromkeys(names)))
     return [Verdict(**verdict) for verdict in found]
 
 
 def _apart(path: Path, name: str | None, seconds: float, memory: int) -> dict[str, Any]:
     """What the child says of an op, or of all names; if it says nothing, how it ended."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "verdict.json"
+        out, errors = Path(folder) / "verdict.json", Path(folder) / "errors.txt"
         command = [
             sys.executable,
+            "-P",  # what lies in the current folder is not the library's
             "-m",
             "vugrad.check.grade",
             str(path),
@@ -61,18 +65,19 @@ def _apart(path: Path, name: str | None, seconds: float, memory: int) -> dict[st
             str(memory),
             str(out),
         ]
-        # What else it starts ends with it, and its threads do not count as those of others.
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )
+        with errors.open("wb") as stderr:  # what else it starts ends with it, and one thread is enough
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            )
         try:
             child.wait(seconds + 5)
-            ended = f"it ended its process, with status {child.returncode}"
+            last = errors.read_text(errors="replace").strip().rpartition("\n")[2]
+            ended = f"it ended its process, with status {child.returncode}" + (f": {last}" if last else "")
             if child.returncode < 0:
                 ended = f"it crashed, with {signal.Signals(-child.returncode).name}"
         except subprocess.TimeoutExpired:
@@ -106,7 +111,9 @@ def _child(path: Path, name: str, seconds: float, memory: int, out: Path) -> Non
         if not name:
             found: dict[str, Any] = {"names": list(ops)}
         elif name in ops:
-            found = dataclasses.asdict(judge(ops[name], seconds / 2))
+            for verdict in judge(ops[name], seconds / 2):
+                found = dataclasses.asdict(verdict)
+                write_whole(out, json.dumps(found).encode())
         else:
             try:
                 choose("op", name, ops)
@@ -114,7 +121,7 @@ def _child(path: Path, name: str, seconds: float, memory: int, out: Path) -> Non
                 found = dataclasses.asdict(Verdict(name, "unknown", "missing", str(error)))
     except BaseException as error:  # SystemExit and MemoryError too
         found = dataclasses.asdict(Verdict(name, "unknown", "wrong", f"{type(error).__name__}: {error}"))
-    out.write_text(json.dumps(found))
+    write_whole(out, json.dumps(found).encode())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from vugrad.check.symbolic import is_ordinary
 from vugrad.check.zero import exact
 from vugrad.compiler.arrays.program import Instruction, Program
 
@@ -152,7 +153,7 @@ class Reading:
                 self.unequal.append(sp.Ne(*us, evaluate=False))
                 equal = sp.Integer(0)
             return equal if x.primitive == "eq" else 1 - equal
-        if x.primitive not in ELEMENTWISE or (x.primitive in ("and", "or", "xor", "not") and kinds[0] != "b"):
+        if x.primitive not in ELEMENTWISE or not is_ordinary(x, [self.program[i].dtype for i in x.operands]):
             raise NoIndexForm(f"{x.primitive} of {x.type} has no form by index")
         if x.primitive == "where" and us[0].is_Number:
             return us[1] if us[0] else us[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +16,9 @@ import sympy as sp
 
 from vugrad.check.cases import Case, cases, first_case, point
 from vugrad.check.derive import Derivation, derive
-from vugrad.check.subject import Fault, of_op
+from vugrad.check.subject import Arrays, Fault, of_op, places
 from vugrad.check.symbolic import Symbolic, symbolic
+from vugrad.check.values import Values
 from vugrad.check.zero import is_zero
 from vugrad.compiler import CannotCompileError
 from vugrad.graph import Op
@@ -25,6 +27,8 @@ from vugrad.ops.table import ROWS, Row, Shape
 Expr = Any
 #: So many sets of whole numbers are tried, in which each position has each of as many values.
 WHOLE = 4
+#: Expressions that differ by more than this share of them are not the same but for rounded constants.
+WRONG = 1e-9
 
 
 class Refuted(Exception):  # noqa: N818 (a result)
@@ -162,6 +166,7 @@ def prove_row(row: Row, seconds: float = 10.0) -> Proof:
                 checked.gradients(xs, [np.ones(np.shape(y)) for y in checked.forward(xs)])
                 found = symbolic(row.op, xs, row.constants, positive)
             counts = [count for _, count in _shown(found, start + seconds)]
+            _as_computed(found, row, xs)
             shown, most = len(counts), max([most, *counts])
         status, text = "proven", f"{shown} elements" + (f", in up to {most} cases each" if most > 1 else "")
     except (Refuted, Fault) as error:
@@ -171,6 +176,40 @@ def prove_row(row: Row, seconds: float = 10.0) -> Proof:
     except Exception as error:  # what SymPy makes of 1/0 or log 0, say
         status, text = "not established", f"{type(error).__name__}: {error}"
     return Proof(row.op, row.name, status, text, shown, most, time.perf_counter() - start, found)
+
+
+def _as_computed(s: Symbolic, row: Row, xs: Arrays) -> None:
+    """See that the symbols stand for what the op computes: in its domain, and wherever else its forward is finite."""
+    checked = of_op(row.op, xs, row.constants)
+    labels = [checked.labels[i] for i in checked.real]
+    for inputs in places(xs):
+        rng = np.random.default_rng(0)
+        with np.errstate(all="ignore"):
+            ys = checked.forward(inputs)
+            gos = [rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1, 1], y.shape) for y in ys]
+            gradients = checked.gradients(inputs, gos)
+        if not all(np.all(np.isfinite(y)) for y in ys):
+            continue
+        symbols = [symbol for array in (*s.inputs.values(), *s.upstream.values()) for symbol in array.flat]
+        numbers = [float(v) for array in (*(inputs[i] for i in checked.real), *gos) for v in array.flat]
+        values = Values(dict(zip(symbols, numbers, strict=True)))
+        computed = [
+            *ys,
+            *(gradients[i] for i, g in zip(checked.real, s.gradients.values(), strict=True) if g is not None),
+        ]
+        expected = [*s.outputs, *(g for g in s.gradients.values() if g is not None)]
+        for e, c in zip([e for a in expected for e in a.flat], [v for a in computed for v in a.flat], strict=True):
+            if not math.isclose(values(e), c, rel_tol=1e-6, abs_tol=1e-9):
+                where = ", ".join(
+                    f"{label} = {short(inputs[i])}" for label, i in zip(labels, checked.real, strict=True)
+                )
+                raise NotShown(f"at {where} the code computes {c:.6g}, and its symbols stand for {values(e):.6g}")
+
+
+def short(x: Any) -> str:
+    """An array in a few words."""
+    with np.printoptions(precision=4, threshold=6, edgeitems=2, suppress=True):
+        return str(x).replace("\n", "")
 
 
 def _shown(s: Symbolic, deadline: float) -> Iterator[tuple[int, int]]:
@@ -226,13 +265,13 @@ def _difference(x: Any, code: Expr, true: Expr, case: Case, deadline: float, go:
     symbols = sorted((code - true).free_symbols | facts, key=str)
     values = point(case, symbols)
     if values is not None:
-        difference = (code - true).subs(values).evalf(25)
-        if difference.is_number and abs(difference) > 1e-12:
+        a, b = (e.subs(values).evalf(25) for e in (true, code))
+        if a.is_real and b.is_real and abs(a - b) > WRONG * (abs(a) + abs(b)):
             of = f" in the part that {go} has in it" if go is not None else ", where nothing comes from above"
             at = ", ".join(f"{name} = {float(value):.4g}" for name, value in values.items())
             raise Refuted(
-                f"the gradient of {x} is wrong{of}: it should be {true}, and the code has {code}; with {at} that is "
-                f"{true.subs(values).evalf(6)}, not {code.subs(values).evalf(6)}"
+                f"the gradient of {x} is wrong{of}: it should be {true}, and the code has {code}; "
+                f"{f'with {at} ' if at else ''}that is {a.evalf(6)}, not {b.evalf(6)}"
             )
     if time.perf_counter() > deadline:
         raise NotShown(f"the time was up at {x}")

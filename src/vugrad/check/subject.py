@@ -14,11 +14,15 @@ import numpy as np
 from vugrad.graph import Op, TensorNode
 from vugrad.graph.backward import walk
 from vugrad.nn import Module
+from vugrad.ops.table import Domain
 
 Array = Any
 Arrays = list[Array]
 #: From arrays to the nodes of the inputs, and to those of the outputs.
 Build = Callable[[Arrays], tuple[list[TensorNode], list[TensorNode]]]
+
+#: Where else an op is looked at, if its forward is finite there.
+PLACES = (Domain(-2, 2), Domain(0.1, 3), Domain(-3, -0.1))
 
 
 class Fault(Exception):  # noqa: N818 (it is what is wrong with an op, and is caught)
@@ -182,6 +186,14 @@ def _exact(x: Any) -> Array:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"gradcheck takes arrays of real or whole numbers, and not of {array.dtype}")
     return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def places(xs: Arrays) -> Iterator[Arrays]:
+    """The inputs, and others of their shapes, of both signs and of one."""
+    yield xs
+    rng = np.random.default_rng(0)
+    for domain in PLACES:
+        yield [domain.at(rng.random(x.shape)) if x.dtype.kind == "f" else x for x in xs]
 
 
 def names(function: Callable[..., Any], count: int, skipped: int = 0) -> list[str]:

@@ -7,7 +7,7 @@ import importlib.util
 import itertools
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from vugrad.check.compare import check, explained
-from vugrad.check.proof import inputs_of, prove_row
+from vugrad.check.proof import inputs_of, prove_row, short
 from vugrad.check.subject import Fault, of_op
 from vugrad.graph import Op
-from vugrad.ops.table import ROWS, Row, Shape
+from vugrad.ops.table import ANY, POSITIVE, ROWS, UNIT, Domain, Row, Shape
 
 #: Shapes that are tried for the inputs of an op that says nothing of them, those of the first that forward takes.
 SHAPES: tuple[Shape, ...] = ((2, 3), (3, 2), (3,), (3, 3), (2, 2, 3), (2,), ())
 #: The names of ops that the table has, in any case of letters: what they compute is known.
 KNOWN = {row.op.__name__.lower(): row.op for row in ROWS}
+
+Array = Any
 
 
 @dataclass(frozen=True)
@@ -67,43 +69,70 @@ def load(path: Path) -> ModuleType:
 
 def ops_of(module: ModuleType) -> dict[str, type[Op]]:
     """The ops that a module itself defines, in its order."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Op) and value.__module__ == module.__name__
-    }
+    own = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Op)]
+    # A base class of others need not be an op itself.
+    whole = [op for op in own if op.__module__ == module.__name__ and op.forward is not Op.forward]
+    return {op.__name__: op for op in whole}
 
 
-def judge(op: type[Op], seconds: float = 10) -> Verdict:
-    """An op of one's own: its forward beside the library's of the same name, and its backward proven or checked."""
+def judge(op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
+    """An op of one's own: its forward beside the library's of the same name, and its backward checked, then proven.
+
+    The last verdict counts; the one before is there if the proof takes too long.
+    """
     start = time.perf_counter()
-    known = KNOWN.get(op.__name__.lower())
+    known = None if hasattr(op, "inputs") else KNOWN.get(op.__name__.lower())
     rows: list[Row] = []
     forward, status, text = "unknown", "wrong", ""
+
+    def verdict(status: str, *texts: str) -> Verdict:
+        shapes = "; ".join(row.name.partition(" ")[2] for row in rows[:1]) + (" and more" if len(rows) > 1 else "")
+        return Verdict(
+            op.__name__, forward, status, "\n".join(filter(None, texts)), shapes, time.perf_counter() - start
+        )
+
     try:
         rows = [dataclasses.replace(row, op=op) for row in ROWS if row.op is known] or [_row_of(op)]
         if known is not None:
             forward, text = _beside(rows)
         status = "not established"  # what goes wrong from here on need not be the op's fault
-        status, why = _backward(rows, start + seconds)
+        for row in rows:
+            report = explained(check(of_op(row.op, row.inputs(np.random.default_rng(0)), row.constants)))
+            if not report:
+                yield verdict(report.status, text, str(report))
+                return
+        yield verdict("checked", text, "not proven: the time was up")
+        proofs = [prove_row(row, max(0.1, start + seconds - time.perf_counter())) for row in rows]
+    except NoInputs as error:
+        yield verdict("not established", str(error))
     except Exception as error:  # whatever a person's code raises
-        why = f"{type(error).__name__}: {error}"
-    text = "\n".join(filter(None, [text, why]))
-    shapes = "; ".join(row.name.partition(" ")[2] for row in rows[:1]) + (" and more" if len(rows) > 1 else "")
-    return Verdict(op.__name__, forward, status, text, shapes, time.perf_counter() - start)
+        as_ours = f"it was called as vugrad's {op.__name__} is: inputs = [...] in the class says what it takes instead"
+        yield verdict(status, text, f"{type(error).__name__}: {error}", as_ours if known else "")
+    else:
+        refuted = next((proof for proof in proofs if proof.status == "refuted"), None)
+        unproven = next((proof for proof in proofs if not proof), None)
+        if refuted is not None:
+            yield verdict("wrong", text, str(refuted))
+        elif unproven is not None:
+            yield verdict("checked", text, f"not proven: {unproven.text}")
+        else:
+            yield verdict("proven", text)
 
 
 def _beside(rows: Sequence[Row]) -> tuple[str, str]:
     """Whether the forward gives what the table's references give."""
     for row in rows:
         xs = row.inputs(np.random.default_rng(0))
-        expected = row.reference(*xs, **row.constants)
+        expected = _tuple(row.reference(*xs, **row.constants))
         with np.errstate(all="ignore"):
-            found = row.op.forward({}, *xs, **row.constants)
-        pairs = list(zip(_tuple(found), _tuple(expected), strict=False))
-        if not all(np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-6, 1e-9) for a, b in pairs):
-            shapes = " and ".join(str(np.shape(a)) for a in _tuple(found))
-            return "wrong", f"its forward is wrong for {row.name.partition(' ')[2]}: it gives {shapes} {found}"
+            found = _tuple(row.op.forward({}, *xs, **row.constants))
+        pairs = zip(found, expected, strict=False)
+        alike = (np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-6, 1e-9) for a, b in pairs)
+        if len(found) != len(expected) or not all(alike):
+            return (
+                "wrong",
+                f"its forward is wrong for {row.name.partition(' ')[2]}: it gives {short(found[0]) if found else 'nothing'}",
+            )
     return "right", ""
 
 
@@ -111,27 +140,21 @@ def _tuple(values: Any) -> tuple[Any, ...]:
     return values if isinstance(values, tuple) else (values,)
 
 
-def _backward(rows: Sequence[Row], deadline: float) -> tuple[str, str]:
-    """The status of the whole, and of what is not proven the reason."""
-    text, status = "", "proven"
-    for row in rows:
-        report = explained(check(of_op(row.op, row.inputs(np.random.default_rng(0)), row.constants)))
-        if report.status != "checked":
-            return report.status, str(report)
-    for row in rows:
-        proof = prove_row(row, max(0.1, deadline - time.perf_counter()))
-        if proof.status == "refuted":
-            return "wrong", str(proof)
-        if proof.status != "proven":
-            status, text = "checked", f"not proven: {proof.text}"
-    return status, text
+class NoInputs(ValueError):  # noqa: N818 (it is what is missing)
+    """None were found that an op's forward takes."""
 
 
 def _row_of(op: type[Op]) -> Row:
-    """Inputs for an op that is not in the table: those that it names as ``shapes``, or the first that it takes."""
-    constants, said = dict(getattr(op, "constants", {})), ""
-    for shapes in _guesses(op):
-        row = Row(op, lambda *xs: None, shapes, constants)
+    """Inputs for an op that is not in the table: those that it names, or the first that it takes."""
+    constants = dict(getattr(op, "constants", {}))
+    if hasattr(op, "inputs"):
+        xs = [np.asarray(x) for x in op.inputs]
+        whole = {i: (x.dtype.name, int(np.max(x, initial=0)) + 1) for i, x in enumerate(xs) if x.dtype.kind != "f"}
+        domains = tuple(_domain(x) for x in xs)
+        return Row(op, lambda *xs: None, tuple(x.shape for x in xs), constants, domains, whole)
+    said = ""
+    for domain, shapes in itertools.product((ANY, POSITIVE, UNIT), _guesses(len(inputs_of(op)))):
+        row = Row(op, lambda *xs: None, shapes, constants, (domain,))
         xs = row.inputs(np.random.default_rng(0))
         try:
             with np.errstate(all="ignore"):
@@ -143,15 +166,20 @@ def _row_of(op: type[Op]) -> Row:
         else:
             if all(np.all(np.isfinite(y)) for y in ys):
                 return row
-    raise ValueError(
-        f"no shapes were found that {op.__name__}.forward takes{said}: name them in the class, as shapes = [(2, 3), "
-        "(3,)], and constants = {'axis': 1} where it has such"
+    raise NoInputs(
+        f"no inputs were found that {op.__name__}.forward takes{said}: name some in it, as inputs = [np.ones((2, "
+        "3)), np.array([0, 2])], and constants = {'axis': 1} where it has such"
     )
 
 
-def _guesses(op: type[Op]) -> Iterator[tuple[Shape, ...]]:
-    named = getattr(op, "shapes", None)
-    if named is not None:
-        yield tuple(tuple(shape) for shape in named)
-        return
-    yield from itertools.product(SHAPES, repeat=min(len(inputs_of(op)), 3))
+def _domain(x: Array) -> Domain:
+    """Where the numbers of an input lie."""
+    if x.dtype.kind != "f" or not x.size:
+        return ANY
+    low, high = float(np.min(x)), float(np.max(x))
+    return Domain(low, high) if low < high else Domain(low - 0.1 * abs(low), low + 0.1 * abs(low)) if low else ANY
+
+
+def _guesses(count: int) -> Iterable[tuple[Shape, ...]]:
+    """Shapes for so many inputs, fewer kinds for many."""
+    return itertools.product(SHAPES[: 2 if count > 4 else 3 if count == 4 else None], repeat=count)

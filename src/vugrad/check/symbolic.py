@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,7 +61,9 @@ def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: M
 
     recorded = trace(both, (*(xs[i] for i in real), *gos))
     inputs = {labels[i]: variables(labels[i], xs[i].shape, positive.get(i, False)) for i in real}
-    upstream = {name: variables(name, go.shape) for name, go in zip(names(op.backward, len(gos), 1), gos, strict=True)}
+    # One may be called as an input is.
+    called = [f"go {name}" if name in labels else name for name in names(op.backward, len(gos), 1)]
+    upstream = {name: variables(name, go.shape) for name, go in zip(called, gos, strict=True)}
     given = {f"argument {k}": array for k, array in enumerate([*inputs.values(), *upstream.values()])}
     found = recorded.rebuild(evaluate(recorded.program, given))
     outputs, gradients = found
@@ -90,9 +92,28 @@ def evaluate(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
             results.append(inputs[x.parameters["name"]])
             continue
         operands = [results[i] for i in x.operands]
+        if any(y.dtype == object for y in operands) and not is_ordinary(x, [program[i].dtype for i in x.operands]):
+            raise NotImplementedError(f"{x.primitive} of {x.dtype} is not what it is for real numbers")
         y = _constant(x) if x.primitive == "constant" else _apply(x, operands)
         results.append(np.asarray(y).reshape(x.shape))
     return {output.name: results[output.number] for output in program.outputs}
+
+
+def is_ordinary(x: Instruction, operands: Sequence[np.dtype[Any]]) -> bool:
+    """Whether a primitive is for numbers of these dtypes what it is for real ones: no bits, no rounding to whole ones.
+
+    Truth values are 1 and 0, and computed whole numbers are small, so that those of 64 bits do not wrap around.
+    """
+    kinds = {dtype.kind for dtype in operands}
+    if x.primitive == "cast":
+        return x.dtype.kind == "f" or (x.dtype.kind in "ib" and kinds <= {"b"}) or x.dtype == operands[0]
+    if x.primitive in ("and", "or", "xor", "not"):
+        return kinds <= {"b"}
+    if x.family != "element-wise" and x.primitive not in ("sum", "contract"):
+        return True
+    if x.dtype.kind == "b":
+        return x.primitive not in ("add", "sub", "mul", "neg", "sum", "contract", "max", "min")
+    return x.dtype.kind == "f" or x.dtype == np.int64
 
 
 def _constant(x: Instruction) -> Array:
@@ -192,7 +213,7 @@ MEANINGS: dict[str, Callable[..., Expr]] = {
     "pow": lambda a, b: a**b,
     "neg": lambda a: -a,
     "abs": lambda a: _branch(Less(a, ZERO), -a, a) if not a.is_number else abs(a),
-    "sign": lambda a: 1 - 2 * Less(a, ZERO) if not a.is_number else sp.sign(a),
+    "sign": lambda a: Less(ZERO, a) - Less(a, ZERO) if not a.is_number else sp.sign(a),
     "max": lambda a, b: Largest(a, b) if not (a.is_number and b.is_number) else sp.Max(a, b),
     "min": lambda a, b: -Largest(-a, -b) if not (a.is_number and b.is_number) else sp.Min(a, b),
     "where": _branch,
@@ -206,7 +227,7 @@ MEANINGS: dict[str, Callable[..., Expr]] = {
     "and": lambda a, b: a * b,
     "or": lambda a, b: a + b - a * b,
     "not": lambda a: 1 - a,
-    "isfinite": lambda a: ONE,
+    "isfinite": lambda a: ONE,  # that it is so is seen from numbers
     "isnan": lambda a: ZERO,
     "isinf": lambda a: ZERO,
     "sqrt": sp.sqrt,
