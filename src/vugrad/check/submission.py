@@ -129,10 +129,8 @@ def _beside(rows: Sequence[Row]) -> tuple[str, str]:
         pairs = zip(found, expected, strict=False)
         alike = (np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-6, 1e-9) for a, b in pairs)
         if len(found) != len(expected) or not all(alike):
-            return (
-                "wrong",
-                f"its forward is wrong for {row.name.partition(' ')[2]}: it gives {short(found[0]) if found else 'nothing'}",
-            )
+            given = short(found[0]) if found else "nothing"
+            return "wrong", f"its forward is wrong for {row.name.partition(' ')[2]}: it gives {given}"
     return "right", ""
 
 
