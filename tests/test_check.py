@@ -1,6 +1,9 @@
 """``vg.gradcheck``: right gradients pass, wrong ones are told why, and what cannot be told is said to be so."""
 
 import re
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -512,6 +515,22 @@ def test_a_fault_has_its_own_message(name):
 def test_what_is_no_op(f, message):
     with pytest.raises(TypeError, match=re.escape(message)):
         gradcheck(f, some(2))
+
+
+def test_without_sympy_gradients_are_checked_and_proofs_say_what_they_need():
+    code = """
+        import sys
+        sys.modules["sympy"] = None
+        import numpy as np, vugrad as vg
+        assert vg.gradcheck(vg.Exp, np.ones(2))
+        try:
+            vg.prove
+        except ImportError as error:
+            assert "proofs need SymPy: pip install 'vugrad[lab]'" in str(error), error
+        else:
+            raise AssertionError
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
 
 
 def test_inputs_that_do_not_fit():

@@ -36,6 +36,7 @@ class Element:
     slope: Slope
     noise: float = 0.0
     size: float = 1.0
+    direction: bool = False
 
     @property
     def name(self) -> str:
@@ -218,7 +219,7 @@ class _Comparison:
         for i in self.checked.real:
             along[i] = self.rng.standard_normal(self.gradients[i].shape) * self.scales[i]
         code = sum(float(np.sum(self.gradients[i] * along[i])) for i in self.checked.real)
-        return Element("a random direction", (), code, self.slope(along, 0.05), size=0.05)
+        return Element("a random direction", (), code, self.slope(along, 0.05), size=0.05, direction=True)
 
     def together(self, kinks: Sequence[Element]) -> Iterator[Element]:
         """All elements of an input that are at a kink, moved as one: which often leaves what is tied so."""
@@ -230,8 +231,8 @@ class _Comparison:
                 along[i][tuple(np.array(places).T)] = 1
                 code = float(np.sum(self.gradients[i] * along[i]))
                 size = 0.1 * self.scales[i]
-                name = f"{self.checked.labels[i]}, where it is at kinks, moved as one"
-                yield Element(name, (), code, self.slope(along, size), size=size)
+                name = f"all of {self.checked.labels[i]} that are at a kink, moved as one"
+                yield Element(name, (), code, self.slope(along, size), size=size, direction=True)
 
     def elements(self) -> Iterator[Element]:
         """The elements of all gradients, or so many of them, drawn without putting back."""
@@ -277,8 +278,11 @@ def _of_wrong(wrong: list[Element], seen: int) -> str:
     if not wrong:
         return ""
     worst = max(wrong, key=lambda e: abs(e.code - e.slope.value))
+    begin = f"{len(wrong)} of {seen} elements are wrong. The gradient of {worst.name}"
+    if worst.direction:
+        begin = f"{seen} elements alone do not show it. The slope along {worst.name}"
     return (
-        f"{len(wrong)} of {seen} elements are wrong. The gradient of {worst.name} is {worst.slope.value:.6g} "
+        f"{begin} is {worst.slope.value:.6g} "
         f"(± {worst.slope.error:.1g}, by {worst.slope.method}), and the code gives {worst.code:.6g}."
     )
 
