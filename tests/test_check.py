@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from given import given, keeping
 from mutants import mutants
 
 import vugrad as vg
@@ -20,11 +21,6 @@ from vugrad.ops.table import ROWS
 
 def some(*shape):
     return np.random.default_rng(sum(shape)).uniform(0.5, 2, shape)
-
-
-def op(forward, backward):
-    """An op from two functions."""
-    return type("Given", (vg.Op,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
 
 
 # --- slopes and their error bars
@@ -102,6 +98,12 @@ def test_functions_modules_and_losses():
     assert gradcheck(lambda x: np.split(np.exp(x), 2), some(4))
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_one_node_may_be_two_outputs(order):
+    report = gradcheck(lambda x: [np.exp(x)] * 2, some(3), order=order)
+    assert report, report
+
+
 def test_of_many_elements_a_part_is_looked_at_and_a_direction_counts_all():
     assert gradcheck(vg.nn.Linear(40, 30), some(2, 40)).elements == 500
 
@@ -114,7 +116,7 @@ def test_of_many_elements_a_part_is_looked_at_and_a_direction_counts_all():
         g[:5] *= 3
         return g
 
-    report = gradcheck(op(forward, backward), some(100_000))
+    report = gradcheck(given(forward, backward), some(100_000))
     assert (report.status, report.elements) == ("wrong", 500)
     assert "a random direction" in str(report)
 
@@ -125,7 +127,7 @@ def test_kinks_are_said_and_not_counted_as_wrong():
     assert [element.name for element in report.kinks] == ["x[0]"]
     assert "1 elements are at a kink" in str(report)
     assert len(gradcheck(vg.Maximum, np.array([1.0, 2.0]), np.array([1.0, 3.0])).kinks) == 2
-    wrong = gradcheck(op(lambda context, x: np.abs(x), lambda context, go: 3 * go), np.zeros(2))
+    wrong = gradcheck(given(lambda context, x: np.abs(x), lambda context, go: 3 * go), np.zeros(2))
     assert wrong.status == "not established"
     assert "none between" in str(wrong)
 
@@ -264,7 +266,7 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_named(name):
     (forward, backward, *xs), (kind, text) = MISTAKES[name]
-    report = gradcheck(op(forward, backward), *xs)
+    report = gradcheck(given(forward, backward), *xs)
     assert report.status == "wrong"
     assert text in report.diagnosis, report.diagnosis
     assert diagnose(report.subject).mistake.kind == kind
@@ -274,7 +276,7 @@ def test_a_mistake_is_named(name):
 
 def test_the_smallest_case_is_worked_out_by_hand():
     (forward, backward, x), _ = MISTAKES["D4 the sum over k is lost"]
-    text = str(gradcheck(op(forward, backward), x))
+    text = str(gradcheck(given(forward, backward), x))
     assert text.splitlines()[3:] == [
         "The smallest case, Given of (1, 2):",
         "  x = [[1. 2.]]",
@@ -298,7 +300,7 @@ def test_an_error_of_a_thousandth_is_caught_anywhere(share):
             context["x"] = x
             return np.exp(x)
 
-        report = gradcheck(op(forward, backward), x)
+        report = gradcheck(given(forward, backward), x)
         assert [element.at for element in report.wrong] == [place]
         assert "No known mistake makes its numbers what they are" in str(report)
 
@@ -337,7 +339,7 @@ def test_a_changed_backward_is_named(changed, words, kind):
 
 
 def test_the_wrong_op_in_a_network_is_found():
-    wrong = op(normalize, lambda c, go: go / c["s"] - go * c["x"] / c["s"] ** 2)
+    wrong = given(normalize, lambda c, go: go / c["s"] - go * c["x"] / c["s"] ** 2)
     report = gradcheck(lambda x, w: np.exp(wrong.do_forward(np.exp(x))) @ w, some(2, 3), some(3, 2))
     assert report.status == "wrong"
     assert "The first op in it that is wrong is\nGiven of x (2, 3): wrong" in str(report)
@@ -355,7 +357,7 @@ def test_a_wrong_second_derivative_is_found():
         context["x"] = x
         return np.exp(x)
 
-    frozen = op(forward, lambda c, go: go * np.exp(getattr(c["x"], "value", c["x"])))
+    frozen = given(forward, lambda c, go: go * np.exp(getattr(c["x"], "value", c["x"])))
     assert gradcheck(frozen, some(3))
     report = gradcheck(frozen, some(3), order=2)
     assert report.status == "wrong"
@@ -383,27 +385,19 @@ def scales(context, a, b):
     return a * 1e8, b * 1e-6
 
 
-def of(f):
-    def forward(context, x):
-        context["x"] = x
-        return f(x)
-
-    return forward
-
-
 TINY = np.array([1e-10, 1.0])
 #: Wrong ones that must not be called right.
 NOT_RIGHT = {
     "beside a tiny input": (apart, lambda c, go: (6 * go, 2 * go), np.ones(3), np.full(3, 1e-12)),
     "beside a huge element": (square, second_three_times, np.array([1e8, 1e-3])),
     "outputs of two scales": (scales, lambda c, go, ho: (1e8 * go, 2e-6 * ho), np.ones(2), np.ones(2)),
-    "below a large constant": (of(lambda x: 1e6 + 1e-7 * x), lambda c, go: 1e-6 * go, np.ones(2)),
-    "clipped": (of(lambda x: 2 * x), lambda c, go: 2 * np.clip(go, -5, 5), np.ones(2)),
-    "rectified": (of(lambda x: np.maximum(x, 0)), lambda c, go: go * (go > 0), np.array([1.0, -2])),
-    "all that tie": (of(np.max), lambda c, go: go * (c["x"] == np.max(c["x"])), np.ones(3)),
-    "none that tie": (of(np.max), lambda c, go: 0 * go * c["x"], np.full(2, 2.0)),
+    "below a large constant": (keeping(lambda x: 1e6 + 1e-7 * x), lambda c, go: 1e-6 * go, np.ones(2)),
+    "clipped": (keeping(lambda x: 2 * x), lambda c, go: 2 * np.clip(go, -5, 5), np.ones(2)),
+    "rectified": (keeping(lambda x: np.maximum(x, 0)), lambda c, go: go * (go > 0), np.array([1.0, -2])),
+    "all that tie": (keeping(np.max), lambda c, go: go * (c["x"] == np.max(c["x"])), np.ones(3)),
+    "none that tie": (keeping(np.max), lambda c, go: 0 * go * c["x"], np.full(2, 2.0)),
     "in lower precision": (
-        of(lambda x: np.sum(x.astype(np.float32) ** 2)),
+        keeping(lambda x: np.sum(x.astype(np.float32) ** 2)),
         lambda c, go: 3 * go * c["x"],
         np.array([1.0, -3]),
     ),
@@ -411,32 +405,36 @@ NOT_RIGHT = {
 #: Right ones that must not be called wrong.
 NOT_WRONG = {
     "steep at 0": (
-        of(lambda x: np.sign(x) * np.sqrt(np.abs(x))),
+        keeping(lambda x: np.sign(x) * np.sqrt(np.abs(x))),
         lambda c, go: go * 0.5 / np.sqrt(np.abs(c["x"])),
         TINY,
     ),
-    "cube root": (of(np.cbrt), lambda c, go: go / 3 / np.cbrt(c["x"]) ** 2, TINY),
-    "step": (of(lambda x: np.tanh(1e9 * x)), lambda c, go: go * 1e9 * (1 - np.tanh(1e9 * c["x"]) ** 2), TINY * 0),
+    "cube root": (keeping(np.cbrt), lambda c, go: go / 3 / np.cbrt(c["x"]) ** 2, TINY),
+    "step": (keeping(lambda x: np.tanh(1e9 * x)), lambda c, go: go * 1e9 * (1 - np.tanh(1e9 * c["x"]) ** 2), TINY * 0),
     "lower precision": (
-        of(lambda x: np.sum(x.astype(np.float32) ** 2)),
+        keeping(lambda x: np.sum(x.astype(np.float32) ** 2)),
         lambda c, go: 2 * go * c["x"],
         np.array([1e4, -3.0]),
     ),
-    "near a kink": (of(lambda x: np.maximum(x, 0)), lambda c, go: go * (c["x"] > 0), np.array([1e-4, -1e-3, 1e-6])),
+    "near a kink": (
+        keeping(lambda x: np.maximum(x, 0)),
+        lambda c, go: go * (c["x"] > 0),
+        np.array([1e-4, -1e-3, 1e-6]),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", NOT_RIGHT)
 def test_it_is_not_called_right(name):
     forward, backward, *xs = NOT_RIGHT[name]
-    report = gradcheck(op(forward, backward), *xs)
+    report = gradcheck(given(forward, backward), *xs)
     assert report.status != "checked", report
 
 
 @pytest.mark.parametrize("name", NOT_WRONG)
 def test_it_is_not_called_wrong(name):
     forward, backward, *xs = NOT_WRONG[name]
-    report = gradcheck(op(forward, backward), *xs)
+    report = gradcheck(given(forward, backward), *xs)
     assert report.status != "wrong", report
 
 
@@ -497,7 +495,7 @@ FAULTS = {
 def test_a_fault_has_its_own_message(name):
     forward, backward, text = FAULTS[name]
     x = some(3)
-    report = gradcheck(op(forward, backward), x)
+    report = gradcheck(given(forward, backward), x)
     assert report.status == "wrong"
     assert text in str(report)
     np.testing.assert_array_equal(x, some(3))

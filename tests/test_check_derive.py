@@ -8,8 +8,9 @@ import vugrad as vg
 from vugrad import ops
 from vugrad.check.algebra import derivative, name_of, normal, same, tidy, value
 from vugrad.check.derive import derive
-from vugrad.check.formulas import PRIMES, listed, read
+from vugrad.check.formulas import PRIMES, read
 from vugrad.check.indices import DELTA, GT, SUM, TOP, NoIndexForm, letters_in, named
+from vugrad.check.subject import listed
 from vugrad.ops.table import ROWS
 
 #: The ops of the table without a formula that holds for every element.

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sympy as sp
+from given import given, keeping
 from mutants import mutants
 
 import vugrad as vg
@@ -106,18 +107,6 @@ def test_what_cannot_be_recorded_is_not_established():
 
 def test_a_fault_is_refuted():
     assert "returns None where the gradient of x belongs" in prove(NoReturn).text
-
-
-def given(forward, backward):
-    return type("Given", (vg.Op,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
-
-
-def keeping(f):
-    def forward(context, x):
-        context["x"] = x
-        return f(x)
-
-    return forward
 
 
 def test_whole_numbers_are_tried_in_several_sets():

@@ -244,6 +244,28 @@ def _zero_in_all_cases(d: Expr, known: dict[Expr, Expr]) -> bool:
     return len(known) < 4 and all(_zero_in_all_cases(d, case) for case in cases)
 
 
+OVER_ALL: Mapping[Expr, Callable[[list[float]], Any]] = {
+    SUM: math.fsum,
+    TOP: max,
+    LOW: min,
+    ARGMAX: np.argmax,
+    ARGMIN: np.argmin,
+}
+FUNCTIONS: Mapping[Expr, Callable[..., float]] = {
+    sp.Add: lambda *us: sum(us),
+    sp.Mul: lambda *us: math.prod(us),
+    sp.Pow: lambda u, v: u**v,
+    MAX: max,
+    MIN: min,
+    WHERE: lambda c, u, v: u if c else v,
+    GT: lambda u, v: u > v,
+    DELTA: lambda u, v: u == v,
+    SIGMOID: lambda u: 1 / (1 + math.exp(-u)),
+    sp.Abs: abs,
+    sp.sign: np.sign,
+}
+
+
 def value(e: Expr, names: Mapping[str, Any]) -> float:
     """A formula in numbers."""
     if e.is_number:
@@ -257,24 +279,9 @@ def value(e: Expr, names: Mapping[str, Any]) -> float:
         ranges = [range(int(value(bind.args[1], names))) for bind in binds]
         keys = [bind.args[0].name for bind in binds]
         terms = [value(term, {**names, **dict(zip(keys, at, strict=True))}) for at in itertools.product(*ranges)]
-        over_all: Mapping[Expr, Callable[[list[float]], Any]]
-        over_all = {SUM: math.fsum, TOP: max, LOW: min, ARGMAX: np.argmax, ARGMIN: np.argmin}
-        return float(over_all[e.func](terms))
+        return float(OVER_ALL[e.func](terms))
     us = [value(u, names) for u in e.args]
-    functions: Mapping[Expr, Callable[..., float]] = {
-        sp.Add: lambda *us: sum(us),
-        sp.Mul: lambda *us: math.prod(us),
-        sp.Pow: lambda u, v: u**v,
-        MAX: max,
-        MIN: min,
-        WHERE: lambda c, u, v: u if c else v,
-        GT: lambda u, v: u > v,
-        DELTA: lambda u, v: u == v,
-        SIGMOID: lambda u: 1 / (1 + math.exp(-u)),
-        sp.Abs: abs,
-        sp.sign: np.sign,
-    }
-    return float((functions.get(e.func) or getattr(math, e.func.__name__))(*us))
+    return float((FUNCTIONS.get(e.func) or getattr(math, e.func.__name__))(*us))
 
 
 def name_of(e: Expr) -> str:

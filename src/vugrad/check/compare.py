@@ -12,9 +12,10 @@ import numpy as np
 from vugrad.check.conduct import outputs, upstream, well_behaved
 from vugrad.check.numeric import EPS, Slope, slope
 from vugrad.check.shrink import diagnose
-from vugrad.check.subject import Array, Arrays, Fault, Subject, of_graph, of_op, subject
+from vugrad.check.subject import Array, Arrays, Fault, Subject, element, of_graph, of_op, pulled_back, subject
 from vugrad.graph import TensorNode
-from vugrad.graph.backward import below, walk
+from vugrad.graph.backward import below
+from vugrad.ops.table import Row
 
 #: How far from a slope is near, as a share of it: a fault of 0.1 % is a thousand times as far.
 NEAR = 1e-6
@@ -41,7 +42,7 @@ class Element:
     @property
     def name(self) -> str:
         """As ``x[0, 2]``."""
-        return f"{self.label}[{', '.join(map(str, self.at))}]" if self.at else self.label
+        return element(self.label, self.at)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Report:
 
 
 def gradcheck(f: Any, *inputs: Any, order: int = 1, seed: int = 0, **constants: Any) -> Report:
-    """Whether the gradients of ``f`` are its slopes: along random directions, then element by element, in float64.
+    """Whether the gradients of ``f`` are its slopes, in float64: element by element, and of many in random directions.
 
     Args:
         f: an Op, a Module (the gradients of whose parameters are checked too), or a function of nodes.
@@ -131,12 +132,16 @@ def explained(report: Report) -> Report:
 
 def _culprit(checked: Subject) -> Report | None:
     """The first op of a graph whose own gradients are wrong."""
-    assert checked.build is not None
     for source in reversed(below(checked.build(checked.inputs)[1])):
         report = check(of_op(source.op, [np.copy(node.value) for node in source.inputs], source.constants))
         if report.status == "wrong":
             return report
     return None
+
+
+def check_row(row: Row) -> Report:
+    """Whether the gradients of an op are its slopes at the sample inputs of a row of the op table."""
+    return explained(check(of_op(row.op, row.inputs(np.random.default_rng(0)), row.constants)))
 
 
 def check(checked: Subject, seed: int = 0) -> Report:
@@ -163,15 +168,14 @@ class _Comparison:
     def report(self) -> Report:
         """All elements and directions, judged."""
         by_verdict: dict[str, list[Element]] = {"right": [], "wrong": [], "kink": [], "unknown": []}
-        directions = [self.projected() for _ in range(2)]
-        for element in self.elements():
-            by_verdict[self.verdict(element)].append(element)
+        for each in self.elements():
+            by_verdict[self.verdict(each)].append(each)
         wrong, unknown, kinks = by_verdict["wrong"], by_verdict["unknown"], by_verdict["kink"]
         seen = sum(map(len, by_verdict.values()))
-        if seen == sum(self.gradients[i].size for i in self.checked.real):
-            directions = list(self.together(kinks))
         if not wrong:  # it is among the others, or in how those at a tie go together
-            wrong = [element for element in directions if self.verdict(element) == "wrong"]
+            all_seen = seen == sum(self.gradients[i].size for i in self.checked.real)
+            directions = self.together(kinks) if all_seen else (self.projected() for _ in range(2))
+            wrong = [each for each in directions if self.verdict(each) == "wrong"]
         status = "wrong" if wrong else "not established" if unknown else "checked"
         methods = sorted({element.slope.method for element in by_verdict["right"]})
         text = "\n".join(filter(None, [_of_wrong(wrong, seen), _of_unknown(unknown), _of_kinks(kinks)]))
@@ -316,19 +320,11 @@ def second_order(checked: Subject) -> Subject:
     gos = [upstream(rng, y) for y in checked.forward(checked.inputs)]
 
     def build(xs: Arrays) -> tuple[list[TensorNode], list[TensorNode]]:
-        if checked.op is not None:
-            nodes = [TensorNode(x) for x in xs[:n]]
-            result = checked.op.do_forward(*nodes, **(checked.constants or {}))
-            ys = list(result) if isinstance(result, tuple) else [result]
-        else:
-            assert checked.build is not None
-            nodes, ys = checked.build(xs[:n])
-        upstream = [TensorNode(go) for go in xs[n:]]
-        wanted = [node for node in nodes if node.requires_grad]
-        roots = {y: go for y, go in zip(ys, upstream, strict=True) if y.requires_grad}
-        found = walk(roots, wanted=wanted, create_graph=True)
-        zeros = (TensorNode(np.zeros_like(node.value)) for node in wanted)
-        return [*nodes, *upstream], [found.get(node, zero) for node, zero in zip(wanted, zeros, strict=True)]
+        nodes, ys = checked.build(xs[:n])
+        above = [TensorNode(go) for go in xs[n:]]
+        found = pulled_back(nodes, ys, above, create_graph=True)
+        gradients = [found.get(node, TensorNode(np.zeros_like(node.value))) for node in nodes if node.requires_grad]
+        return [*nodes, *above], gradients
 
     labels = [*checked.labels, *(f"go{i or ''}" for i in range(len(gos)))]
     return of_graph(f"the gradient of {checked.name}", labels, [*checked.inputs, *gos], build)

@@ -74,9 +74,9 @@ def _unused(a: Any, b: Array) -> bool:
 def _apart(checked: Subject, gos: Arrays, gradients: Arrays) -> bool:
     """Whether a forward at other numbers, between forward and backward, changes nothing."""
     assert checked.op is not None
-    constants, context = checked.constants or {}, dict[str, Any]()
-    run_forward(checked.op, checked.labels, context, checked.inputs, constants)
+    context: dict[str, Any] = {}
+    run_forward(checked.op, checked.labels, context, checked.inputs, checked.constants)
     others = [x * 1.125 if x.dtype.kind == "f" else x for x in checked.inputs]
-    run_forward(checked.op, checked.labels, {}, others, constants)
+    run_forward(checked.op, checked.labels, {}, others, checked.constants)
     after = run_backward(checked.op, checked.labels, context, checked.inputs, [np.copy(go) for go in gos])
     return all(_same(after[i], gradients[i]) for i in checked.real)

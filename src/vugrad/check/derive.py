@@ -10,10 +10,10 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.algebra import derivative, name_of, normal, over, same, tidy, unshifted, value
-from vugrad.check.formulas import NOTHING, PRIMES, Formulas, listed, read, sample
+from vugrad.check.formulas import NOTHING, PRIMES, Formulas, read, sample
 from vugrad.check.indices import DELTA, GT, LOW, MAX, MIN, SIGMOID, TOP, At, Expr, NoIndexForm
 from vugrad.check.pen import PARTIAL, Pen
-from vugrad.check.subject import Array, places
+from vugrad.check.subject import Array, listed, places
 from vugrad.graph import Op
 from vugrad.ops.table import Row, Shape
 

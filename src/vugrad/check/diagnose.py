@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vugrad.check.maps import Maps, same
-from vugrad.check.subject import Array, Arrays, names
+from vugrad.check.subject import Array, Arrays, element, names
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,7 @@ def _not_finite(s: Suspect) -> Iterator[Mistake]:
     """The code gives what is no number."""
     if s.code.shape == s.jacobian.shape and not np.all(np.isfinite(s.code)):
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(s.code))[0][1:])
-        where = f"{s.label}[{', '.join(map(str, at))}]" if at else s.label
-        text = f"the gradient of {where} is {s.code[~np.isfinite(s.code)][0]}, which is no number"
+        text = f"the gradient of {element(s.label, at)} is {s.code[~np.isfinite(s.code)][0]}, which is no number"
         yield s.mistake(
             "not finite", text, "see what is divided by 0 there, or has its logarithm or root taken of 0 or less"
         )
@@ -203,14 +202,12 @@ def _lost_sum(s: Suspect) -> Iterator[Mistake]:
 def _one_term(rest: Array, outputs: int) -> bool:
     """Whether what is missing is one product of what stands with the outputs and what stands with the inputs."""
     matrix = rest.reshape(math.prod(rest.shape[:outputs]), -1)
-    blocks = [matrix] if matrix.size else []
-    for block in blocks:
-        # Rows of a softmax are apart from each other: what belongs together is connected by numbers that are not 0.
-        for rows, columns in _connected(np.abs(block) > 1e-9 * np.max(np.abs(block))):
-            values = np.linalg.svd(block[np.ix_(rows, columns)], compute_uv=False)
-            if len(values) > 1 and values[1] > 1e-5 * values[0]:
-                return False
-    return bool(blocks)
+    # Rows of a softmax are apart from each other: what belongs together is connected by numbers that are not 0.
+    for rows, columns in _connected(np.abs(matrix) > 1e-9 * np.max(np.abs(matrix), initial=0)):
+        values = np.linalg.svd(matrix[np.ix_(rows, columns)], compute_uv=False)
+        if len(values) > 1 and values[1] > 1e-5 * values[0]:
+            return False
+    return bool(matrix.size)
 
 
 def _connected(there: Array) -> Iterator[tuple[list[int], list[int]]]:
@@ -291,15 +288,9 @@ def _factor(s: Suspect) -> Iterator[Mistake]:
         yield s.mistake("sign", f"the gradient of {s.label} has the wrong sign", f"{s.g} = -({s.g})")
         return
     number, meaning = _number(s, abs(c))
-    text = f"the gradient of {s.label} is {abs(c):.4g} times what it should be" + (
-        " and has the wrong sign" if c < 0 else ""
-    )
-    cure = (
-        f"{s.g} = {'-' if c < 0 else ''}{s.g} / {number}"
-        if abs(c) > 1
-        else f"{s.g} = {'-' if c < 0 else ''}{s.g} * {number}"
-    )
-    yield s.mistake("factor", text + meaning, cure)
+    text = f"the gradient of {s.label} is {abs(c):.4g} times what it should be"
+    minus, sign = ("-", " and has the wrong sign") if c < 0 else ("", "")
+    yield s.mistake("factor", text + sign + meaning, f"{s.g} = {minus}{s.g} {'/' if abs(c) > 1 else '*'} {number}")
 
 
 def _number(s: Suspect, c: float) -> tuple[str, str]:

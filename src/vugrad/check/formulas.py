@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.indices import At, Expr, NoIndexForm, Reading, named
+from vugrad.check.subject import listed
 from vugrad.compiler.arrays.program import Program
 from vugrad.compiler.trace import Trace, trace
 from vugrad.compiler.trace.standin import CannotCompileError
@@ -153,8 +154,3 @@ def called(row: Row, count: int) -> tuple[list[str], list[str], list[str]]:
 def resized(shape: Shape, longer: Mapping[int, int]) -> Shape:
     """A shape with other extents."""
     return tuple(longer.get(n, n) for n in shape)
-
-
-def listed(result: Any) -> list[Any]:
-    """What an op returns, which may be one array or several."""
-    return list(result) if isinstance(result, tuple) else [result]

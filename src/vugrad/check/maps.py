@@ -46,7 +46,7 @@ class Maps:
 
     def __post_init__(self) -> None:
         assert self.checked.op is not None
-        self.op, self.constants, self.labels = self.checked.op, self.checked.constants or {}, self.checked.labels
+        self.op, self.constants, self.labels = self.checked.op, self.checked.constants, self.checked.labels
         with np.errstate(all="ignore"):
             self.outputs = self.checked.forward(self.inputs)
         self.count = sum(y.size for y in self.outputs)

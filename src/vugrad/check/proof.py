@@ -15,6 +15,7 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.cases import Case, cases, first_case, point
+from vugrad.check.conduct import upstream
 from vugrad.check.derive import Derivation, derive
 from vugrad.check.subject import Arrays, Fault, of_op, places
 from vugrad.check.symbolic import Symbolic, symbolic
@@ -112,9 +113,9 @@ def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 
         constants: keyword arguments of its forward.
 
     The proof is true if everything was shown; printed, it is the derivation by index, where the op has one formula for
-    all elements, and else one element worked out. What is refuted names an element
-    and numbers at which it is wrong; :func:`vugrad.gradcheck` says why. Raises ``TypeError`` for what is no Op, and
-    what its forward raises for shapes that it does not take.
+    all elements, and else one element worked out. What is refuted names an element and numbers at which it is wrong;
+    :func:`vugrad.gradcheck` says why. Raises ``TypeError`` for what is no Op, and what its forward raises for shapes
+    that it does not take.
 
     >>> import vugrad as vg
     >>> bool(vg.prove(vg.Softmax, shapes=[(2, 3)], axis=0))
@@ -186,7 +187,7 @@ def _as_computed(s: Symbolic, row: Row, xs: Arrays) -> None:
         rng = np.random.default_rng(0)
         with np.errstate(all="ignore"):
             ys = checked.forward(inputs)
-            gos = [rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1, 1], y.shape) for y in ys]
+            gos = [upstream(rng, y) for y in ys]
             gradients = checked.gradients(inputs, gos)
         if not all(np.all(np.isfinite(y)) for y in ys):
             continue

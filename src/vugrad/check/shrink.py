@@ -10,7 +10,7 @@ import numpy as np
 
 from vugrad.check.diagnose import Mistake, explain
 from vugrad.check.maps import Maps
-from vugrad.check.subject import Array, Arrays, Fault, Subject, names
+from vugrad.check.subject import Array, Arrays, Fault, Subject, element, names
 
 #: Outputs and elements for which a map is made; of more, a part is looked at.
 MANY = 400
@@ -161,23 +161,19 @@ def _worked_out(maps: Maps, mistake: Mistake) -> str:
     at = tuple(int(n) for n in np.unravel_index(np.argmax(np.abs(true - code)), true.shape))
     column = jacobian[(slice(None), *at)]
     places = [
-        f"{out}{k if len(gos) > 1 else ''}{_at(place)}" for k, g in enumerate(gos) for place in np.ndindex(g.shape)
+        element(f"{out}{k if len(gos) > 1 else ''}", place) for k, g in enumerate(gos) for place in np.ndindex(g.shape)
     ]
     reached = [k for k in range(maps.count) if abs(column[k]) > 1e-9 * np.max(np.abs(column), initial=1e-300)]
-    element = f"{mistake.label}{_at(at)}"
+    at_worst = element(mistake.label, at)
     terms = " + ".join(f"{numbers[k]:g} · ({column[k]:.4g})" for k in reached[:6]) + (
         " + …" if len(reached) > 6 else ""
     )
     of = ", ".join(places[k] for k in reached[:6]) + (", …" if len(reached) > 6 else "")
     lines += [
-        f"  {element} reaches {of or 'no output'}: g{element} = {terms or '0'} = {true[at]:.4g}",
+        f"  {at_worst} reaches {of or 'no output'}: g{at_worst} = {terms or '0'} = {true[at]:.4g}",
         f"  the code gives {code[at]:.4g}",
     ]
     return "\n".join(lines)
-
-
-def _at(place: tuple[int, ...]) -> str:
-    return f"[{', '.join(map(str, place))}]" if place else ""
 
 
 def _short(x: Array) -> str:

@@ -6,13 +6,13 @@ import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from vugrad.graph import Op, TensorNode
-from vugrad.graph.backward import walk
+from vugrad.graph.backward import Gradients, walk
 from vugrad.nn import Module
 from vugrad.ops.table import Domain
 
@@ -39,8 +39,8 @@ class Subject:
         inputs: where it is looked at: float64, or whole numbers, which are not differentiated.
         forward: from inputs to all outputs.
         gradients: from inputs and upstream gradients to each input's gradient, ``None`` for whole numbers.
+        build: how its graph is made.
         op: if it is one, with its constants.
-        build: if it is none, how its graph is made.
     """
 
     name: str
@@ -48,9 +48,9 @@ class Subject:
     inputs: Arrays
     forward: Callable[[Arrays], Arrays]
     gradients: Callable[[Arrays, Arrays], Arrays]
+    build: Build
     op: type[Op] | None = None
-    constants: Mapping[str, Any] | None = None
-    build: Build | None = None
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def real(self) -> list[int]:
@@ -79,11 +79,18 @@ def subject(f: Any, inputs: Sequence[Any], constants: Mapping[str, Any]) -> Subj
     if isinstance(f, Module):
         return _of_module(f, xs, constants)
 
+    name = getattr(f, "__name__", "f").replace("<lambda>", "f")
+    return of_graph(name, names(f, len(xs)), xs, _graph_of(f, constants))
+
+
+def _graph_of(f: Callable[..., Any], constants: Mapping[str, Any]) -> Build:
+    """How the graph of a function of nodes is made."""
+
     def build(xs: Arrays) -> tuple[list[TensorNode], list[TensorNode]]:
         nodes = [TensorNode(x) for x in xs]
         return nodes, _outputs(f(*nodes, **constants))
 
-    return of_graph(getattr(f, "__name__", "f").replace("<lambda>", "f"), names(f, len(xs)), xs, build)
+    return build
 
 
 def of_op(op: type[Op], xs: Arrays, constants: Mapping[str, Any]) -> Subject:
@@ -98,7 +105,13 @@ def of_op(op: type[Op], xs: Arrays, constants: Mapping[str, Any]) -> Subject:
         run_forward(op, labels, context, xs, constants)
         return run_backward(op, labels, context, xs, gos)
 
-    return Subject(op.__name__, labels, xs, forward, gradients, op, dict(constants))
+    build = _graph_of(op.do_forward, constants)
+    return Subject(op.__name__, labels, xs, forward, gradients, build, op, dict(constants))
+
+
+def listed(result: Any) -> list[Any]:
+    """What an op returns, which may be one array or several."""
+    return list(result) if isinstance(result, tuple) else [result]
 
 
 def run_forward(op: type[Op], labels: list[str], context: Any, xs: Arrays, constants: Mapping[str, Any]) -> Arrays:
@@ -107,7 +120,7 @@ def run_forward(op: type[Op], labels: list[str], context: Any, xs: Arrays, const
         result = op.forward(context, *xs, **constants)
     if result is None:
         raise Fault(f"{op.__name__}.forward returns None: is its return missing?")
-    return [np.asarray(y) for y in (result if isinstance(result, tuple) else (result,))]
+    return [np.asarray(y) for y in listed(result)]
 
 
 def run_backward(op: type[Op], labels: list[str], context: Any, xs: Arrays, gos: Arrays) -> Arrays:
@@ -115,12 +128,11 @@ def run_backward(op: type[Op], labels: list[str], context: Any, xs: Arrays, gos:
     called = f"{op.__name__}.backward"
     try:
         with _unchanged(called, [*labels, *names(op.backward, len(gos), 1)], [*xs, *gos]):
-            results = op.backward(context, *gos)
+            results = listed(op.backward(context, *gos))
     except Fault:
         raise
     except Exception as error:
         raise Fault(f"{called} raises {type(error).__name__}: {error}") from error
-    results = results if isinstance(results, tuple) else (results,)
     if len(results) != len(xs):
         raise Fault(
             f"{called} returns {len(results)} gradient(s) for {len(xs)} input(s): return a tuple with one for each "
@@ -143,14 +155,21 @@ def of_graph(name: str, labels: list[str], xs: Arrays, build: Build) -> Subject:
 
     def gradients(xs: Arrays, gos: Arrays) -> Arrays:
         nodes, ys = build(xs)
-        roots: dict[TensorNode, Array] = {}
-        for y, go in zip(ys, gos, strict=True):
-            if y.requires_grad:
-                roots[y] = roots[y] + go if y in roots else go  # one node may be two outputs
-        found = walk(roots, wanted=[node for node in nodes if node.requires_grad])
+        found = pulled_back(nodes, ys, gos)
         return [found.get(node, np.zeros_like(node.value)) if node.requires_grad else None for node in nodes]
 
-    return Subject(name, labels, xs, forward, gradients, build=build)
+    return Subject(name, labels, xs, forward, gradients, build)
+
+
+def pulled_back(
+    nodes: list[TensorNode], ys: list[TensorNode], gos: Sequence[Any], create_graph: bool = False
+) -> Gradients:
+    """The gradients of nodes under the outputs of their graph, given those of the outputs."""
+    roots: Gradients = {}
+    for y, go in zip(ys, gos, strict=True):
+        if y.requires_grad:
+            roots[y] = roots[y] + go if y in roots else go  # one node may be two outputs
+    return walk(roots, wanted=[node for node in nodes if node.requires_grad], create_graph=create_graph)
 
 
 def _of_module(module: Module, xs: Arrays, constants: Mapping[str, Any]) -> Subject:
@@ -206,6 +225,11 @@ def names(function: Callable[..., Any], count: int, skipped: int = 0) -> list[st
             elif parameter.kind is not parameter.KEYWORD_ONLY and len(found) < count:
                 found.append(parameter.name)
     return found[:count] + [f"input {i}" for i in range(len(found), count)]
+
+
+def element(label: str, at: tuple[int, ...]) -> str:
+    """An element of an array, as ``x[0, 2]``."""
+    return f"{label}[{', '.join(map(str, at))}]" if at else label
 
 
 @contextlib.contextmanager

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.check.compare import check, explained
+from vugrad.check.compare import check_row
 from vugrad.check.proof import inputs_of, prove_row, short
-from vugrad.check.subject import Fault, of_op
+from vugrad.check.subject import Fault, listed, of_op
 from vugrad.graph import Op
 from vugrad.ops.table import ANY, POSITIVE, ROWS, UNIT, Domain, Row, Shape
 
@@ -97,7 +97,7 @@ def judge(op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
             forward, text = _beside(rows)
         status = "not established"  # what goes wrong from here on need not be the op's fault
         for row in rows:
-            report = explained(check(of_op(row.op, row.inputs(np.random.default_rng(0)), row.constants)))
+            report = check_row(row)
             if not report:
                 yield verdict(report.status, text, str(report))
                 return
@@ -123,19 +123,15 @@ def _beside(rows: Sequence[Row]) -> tuple[str, str]:
     """Whether the forward gives what the table's references give."""
     for row in rows:
         xs = row.inputs(np.random.default_rng(0))
-        expected = _tuple(row.reference(*xs, **row.constants))
+        expected = listed(row.reference(*xs, **row.constants))
         with np.errstate(all="ignore"):
-            found = _tuple(row.op.forward({}, *xs, **row.constants))
+            found = listed(row.op.forward({}, *xs, **row.constants))
         pairs = zip(found, expected, strict=False)
         alike = (np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-6, 1e-9) for a, b in pairs)
         if len(found) != len(expected) or not all(alike):
             given = short(found[0]) if found else "nothing"
             return "wrong", f"its forward is wrong for {row.name.partition(' ')[2]}: it gives {given}"
     return "right", ""
-
-
-def _tuple(values: Any) -> tuple[Any, ...]:
-    return values if isinstance(values, tuple) else (values,)
 
 
 class NoInputs(ValueError):  # noqa: N818 (it is what is missing)

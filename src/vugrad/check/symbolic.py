@@ -11,7 +11,7 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.cases import Branch, Equal, First, Largest, Less, LessEqual
-from vugrad.check.subject import Arrays, names
+from vugrad.check.subject import Arrays, element, listed, names
 from vugrad.check.zero import exact
 from vugrad.compiler.arrays import Program
 from vugrad.compiler.arrays.interpret import apply
@@ -49,7 +49,7 @@ def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: M
     labels = names(op.forward, len(xs), 1)
     real = [i for i, x in enumerate(xs) if x.dtype.kind == "f"]
     with np.errstate(all="ignore"):
-        ys = _tuple(op.forward({}, *map(np.copy, xs), **constants))
+        ys = listed(op.forward({}, *map(np.copy, xs), **constants))
     gos = [np.ones(np.shape(y)) for y in ys]
 
     def both(*arrays: Any) -> Any:
@@ -57,7 +57,7 @@ def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: M
         for i, array in zip(real, arrays, strict=False):
             inputs[i] = array
         context: dict[str, Any] = {}
-        return _tuple(op.forward(context, *inputs, **constants)), _tuple(op.backward(context, *arrays[len(real) :]))
+        return listed(op.forward(context, *inputs, **constants)), listed(op.backward(context, *arrays[len(real) :]))
 
     recorded = trace(both, (*(xs[i] for i in real), *gos))
     inputs = {labels[i]: variables(labels[i], xs[i].shape, positive.get(i, False)) for i in real}
@@ -65,8 +65,7 @@ def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: M
     called = [f"go {name}" if name in labels else name for name in names(op.backward, len(gos), 1)]
     upstream = {name: variables(name, go.shape) for name, go in zip(called, gos, strict=True)}
     given = {f"argument {k}": array for k, array in enumerate([*inputs.values(), *upstream.values()])}
-    found = recorded.rebuild(evaluate(recorded.program, given))
-    outputs, gradients = found
+    outputs, gradients = recorded.rebuild(evaluate(recorded.program, given))
     return Symbolic(
         inputs,
         upstream,
@@ -79,8 +78,7 @@ def variables(label: str, shape: tuple[int, ...], positive: bool = False) -> Arr
     """An array of symbols, called as ``x[0, 1]``."""
     array = np.empty(shape, object)
     for at in np.ndindex(*shape):
-        name = f"{label}[{', '.join(map(str, at))}]" if at else label
-        array[at] = sp.Symbol(name, real=True, positive=positive or None)
+        array[at] = sp.Symbol(element(label, at), real=True, positive=positive or None)
     return array
 
 
@@ -199,19 +197,33 @@ def _compared(kind: Any, turned: bool = False, negated: bool = False) -> Callabl
     return compare
 
 
-def _tuple(values: Any) -> tuple[Any, ...]:
-    return values if isinstance(values, tuple) else (values,)
-
-
 ZERO, ONE = sp.Integer(0), sp.Integer(1)
-#: What each element-wise primitive means for expressions; truth is 1 or 0.
-MEANINGS: dict[str, Callable[..., Expr]] = {
+#: What the element-wise primitives mean that do not branch; truth is 1 or 0.
+FORMULAS: dict[str, Callable[..., Expr]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / b,
     "pow": lambda a, b: a**b,
     "neg": lambda a: -a,
+    "and": lambda a, b: a * b,
+    "or": lambda a, b: a + b - a * b,
+    "not": lambda a: 1 - a,
+    "isfinite": lambda a: ONE,  # that it is so is seen from numbers
+    "isnan": lambda a: ZERO,
+    "isinf": lambda a: ZERO,
+    "expm1": lambda a: sp.exp(a) - 1,
+    "log1p": lambda a: sp.log(1 + a),
+    "log2": lambda a: sp.log(a) / sp.log(2),
+    "log10": lambda a: sp.log(a) / sp.log(10),
+    "arcsin": sp.asin,
+    "arccos": sp.acos,
+    "arctan": sp.atan,
+    **{f: getattr(sp, f) for f in ("sqrt", "exp", "log", "tanh", "erf", "sin", "cos", "tan", "sinh", "cosh")},
+}
+#: And with those that branch, element by element.
+MEANINGS: dict[str, Callable[..., Expr]] = {
+    **FORMULAS,
     "abs": lambda a: _branch(Less(a, ZERO), -a, a) if not a.is_number else abs(a),
     "sign": lambda a: Less(ZERO, a) - Less(a, ZERO) if not a.is_number else sp.sign(a),
     "max": lambda a, b: Largest(a, b) if not (a.is_number and b.is_number) else sp.Max(a, b),
@@ -224,22 +236,7 @@ MEANINGS: dict[str, Callable[..., Expr]] = {
     "ge": _compared(LessEqual, turned=True),
     "eq": _compared(Equal),
     "ne": _compared(Equal, negated=True),
-    "and": lambda a, b: a * b,
-    "or": lambda a, b: a + b - a * b,
-    "not": lambda a: 1 - a,
-    "isfinite": lambda a: ONE,  # that it is so is seen from numbers
-    "isnan": lambda a: ZERO,
-    "isinf": lambda a: ZERO,
-    "sqrt": sp.sqrt,
-    "expm1": lambda a: sp.exp(a) - 1,
-    "log1p": lambda a: sp.log(1 + a),
-    "log2": lambda a: sp.log(a) / sp.log(2),
-    "log10": lambda a: sp.log(a) / sp.log(10),
     "sigmoid": lambda a: 1 / (1 + sp.exp(-a)),
-    "arcsin": sp.asin,
-    "arccos": sp.acos,
-    "arctan": sp.atan,
-    **{name: getattr(sp, name) for name in ("exp", "log", "tanh", "erf", "sin", "cos", "tan", "sinh", "cosh")},
 }
 REDUCTIONS: dict[str, Callable[..., Expr]] = {
     "sum": lambda *a: sp.Add(*a),
