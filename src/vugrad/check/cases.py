@@ -148,10 +148,13 @@ def _equal(a: Expr, b: Expr) -> bool:
         return bool(a == b)
     rng = np.random.default_rng(0)
     symbols = sorted((a - b).free_symbols, key=str)
-    for _ in range(3):
-        difference = (a - b).evalf(20, {s: sp.Float(rng.uniform(0.3, 0.7), 20) for s in symbols})
-        if difference.is_number and abs(difference) > 1e-9:
-            return False
+    for sign in (1, -1):
+        values = {s: sp.Float(rng.uniform(0.3, 0.7), 20) * (1 if s.is_positive else sign) for s in symbols}
+        difference = (a - b).evalf(20, values)
+        if not (difference.is_number and abs(difference) > 1e-9):
+            break
+    else:
+        return False
     raise NotImplementedError(f"whether {a} = {b} is a matter of rounding")
 
 
@@ -198,9 +201,9 @@ def first_case(expressions: Iterable[Expr]) -> Case:
             return case
 
 
-def point(case: Case, symbols: Iterable[Any]) -> dict[Any, Any] | None:
+def point(case: Case, symbols: Iterable[Any], seed: int = 0) -> dict[Any, Any] | None:
     """Numbers for symbols that are in the order of a case; ``None`` if none are found."""
-    rng, names = np.random.default_rng(0), set(symbols)
+    rng, names = np.random.default_rng(seed), set(symbols)
     plain = [(low, high) for low, high in case.facts if all(e.is_Symbol or e.is_number for e in (low, high))]
     numbers = sorted({e for pair in plain for e in pair if e.is_number})
     order = TopologicalSorter({name: set() for name in names})

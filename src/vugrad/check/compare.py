@@ -174,8 +174,11 @@ class _Comparison:
         seen = sum(map(len, by_verdict.values()))
         if not wrong:  # it is among the others, or in how those at a tie go together
             all_seen = seen == sum(self.gradients[i].size for i in self.checked.real)
-            directions = self.together(kinks) if all_seen else (self.projected() for _ in range(2))
-            wrong = [each for each in directions if self.verdict(each) == "wrong"]
+            directions = list(self.together(kinks)) if all_seen else [self.projected(kinks) for _ in range(2)]
+            verdicts = list(map(self.verdict, directions))
+            wrong = [each for each, verdict in zip(directions, verdicts, strict=True) if verdict == "wrong"]
+            if not all_seen and not wrong and "right" not in verdicts:
+                unknown = [*unknown, *directions]
         status = "wrong" if wrong else "not established" if unknown else "checked"
         methods = sorted({element.slope.method for element in by_verdict["right"]})
         text = "\n".join(filter(None, [_of_wrong(wrong, seen), _of_unknown(unknown), _of_kinks(kinks)]))
@@ -217,11 +220,13 @@ class _Comparison:
 
         return slope(line, size, self.magnitude)
 
-    def projected(self) -> Element:
-        """A random direction, in which every element counts."""
+    def projected(self, kinks: Sequence[Element]) -> Element:
+        """A random direction of all elements but those with the value of one at a kink, which may be at one too."""
         along: Arrays = [None] * len(self.scales)
         for i in self.checked.real:
+            x, label = self.checked.inputs[i], self.checked.labels[i]
             along[i] = self.rng.standard_normal(self.gradients[i].shape) * self.scales[i]
+            along[i][np.isin(x, [x[e.at] for e in kinks if e.label == label])] = 0
         code = sum(float(np.sum(self.gradients[i] * along[i])) for i in self.checked.real)
         return Element("a random direction", (), code, self.slope(along, 0.05), size=0.05, direction=True)
 
@@ -267,9 +272,11 @@ class _Comparison:
         flat = abs(found.value) <= 4 * found.error <= FLAT * self.magnitude / element.size
         if not (known or flat):
             return "unknown"
-        noise = 16 * element.noise
-        if abs(code - found.value) > 4 * found.error + NEAR * abs(found.value) + noise:
+        noise, beyond = 16 * element.noise, abs(code - found.value) - 4 * found.error - NEAR * abs(found.value)
+        if beyond > noise:
             return "wrong"
+        if beyond > 0 and noise > KNOWN * abs(found.value):  # what is rounded so is not known either
+            return "unknown"
         return "right" if known or abs(code) <= noise else "unknown"
 
 
@@ -299,7 +306,9 @@ def _of_unknown(unknown: list[Element]) -> str:
         "none": "has no slope that can be measured: the forward is not finite, or jumps, close by",
         "kink": f"has a kink, with slopes from {first.slope.left:.4g} to {first.slope.right:.4g}, and the code's "
         f"{first.code:.4g} is none between",
-    }.get(first.slope.method, f"is known only as {first.slope.value:.4g} ± {first.slope.error:.2g}")
+    }.get(first.slope.method, f"has a slope of {first.slope.value:.4g} ± {first.slope.error:.2g}")
+    if first.noise > KNOWN * abs(first.slope.value):
+        why += f"; the code gives {first.code:.4g}, which the last bits of the inputs change by {first.noise:.2g}"
     return f"{len(unknown)} elements cannot be told. The function of {first.name} {why}."
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from vugrad.check.subject import Array, Arrays, Fault, Subject, run_backward, run_forward
 
+#: Inputs of other sizes, signs and order.
+OTHERS: tuple[Callable[[Array], Array], ...] = (np.negative, lambda x: np.flip(1.125 * x))
 #: What the upstream gradient is multiplied by, to see whether the gradients follow: powers of 2, which round nothing.
 MULTIPLES = (-1024.0, 2.0**-10)
 
@@ -76,7 +80,9 @@ def _apart(checked: Subject, gos: Arrays, gradients: Arrays) -> bool:
     assert checked.op is not None
     context: dict[str, Any] = {}
     run_forward(checked.op, checked.labels, context, checked.inputs, checked.constants)
-    others = [x * 1.125 if x.dtype.kind == "f" else x for x in checked.inputs]
-    run_forward(checked.op, checked.labels, {}, others, checked.constants)
+    for other in OTHERS:
+        others = [other(x) if x.dtype.kind == "f" else x for x in checked.inputs]
+        with contextlib.suppress(Exception):  # it need not take them
+            run_forward(checked.op, checked.labels, {}, others, checked.constants)
     after = run_backward(checked.op, checked.labels, context, checked.inputs, [np.copy(go) for go in gos])
     return all(_same(after[i], gradients[i]) for i in checked.real)

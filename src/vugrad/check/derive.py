@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,13 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.algebra import derivative, name_of, normal, over, same, tidy, unshifted, value
+from vugrad.check.compare import Report
+from vugrad.check.edges import wrong_at_an_edge
 from vugrad.check.formulas import NOTHING, PRIMES, Formulas, read, sample
 from vugrad.check.indices import DELTA, GT, LOW, MAX, MIN, SIGMOID, TOP, At, Expr, NoIndexForm
 from vugrad.check.pen import PARTIAL, Pen
-from vugrad.check.subject import Array, listed, places
+from vugrad.check.subject import Array, listed, of_op, places
+from vugrad.check.symbolic import symbolic
 from vugrad.graph import Op
 from vugrad.ops.table import Row, Shape
 
@@ -104,13 +108,14 @@ def derive(op: type[Op], shapes: tuple[Shape, ...] | None = None, **constants: A
     pen = Pen(False, {name_of(go): "".join(map(str, getattr(go, "indices", ()))) for _, _, go, _ in formulas.outputs})
     outputs = [(y, unshifted(e), go, sizes) for y, e, go, sizes in formulas.outputs]
     steps = [(heading(row, formulas), [forward(y, e) for y, e, *_ in formulas.outputs])]
-    established = True
+    established, numbers = True, samples(row, formulas)
+    amiss = at_an_edge(row)
     for position, x, gx, short, full in formulas.gradients:
         partials = [(y, tidy(normal(derivative(e, x))), go, sizes) for y, e, go, sizes in outputs]
         derived = normal(sp.Add(*(over(go, go * partial, sizes) for _, partial, go, sizes in partials)))
         if full == NOTHING and derived == 0:
             continue
-        found = differing(row, formulas, position, derived)
+        found = differing(row.shapes[position], numbers, position, x, gx, derived) or not_at(amiss, name_of(x))
         is_same = not found and same(derived, full)
         established = established and is_same
         remark = "the same ∎" + limits(pen, outputs, formulas.unequal) if is_same else found
@@ -173,33 +178,72 @@ def limits(pen: Pen, outputs: list[tuple[Expr, Expr, Expr, At]], unequal: list[E
     return f" ({', '.join(texts)})" if texts else ""
 
 
-def differing(row: Row, formulas: Formulas, position: int, derived: Expr) -> str:
-    """Where the gradient that the code computes is not the derived one, at sample numbers; empty if nowhere."""
-    _, x, gx, *_ = next(g for g in formulas.gradients if g[0] == position)
+@dataclass(frozen=True)
+class Sample:
+    """Numbers at which an op was run.
+
+    Args:
+        arrays: inputs, upstream gradients and extents, by name.
+        codes: the gradients that the code gives.
+        as_read: whether the formulas of the outputs give what forward does.
+    """
+
+    arrays: Mapping[str, Array]
+    codes: list[Array]
+    as_read: bool
+
+
+def samples(row: Row, formulas: Formulas) -> list[Sample]:
+    """The op at sample numbers, in the domain of its forward."""
+    found = []
     for xs in places(row.inputs(np.random.default_rng(0))):
         rng, context = np.random.default_rng(0), dict[str, Any]()
         with np.errstate(all="ignore"):
             ys = listed(row.op.forward(context, *xs, **row.constants))
             gos = [rng.uniform(0.5, 1.5, np.shape(y)) for y in ys]
-            code = listed(row.op.backward(context, *gos))[position]
-        if code is None or np.shape(code) != xs[position].shape:
+            codes = listed(row.op.backward(context, *gos))
+        if all(np.all(np.isfinite(y)) for y in ys):
+            gradients = (name_of(go) for _, _, go, _ in formulas.outputs)
+            arrays = dict(zip([*formulas.inputs, *gradients], [*xs, *gos], strict=True))
+            arrays |= {letter.name: n for n, letter in formulas.extents.items()}
+            pairs = zip(formulas.outputs, ys, strict=True)
+            found.append(Sample(arrays, codes, all(computes(y, e, arrays, computed) for (y, e, *_), computed in pairs)))
+    return found
+
+
+def differing(shape: Shape, numbers: list[Sample], position: int, x: Expr, gx: Expr, derived: Expr) -> str:
+    """Where the gradient that the code computes is not the derived one, at sample numbers; empty if nowhere."""
+    for run in numbers:
+        code = run.codes[position]
+        if code is None or np.shape(code) != shape:
             return "not the same"
-        if not all(np.all(np.isfinite(y)) for y in ys):
-            continue  # it is outside of the domain
-        gradients = (name_of(go) for _, _, go, _ in formulas.outputs)
-        arrays = dict(zip([*formulas.inputs, *gradients], [*xs, *gos], strict=True))
-        arrays |= {letter.name: n for n, letter in formulas.extents.items()}
-        if not all(computes(y, e, arrays, computed) for (y, e, *_), computed in zip(formulas.outputs, ys, strict=True)):
-            return "not shown to be the same"  # what was read is not what forward does here
-        for at in np.ndindex(*xs[position].shape):
+        if not run.as_read:
+            return "not shown to be the same"
+        for at in np.ndindex(*shape):
             try:
-                right = value(derived, {**arrays, **indices(x, at)})
+                right = value(derived, {**run.arrays, **indices(x, at)})
             except (ArithmeticError, ValueError, TypeError):
                 return "not shown to be the same"  # the derived gradient has no number here
             if not abs(right - code[at]) <= 1e-8 * (1 + abs(right)):  # NaN is not near either
                 place = f"{name_of(gx)}[{','.join(map(str, at))}]" if at else name_of(gx)
                 return f"not the same: at sample numbers {place} is {right:.4g}, and the code gives {code[at]:.4g}"
     return ""
+
+
+def at_an_edge(row: Row) -> Report | None:
+    """What is wrong at a single point, where algebra does not see it."""
+    xs = row.inputs(np.random.default_rng(0))
+    s = None
+    with contextlib.suppress(Exception):  # not all ops have symbols
+        s = symbolic(row.op, xs, row.constants, {})
+    return wrong_at_an_edge(of_op(row.op, xs, row.constants), s)
+
+
+def not_at(amiss: Report | None, label: str) -> str:
+    """That a gradient is wrong at a single point; empty if it is not known to be."""
+    if amiss is None or (amiss.wrong and not any(e.label == label or e.direction for e in amiss.wrong)):
+        return ""
+    return f"not the same {amiss.name}"
 
 
 def computes(element: Expr, e: Expr, arrays: Mapping[str, Array], computed: Array) -> bool:

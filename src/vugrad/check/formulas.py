@@ -12,7 +12,7 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.indices import At, Expr, NoIndexForm, Reading, named
-from vugrad.check.subject import listed
+from vugrad.check.subject import inputs_of, listed
 from vugrad.compiler.arrays.program import Program
 from vugrad.compiler.trace import Trace, trace
 from vugrad.compiler.trace.standin import CannotCompileError
@@ -52,9 +52,7 @@ def sample(op: type[Op], shapes: tuple[Shape, ...] | None, constants: Mapping[st
     """The op's row in the table that has such constants, or one for matrices of one shape."""
     rows = [row for row in ROWS if row.op is op and 0 not in itertools.chain(*row.shapes)]
     if not rows:
-        inputs = [p for p in list(inspect.signature(op.forward).parameters.values())[1:] if p.default is p.empty]
-        count = sum(p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in constants for p in inputs)
-        rows = [Row(op, op.forward, ((2, 3),) * count, domains=(Domain(0.1, 0.9),))]
+        rows = [Row(op, op.forward, ((2, 3),) * len(inputs_of(op, constants)), domains=(Domain(0.1, 0.9),))]
     fitting = [row for row in rows if repr({**row.constants, **constants}) == repr({**row.constants})]
     row = (fitting or rows)[0]
     return replace(row, shapes=shapes or row.shapes, constants={**row.constants, **constants})

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +14,11 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.cases import Case, cases, first_case, point
+from vugrad.check.compare import check
 from vugrad.check.conduct import upstream
 from vugrad.check.derive import Derivation, derive
-from vugrad.check.subject import Arrays, Fault, of_op, places
+from vugrad.check.edges import wrong_at_an_edge
+from vugrad.check.subject import Fault, Subject, inputs_of, of_op, places, short
 from vugrad.check.symbolic import Symbolic, symbolic
 from vugrad.check.values import Values
 from vugrad.check.zero import is_zero
@@ -28,6 +29,8 @@ from vugrad.ops.table import ROWS, Row, Shape
 Expr = Any
 #: So many sets of whole numbers are tried, in which each position has each of as many values.
 WHOLE = 4
+#: So many sets of numbers are tried, to see whether an expression is wrong there.
+POINTS = 3
 #: Expressions that differ by more than this share of them are not the same but for rounded constants.
 WRONG = 1e-9
 
@@ -104,7 +107,8 @@ def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 
 
     Forward and backward are run on symbols, and each element of each gradient is shown to be the sum of the outputs'
     derivatives, each times what comes from above, by algebra: for all values at once. Where an op branches (a maximum,
-    ReLU) that is done for each order that its numbers can have; ties are kinks, and left out.
+    ReLU) that is done for each order that its numbers can have. Single points that algebra does not see (zeros, ties,
+    where the code divides by 0) are looked at in numbers; kinks are left out.
 
     Args:
         op: the op.
@@ -113,7 +117,7 @@ def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 
         constants: keyword arguments of its forward.
 
     The proof is true if everything was shown; printed, it is the derivation by index, where the op has one formula for
-    all elements, and else one element worked out. What is refuted names an element and numbers at which it is wrong;
+    all elements, and else one element worked out. What is refuted is wrong in numbers, at those that it names;
     :func:`vugrad.gradcheck` says why. Raises ``TypeError`` for what is no Op, and what its forward raises for shapes
     that it does not take.
 
@@ -124,7 +128,7 @@ def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 
     if not (isinstance(op, type) and issubclass(op, Op)):
         raise TypeError(f"prove takes an Op, the class itself, and not {op!r}: for functions there is vg.gradcheck")
     known = [row for row in ROWS if row.op is op and 0 not in sum(row.shapes, ())]
-    row = known[0] if known else Row(op, lambda *xs: None, ((2, 3),) * len(inputs_of(op)))
+    row = known[0] if known else Row(op, lambda *xs: None, ((2, 3),) * len(inputs_of(op, constants)))
     if shapes is not None:
         row = replace(row, shapes=tuple(tuple(shape) for shape in shapes), constants=constants)
     elif constants:
@@ -139,13 +143,6 @@ def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 
     with contextlib.suppress(Exception):  # it is there to be read, and not all ops have one
         return replace(proof, derivation=derive(op, row.shapes, **row.constants))
     return proof
-
-
-def inputs_of(op: type[Op]) -> list[str]:
-    """The arrays that an op takes: what its forward has no default for, and two where it takes any number."""
-    parameters = list(inspect.signature(op.forward).parameters.values())[1:]
-    found = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    return found + [f"{p.name}[{i}]" for p in parameters if p.kind is p.VAR_POSITIONAL for i in range(2)]
 
 
 def prove_row(row: Row, seconds: float = 10.0) -> Proof:
@@ -166,8 +163,11 @@ def prove_row(row: Row, seconds: float = 10.0) -> Proof:
             with np.errstate(all="ignore"):
                 checked.gradients(xs, [np.ones(np.shape(y)) for y in checked.forward(xs)])
                 found = symbolic(row.op, xs, row.constants, positive)
-            counts = [count for _, count in _shown(found, start + seconds)]
-            _as_computed(found, row, xs)
+            counts = list(_Prover(found, checked, start + seconds).shown())
+            _as_computed(found, checked)
+            amiss = wrong_at_an_edge(checked, found)
+            if amiss is not None:
+                raise Refuted(f"algebra alone does not show it, but {amiss.name} it is wrong: {amiss.text}")
             shown, most = len(counts), max([most, *counts])
         status, text = "proven", f"{shown} elements" + (f", in up to {most} cases each" if most > 1 else "")
     except (Refuted, Fault) as error:
@@ -179,11 +179,9 @@ def prove_row(row: Row, seconds: float = 10.0) -> Proof:
     return Proof(row.op, row.name, status, text, shown, most, time.perf_counter() - start, found)
 
 
-def _as_computed(s: Symbolic, row: Row, xs: Arrays) -> None:
+def _as_computed(s: Symbolic, checked: Subject) -> None:
     """See that the symbols stand for what the op computes: in its domain, and wherever else its forward is finite."""
-    checked = of_op(row.op, xs, row.constants)
-    labels = [checked.labels[i] for i in checked.real]
-    for inputs in places(xs):
+    for inputs in places(checked.inputs):
         rng = np.random.default_rng(0)
         with np.errstate(all="ignore"):
             ys = checked.forward(inputs)
@@ -201,82 +199,100 @@ def _as_computed(s: Symbolic, row: Row, xs: Arrays) -> None:
         expected = [*s.outputs, *(g for g in s.gradients.values() if g is not None)]
         for e, c in zip([e for a in expected for e in a.flat], [v for a in computed for v in a.flat], strict=True):
             if not math.isclose(values(e), c, rel_tol=1e-6, abs_tol=1e-9):
-                where = ", ".join(
-                    f"{label} = {short(inputs[i])}" for label, i in zip(labels, checked.real, strict=True)
-                )
+                where = ", ".join(f"{checked.labels[i]} = {short(inputs[i])}" for i in checked.real)
                 raise NotShown(f"at {where} the code computes {c:.6g}, and its symbols stand for {values(e):.6g}")
 
 
-def short(x: Any) -> str:
-    """An array in a few words."""
-    with np.printoptions(precision=4, threshold=6, edgeitems=2, suppress=True):
-        return str(x).replace("\n", "")
+class _Prover:
+    """Shows the elements of an op's gradients one by one."""
+
+    def __init__(self, s: Symbolic, checked: Subject, deadline: float) -> None:
+        self.s, self.checked, self.deadline = s, checked, deadline
+        self.upstream = [go for array in s.upstream.values() for go in array.flat]
+        self.outputs = [y for array in s.outputs for y in array.flat]
+        self.seen: set[str] = set()
+
+    def shown(self) -> Iterator[int]:
+        """For each element of each gradient that it was shown, in how many cases."""
+        reached: dict[Any, list[int]] = {}
+        for k, y in enumerate(self.outputs):
+            for symbol in y.free_symbols:
+                reached.setdefault(symbol, []).append(k)
+        where = {go: k for k, go in enumerate(self.upstream)}
+        for label, xs in self.s.inputs.items():
+            gradient = self.s.gradients[label]
+            if gradient is None or gradient.shape != xs.shape:
+                raise Refuted(f"there is no gradient of {label} of its shape {xs.shape}")
+            for x, gx in zip(xs.flat, gradient.flat, strict=True):
+                self.in_time(x)
+                involved = sorted({*reached.get(x, []), *(where[g] for g in gx.free_symbols if g in where)})
+                yield self.element(x, gx, [(self.upstream[k], self.outputs[k]) for k in involved])
+
+    def in_time(self, x: Any) -> None:
+        """Raises :class:`NotShown` if the time is up."""
+        if time.perf_counter() > self.deadline:
+            raise NotShown(f"the time was up at {x}")
+
+    def element(self, x: Any, gx: Expr, terms: Sequence[tuple[Any, Expr]]) -> int:
+        """Show that one element is the sum of its outputs' derivatives, each times what comes from above."""
+        pattern = _pattern(sp.Tuple(x, gx, *(part for term in terms for part in term)))
+        if pattern in self.seen:  # another element is this one under other names
+            return 1
+
+        def look(case: Case) -> None:
+            code = case.settled(gx)
+            zero = {go: 0 for go, _ in terms}
+            self.difference(x, code.subs(zero), sp.Integer(0), case)
+            for go, y in terms:
+                y = case.settled(y)
+                if not _is_real(y, case):  # it is outside of the forward's domain
+                    continue
+                if (y + code).has(sp.oo, -sp.oo, sp.zoo, sp.nan):
+                    raise NotShown(f"a number that is not finite is in the outputs or in the gradient of {x}")
+                self.difference(x, sp.diff(code, go), sp.diff(y, x), case, go)
+
+        try:
+            count = cases(look)
+        except RuntimeError as error:
+            raise NotShown(f"{error} for {x}") from error
+        self.seen.add(pattern)
+        return count
+
+    def difference(self, x: Any, code: Expr, true: Expr, case: Case, go: Any = None) -> None:
+        """Show that two expressions are the same in a case, or by numbers that they are not."""
+        if code == true or is_zero(code - true):
+            return
+        facts = {symbol for pair in case.facts for e in pair for symbol in e.free_symbols}
+        symbols = sorted((code - true).free_symbols | facts, key=str)
+        for seed in range(POINTS):
+            values = point(case, symbols, seed)
+            if values is None:
+                break
+            a, b = (e.subs(values).evalf(25) for e in (true, code))
+            different = a.is_real and b.is_real and abs(a - b) > WRONG * (abs(a) + abs(b))
+            if different and self.is_wrong_at(values):
+                of = f" in the part that {go} has in it" if go is not None else ", where nothing comes from above"
+                at = ", ".join(f"{name} = {float(value):.4g}" for name, value in values.items())
+                raise Refuted(
+                    f"the gradient of {x} is wrong{of}: it should be {true}, and the code has {code}; "
+                    f"{f'with {at} ' if at else ''}that is {a.evalf(6)}, not {b.evalf(6)}"
+                )
+        self.in_time(x)
+        raise NotShown(f"{code - true}, by which the gradient of {x} is off, was not shown to be 0 (case: {case})")
+
+    def is_wrong_at(self, values: Mapping[Any, Any]) -> bool:
+        """Whether it is wrong in numbers: not where the symbols have a value and the forward has none."""
+        inputs = [np.copy(x) for x in self.checked.inputs]
+        for i, symbols in zip(self.checked.real, self.s.inputs.values(), strict=True):
+            for at, symbol in np.ndenumerate(symbols):
+                inputs[i][at] = float(values.get(symbol, inputs[i][at]))
+        return check(replace(self.checked, inputs=inputs)).status == "wrong"
 
 
-def _shown(s: Symbolic, deadline: float) -> Iterator[tuple[int, int]]:
-    """For each element of each gradient that it was shown, and in how many cases."""
-    upstream = [go for array in s.upstream.values() for go in array.flat]
-    outputs = [y for array in s.outputs for y in array.flat]
-    reached: dict[Any, list[int]] = {}
-    for k, y in enumerate(outputs):
-        for symbol in y.free_symbols:
-            reached.setdefault(symbol, []).append(k)
-    where = {go: k for k, go in enumerate(upstream)}
-    seen: set[str] = set()
-    for label, xs in s.inputs.items():
-        gradient = s.gradients[label]
-        if gradient is None or gradient.shape != xs.shape:
-            raise Refuted(f"there is no gradient of {label} of its shape {xs.shape}")
-        for x, gx in zip(xs.flat, gradient.flat, strict=True):
-            if time.perf_counter() > deadline:
-                raise NotShown(f"the time was up at {x}")
-            involved = sorted({*reached.get(x, []), *(where[g] for g in gx.free_symbols if g in where)})
-            yield 1, _element(x, gx, [(upstream[k], outputs[k]) for k in involved], seen, deadline)
-
-
-def _element(x: Any, gx: Expr, terms: Sequence[tuple[Any, Expr]], seen: set[str], deadline: float) -> int:
-    """Show that one element is the sum of its outputs' derivatives, each times what comes from above."""
-    pattern = _pattern(sp.Tuple(x, gx, *(part for term in terms for part in term)))
-    if pattern in seen:  # another element is this one under other names
-        return 1
-
-    def look(case: Case) -> None:
-        code = case.settled(gx)
-        zero = {go: 0 for go, _ in terms}
-        _difference(x, code.subs(zero), sp.Integer(0), case, deadline)
-        for go, y in terms:
-            y = case.settled(y)
-            if (y + code).has(sp.oo, -sp.oo, sp.zoo, sp.nan):
-                raise NotShown(f"a number that is not finite is in the outputs or in the gradient of {x}")
-            _difference(x, sp.diff(code, go), sp.diff(y, x), case, deadline, go)
-
-    try:
-        count = cases(look)
-    except RuntimeError as error:
-        raise NotShown(f"{error} for {x}") from error
-    seen.add(pattern)
-    return count
-
-
-def _difference(x: Any, code: Expr, true: Expr, case: Case, deadline: float, go: Any = None) -> None:
-    """Show that two expressions are the same in a case, or by numbers that they are not."""
-    if code == true or is_zero(code - true):
-        return
-    facts = {symbol for pair in case.facts for e in pair for symbol in e.free_symbols}
-    symbols = sorted((code - true).free_symbols | facts, key=str)
-    values = point(case, symbols)
-    if values is not None:
-        a, b = (e.subs(values).evalf(25) for e in (true, code))
-        if a.is_real and b.is_real and abs(a - b) > WRONG * (abs(a) + abs(b)):
-            of = f" in the part that {go} has in it" if go is not None else ", where nothing comes from above"
-            at = ", ".join(f"{name} = {float(value):.4g}" for name, value in values.items())
-            raise Refuted(
-                f"the gradient of {x} is wrong{of}: it should be {true}, and the code has {code}; "
-                f"{f'with {at} ' if at else ''}that is {a.evalf(6)}, not {b.evalf(6)}"
-            )
-    if time.perf_counter() > deadline:
-        raise NotShown(f"the time was up at {x}")
-    raise NotShown(f"{code - true}, by which the gradient of {x} is off, was not shown to be 0 (case: {case})")
+def _is_real(e: Expr, case: Case) -> bool:
+    """Whether an expression may be a real number in a case: the logarithm of what is less than 0 is none."""
+    negative = {a: sp.Dummy(negative=True) for a, b in case.facts if a.is_Symbol and b.is_number and b <= 0}
+    return not negative or e.xreplace(negative).is_extended_real is not False
 
 
 def _pattern(e: Expr) -> str:

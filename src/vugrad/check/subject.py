@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -207,6 +207,13 @@ def _exact(x: Any) -> Array:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
+def inputs_of(op: type[Op], constants: Iterable[str] = ()) -> list[str]:
+    """The arrays that an op takes: what its forward has no default for, and two where it takes any number."""
+    parameters = [p for p in list(inspect.signature(op.forward).parameters.values())[1:] if p.name not in constants]
+    found = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return found + [f"{p.name}[{i}]" for p in parameters if p.kind is p.VAR_POSITIONAL for i in range(2)]
+
+
 def places(xs: Arrays) -> Iterator[Arrays]:
     """The inputs, and others of their shapes, of both signs and of one."""
     yield xs
@@ -230,6 +237,12 @@ def names(function: Callable[..., Any], count: int, skipped: int = 0) -> list[st
 def element(label: str, at: tuple[int, ...]) -> str:
     """An element of an array, as ``x[0, 2]``."""
     return f"{label}[{', '.join(map(str, at))}]" if at else label
+
+
+def short(x: Any) -> str:
+    """An array in a few words."""
+    with np.printoptions(precision=4, threshold=6, edgeitems=2, suppress=True):
+        return str(x).replace("\n", "")
 
 
 @contextlib.contextmanager

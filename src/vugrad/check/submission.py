@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from vugrad.check.compare import check_row
-from vugrad.check.proof import inputs_of, prove_row, short
-from vugrad.check.subject import Fault, listed, of_op
+from vugrad.check.proof import prove_row
+from vugrad.check.subject import Fault, inputs_of, listed, of_op, short
 from vugrad.graph import Op
 from vugrad.ops.table import ANY, POSITIVE, ROWS, UNIT, Domain, Row, Shape
 
@@ -147,7 +147,7 @@ def _row_of(op: type[Op]) -> Row:
         domains = tuple(_domain(x) for x in xs)
         return Row(op, lambda *xs: None, tuple(x.shape for x in xs), constants, domains, whole)
     said = ""
-    for domain, shapes in itertools.product((ANY, POSITIVE, UNIT), _guesses(len(inputs_of(op)))):
+    for domain, shapes in itertools.product((ANY, POSITIVE, UNIT), _guesses(len(inputs_of(op, constants)))):
         row = Row(op, lambda *xs: None, shapes, constants, (domain,))
         xs = row.inputs(np.random.default_rng(0))
         try:

@@ -32,12 +32,14 @@ class Symbolic:
         upstream: by label, one for each output.
         outputs: what forward makes of them, an array of expressions for each.
         gradients: by the inputs' labels, what backward makes of them; ``None`` where it gives none.
+        edges: what is 0 where the code divides by 0, compares equals, or has a kink.
     """
 
     inputs: dict[str, Array]
     upstream: dict[str, Array]
     outputs: Arrays
     gradients: dict[str, Array]
+    edges: list[Expr]
 
 
 def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: Mapping[int, bool]) -> Symbolic:
@@ -65,12 +67,14 @@ def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: M
     called = [f"go {name}" if name in labels else name for name in names(op.backward, len(gos), 1)]
     upstream = {name: variables(name, go.shape) for name, go in zip(called, gos, strict=True)}
     given = {f"argument {k}": array for k, array in enumerate([*inputs.values(), *upstream.values()])}
-    outputs, gradients = recorded.rebuild(evaluate(recorded.program, given))
+    edges: list[Expr] = []
+    outputs, gradients = recorded.rebuild(evaluate(recorded.program, given, edges))
     return Symbolic(
         inputs,
         upstream,
         [_expressions(y) for y in outputs],
         {labels[i]: None if gradients[i] is None else _expressions(gradients[i]) for i in real},
+        list(dict.fromkeys(e for e in edges if isinstance(e, sp.Basic) and not e.is_number)),
     )
 
 
@@ -82,8 +86,8 @@ def variables(label: str, shape: tuple[int, ...], positive: bool = False) -> Arr
     return array
 
 
-def evaluate(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The program's outputs, on arrays of expressions."""
+def evaluate(program: Program, inputs: Mapping[str, Array], edges: list[Expr]) -> dict[str, Array]:
+    """The program's outputs, on arrays of expressions; what is 0 at its edges is added to ``edges``."""
     results: list[Array] = []
     for x in program.instructions:
         if x.primitive == "input":
@@ -92,6 +96,8 @@ def evaluate(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
         operands = [results[i] for i in x.operands]
         if any(y.dtype == object for y in operands) and not is_ordinary(x, [program[i].dtype for i in x.operands]):
             raise NotImplementedError(f"{x.primitive} of {x.dtype} is not what it is for real numbers")
+        if x.primitive in EDGES and any(y.dtype == object for y in operands):
+            edges += np.ravel(np.frompyfunc(EDGES[x.primitive], len(operands), 1)(*operands)).tolist()
         y = _constant(x) if x.primitive == "constant" else _apply(x, operands)
         results.append(np.asarray(y).reshape(x.shape))
     return {output.name: results[output.number] for output in program.outputs}
@@ -237,6 +243,13 @@ MEANINGS: dict[str, Callable[..., Expr]] = {
     "eq": _compared(Equal),
     "ne": _compared(Equal, negated=True),
     "sigmoid": lambda a: 1 / (1 + sp.exp(-a)),
+}
+#: What is 0 where a primitive is at a pole, a jump or a kink.
+EDGES: dict[str, Callable[..., Expr]] = {
+    "div": lambda a, b: b,
+    "pow": lambda a, b: a,
+    **dict.fromkeys(("log", "sqrt", "abs", "sign"), lambda a: a),
+    **dict.fromkeys(("max", "min", "lt", "le", "gt", "ge", "eq", "ne"), lambda a, b: a - b),
 }
 REDUCTIONS: dict[str, Callable[..., Expr]] = {
     "sum": lambda *a: sp.Add(*a),
