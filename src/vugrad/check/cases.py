@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -138,13 +139,14 @@ class Case:
         return ", ".join(f"{a} < {b}" for a, b in self.facts)
 
 
+@lru_cache(4096)
 def _equal(a: Expr, b: Expr) -> bool:
     """Whether two expressions are the same; numbers at which they happen to be are ties, which are no case.
 
     Raises ``NotImplementedError`` for two that are written differently and have the same value nevertheless: what a
     computer says of them is a matter of rounding.
     """
-    if a.is_infinite or b.is_infinite or (a == b and a.is_extended_real):
+    if a.is_infinite or b.is_infinite or (a.is_Atom and b.is_Atom) or (a == b and a.is_extended_real):
         return bool(a == b)
     rng = np.random.default_rng(0)
     symbols = sorted((a - b).free_symbols, key=str)

@@ -241,8 +241,8 @@ class _Prover:
 
         def look(case: Case) -> None:
             code = case.settled(gx)
-            zero = {go: 0 for go, _ in terms}
-            self.difference(x, code.subs(zero), sp.Integer(0), case)
+            zero = {go: sp.Integer(0) for go, _ in terms}
+            self.difference(x, code.xreplace(zero), sp.Integer(0), case)
             for go, y in terms:
                 y = case.settled(y)
                 if not _is_real(y, case):  # it is outside of the forward's domain
