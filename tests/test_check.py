@@ -121,6 +121,29 @@ def test_of_many_elements_a_part_is_looked_at_and_a_direction_counts_all():
     assert "a random direction" in str(report)
 
 
+def test_among_many_with_zeros_those_without_a_kink_count():
+    x = some(1000)
+    x[::3] = 0
+
+    def backward(context, go):
+        g = go * (context["x"] > 0)
+        g[1:20] *= 1.5
+        return g
+
+    relu = keeping(lambda x: np.maximum(x, 0))
+    right = gradcheck(given(relu, lambda context, go: go * (context["x"] > 0)), x)
+    assert right
+    assert right.kinks
+    assert gradcheck(given(relu, backward), x).status == "wrong"
+    # A tie of two that are not seen is in every direction.
+    x = np.append(some(1000), [9.0, 9.0])
+    largest = given(keeping(np.max), lambda c, go: go * (np.arange(c["x"].size) == np.argmax(c["x"])))
+    report = gradcheck(largest, x)
+    assert report.status != "wrong"
+    if not report.kinks:
+        assert "random direction" in str(report)
+
+
 def test_kinks_are_said_and_not_counted_as_wrong():
     report = gradcheck(vg.ReLU, np.array([0.0, 1.0, -1.0]))
     assert report
@@ -395,6 +418,11 @@ NOT_RIGHT = {
     "clipped": (keeping(lambda x: 2 * x), lambda c, go: 2 * np.clip(go, -5, 5), np.ones(2)),
     "rectified": (keeping(lambda x: np.maximum(x, 0)), lambda c, go: go * (go > 0), np.array([1.0, -2])),
     "all that tie": (keeping(np.max), lambda c, go: go * (c["x"] == np.max(c["x"])), np.ones(3)),
+    "rounded away": (
+        keeping(np.exp),
+        lambda c, go: go * (np.exp(c["x"] + 1e-15) - np.exp(c["x"])) / 1e-15,
+        np.ones(2),
+    ),
     "none that tie": (keeping(np.max), lambda c, go: 0 * go * c["x"], np.full(2, 2.0)),
     "in lower precision": (
         keeping(lambda x: np.sum(x.astype(np.float32) ** 2)),
@@ -452,6 +480,50 @@ def test_what_is_kept_outside_of_the_context():
             return 2 * go * Kept.x
 
     assert "uses what a later forward has changed" in str(gradcheck(Kept, some(3)))
+
+    class Mask(vg.Op):
+        """It keeps what does not change with the size of its input."""
+
+        @staticmethod
+        def forward(context, x):
+            Mask.positive = x > 0
+            return np.maximum(x, 0)
+
+        @staticmethod
+        def backward(context, go):
+            return go * Mask.positive
+
+    assert "uses what a later forward has changed" in str(gradcheck(Mask, np.array([1.0, -2.0])))
+    report = gradcheck(lambda x: vg.gelu(Mask.do_forward(Mask.do_forward(x) + 0.5)), np.array([1.0, 0.25, -2.0]))
+    assert "The first op in it that is wrong is\nMask" in str(report)
+
+
+def power(context, x):
+    context["x"] = x
+    return x**3
+
+
+def test_a_factor_is_called_an_extent_only_if_it_follows_it():
+    lost = given(power, lambda c, go: go * c["x"] ** 2)
+    text = gradcheck(lost, some(3)).diagnosis
+    assert "is 0.3333 times what it should be.\n" in text
+    mean = given(mean_loss, lambda c, go: go * np.ones_like(c["x"]))
+    assert "3 times what it should be (3 is x.shape[0])" in gradcheck(mean, some(3)).diagnosis
+    assert "seen at other inputs than those given" in gradcheck(mean, some(500_000)).diagnosis
+
+
+def test_gradients_are_called_exchanged_only_if_they_are():
+    both = given(lambda context, a, b: 3 * a * a * b, lambda c, go: (go, go))
+    assert not gradcheck(both, some(2), some(2)).diagnosis.count("is returned as the gradient")
+    apart = given(lambda context, a, b: (context.update(a=a, b=b), np.exp(a) * b)[1], same_twice)
+    text = gradcheck(apart, some(3), some(3)).diagnosis
+    assert "the gradient of a is that of b" in text
+    assert "differentiate by a" in text
+
+
+def same_twice(context, go):
+    g = go * np.exp(context["a"])
+    return g, g
 
 
 def test_whole_numbers_alone_are_not_checked():

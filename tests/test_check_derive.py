@@ -1,5 +1,7 @@
 """Derivations: what stands on the board, that it is said to be the code's only if it is, and who has none."""
 
+import re
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -188,11 +190,20 @@ def test_the_lost_sum_stands_beside_the_derived_one():
 
 def test_what_sample_numbers_do_not_tell_is_not_shown():
     def elsewhere(context, go):  # right for all sample numbers
-        return go * (context["x"] > 0) * (context["x"] < 7)
+        return go * (context["x"] > 0) * (np.exp(context["x"]) < 1000)
 
     derivation = derive(wrong(elsewhere, ops.ReLU), ((2, 3),))
     assert not derivation.established
     assert str(derivation).endswith("not shown to be the same")
+
+
+def test_a_single_point_at_which_the_code_is_wrong():
+    def not_at_seven(context, go):
+        return go * (context["x"] > 0) * (context["x"] != 7)
+
+    derivation = derive(wrong(not_at_seven, ops.ReLU), ((3,),))
+    assert not derivation.established
+    assert re.search(r"not the same at x = \[7\. .*\]$", str(derivation))
 
 
 def test_limits_are_said():

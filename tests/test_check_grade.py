@@ -321,3 +321,37 @@ def test_rows_are_found_in_processes_of_their_own(monkeypatch):
     found = command.find_all(Console(quiet=True))
     assert [finding.row for finding in found] == [row.name for row in ROWS[:3]]
     assert {finding.status for finding in found} == {"proven"}
+
+
+FACTORY = """
+    import numpy as np
+    import vugrad as vg
+    from vugrad import ReLU
+    from vugrad.ops import Exp as E
+
+    Cube = vg.elementwise(lambda x: x**3, lambda x: 3 * x**2)
+    Sine = vg.elementwise(np.sin, np.sin, "Sine of mine")
+
+    class Entropy(vg.Op):
+        @staticmethod
+        def forward(context, x, labels):
+            p = np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+            hit = labels[..., None] == np.arange(x.shape[-1])
+            context["d"] = p - hit
+            return -np.sum(np.log(p) * hit, axis=-1)
+        @staticmethod
+        def backward(context, go):
+            return go[..., None] * context["d"], None
+"""
+
+
+def test_ops_made_by_a_function_and_labels_that_are_guessed(tmp_path):
+    path = tmp_path / "made.py"
+    path.write_text(textwrap.dedent(FACTORY))
+    found = {verdict.op: verdict for verdict in grade(path)}
+    assert {name: v.backward for name, v in found.items()} == {
+        "Cube": "proven",
+        "Sine": "wrong",
+        "Entropy": "not established",
+    }
+    assert "Entropy.backward returns None for labels: if that takes whole numbers" in found["Entropy"].text

@@ -170,7 +170,50 @@ def test_what_floats_do_otherwise_is_not_proven(name):
     assert proof.derivation is None or not proof.derivation.established
 
 
+#: Right but at single points, where algebra has x/x for 1 and ties are left out, and the forward is smooth.
+AT_POINTS = {
+    "a product by division": (lambda x: x * x[::-1], lambda x, go: go * (x * x[::-1]) / x + (go * x)[::-1]),
+    "not at 0": (lambda x: 1.0 * x, lambda x, go: go * (x != 0)),
+    "a sign, squared": (lambda x: 3 * x, lambda x, go: 3 * go * np.sign(x) ** 2),
+    "cancelled": (lambda x: x * x, lambda x, go: 2 * go * x**2 / x),
+    "sizes": (lambda x: 1.0 * x, lambda x, go: go * np.abs(x) / np.abs(x)),
+    "sinc": (
+        lambda x: np.where(x == 0, 1, np.sin(x) / np.where(x == 0, 1, x)),
+        lambda x, go: go * (np.cos(x) / x - np.sin(x) / x**2),
+    ),
+    "at 7": (lambda x: x * x, lambda x, go: go * (2 * x + 0 / (x - 7))),
+    "at 3.5": (lambda x: x * x, lambda x, go: 2 * go * x * (4 * x * x - 49) / (4 * x * x - 49)),
+    "where two are equal": (lambda x: x * x, lambda x, go: 2 * go * x * (x[0] - x[1]) / (x[0] - x[1])),
+}
+
+
+@pytest.mark.parametrize("name", AT_POINTS)
+def test_what_is_wrong_at_single_points_is_refuted(name):
+    f, backward = AT_POINTS[name]
+    proof = prove(given(keeping(f), lambda c, go: backward(c["x"], go)), [(2,)])
+    assert proof.status == "refuted", proof
+    assert proof.text.startswith("algebra alone does not show it, but at x = [")
+    assert proof.derivation is None or not proof.derivation.established
+
+
+OUTSIDE = {
+    "by sizes": (np.log, lambda x, go: go / np.abs(x)),
+    "zero outside": (np.log, lambda x, go: go * np.where(x > 0, 1 / x, 0)),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_outside_of_its_domain_nothing_is_asked(name):
+    f, backward = OUTSIDE[name]
+    proof = prove(given(keeping(f), lambda c, go: backward(c["x"], go)), [(2,)])
+    assert proof.status == "proven", proof
+
+
 NOT_REFUTED = {
+    "a root, squared": (lambda x: np.sqrt(x) ** 2, lambda x, go: go * (x > 0)),
+    "through a logarithm": (lambda x: np.exp(0.5 * np.log(x)) ** 2, lambda x, go: go * (x > 0)),
+    "at the edge": (np.sqrt, lambda x, go: go / 2 / np.sqrt(x)),
+    "the upper side": (lambda x: np.maximum(x, 0), lambda x, go: go * (x >= 0)),
     "a root of both signs": (
         lambda x: np.sqrt(x) * np.sqrt(x + 1),
         lambda x, go: go * 0.5 * (np.sqrt((x + 1) / x) + np.sqrt(x / (x + 1))),

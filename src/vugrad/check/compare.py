@@ -163,6 +163,7 @@ class _Comparison:
     def __init__(self, checked: Subject, gos: Arrays, gradients: Arrays, rng: np.random.Generator) -> None:
         self.checked, self.gos, self.gradients, self.rng = checked, gos, gradients, rng
         self.scales = [_scale(x) for x in checked.inputs]
+        self.bits = 64 * EPS * max((float(np.max(np.abs(go), initial=0)) for go in gos), default=0.0)
         self.magnitude, self.noise = self.rounding()
 
     def report(self) -> Report:
@@ -190,22 +191,26 @@ class _Comparison:
         """How large the terms are of which the outputs are the sum, and how much each gradient is rounded.
 
         The terms are at least the outputs, what the inputs have in them, and what would make the sum change as much as
-        it does with the last bits of the inputs, even where all cancels; with those bits each gradient changes too.
+        it does with the last bits of the inputs, even where all cancels; with those bits each gradient varies too.
         """
         checked, total = self.checked, self.total(self.checked.inputs)
         terms = [
             sum(float(np.sum(np.abs(go * y))) for go, y in zip(self.gos, checked.forward(checked.inputs), strict=True))
         ]
         terms[0] += sum(float(np.nansum(np.abs(self.gradients[i] * checked.inputs[i]))) for i in checked.real)
-        noise = [np.zeros(g.shape) for g in self.gradients]
+        others: list[Arrays] = []
         for _ in range(DRAWS):
             bits = [1 + 8 * EPS * self.rng.uniform(-1, 1, x.shape) for x in checked.inputs]
             xs = [x * bit if x.dtype.kind == "f" else x for x, bit in zip(checked.inputs, bits, strict=True)]
             terms.append(float(abs(self.total(xs) - total)) / (8 * EPS))
-            others = checked.gradients(xs, self.gos)
-            for i in checked.real:
-                change = np.abs(others[i] - self.gradients[i])
-                noise[i] = np.maximum(noise[i], np.where(np.isfinite(change), change, 0))
+            others.append(checked.gradients(xs, self.gos))
+        noise: Arrays = [None] * len(checked.inputs)
+        for i in checked.real:
+            beside = [gradients[i] for gradients in others]
+            # A gradient that is another at this point than at all beside it is wrong here; but for its last bits.
+            here = np.minimum(np.max(np.abs(beside - self.gradients[i]), axis=0), self.bits)
+            spread = np.maximum(np.ptp(beside, axis=0), here)
+            noise[i] = np.where(np.isfinite(spread), spread, 0)
         return max((term for term in terms if math.isfinite(term)), default=0.0), noise
 
     def total(self, xs: Arrays) -> complex:
@@ -272,11 +277,12 @@ class _Comparison:
         flat = abs(found.value) <= 4 * found.error <= FLAT * self.magnitude / element.size
         if not (known or flat):
             return "unknown"
-        noise, beyond = 16 * element.noise, abs(code - found.value) - 4 * found.error - NEAR * abs(found.value)
+        noise = 16 * element.noise if known else max(16 * element.noise, self.bits)
+        beyond = abs(code - found.value) - 4 * found.error - NEAR * abs(found.value)
         if beyond > noise:
             return "wrong"
-        if beyond > 0 and noise > KNOWN * abs(found.value):  # what is rounded so is not known either
-            return "unknown"
+        if beyond > 0 and noise > (KNOWN * abs(found.value) if known else 16 * self.bits):
+            return "unknown"  # what is rounded so much may be right by chance
         return "right" if known or abs(code) <= noise else "unknown"
 
 
@@ -308,7 +314,7 @@ def _of_unknown(unknown: list[Element]) -> str:
         f"{first.code:.4g} is none between",
     }.get(first.slope.method, f"has a slope of {first.slope.value:.4g} ± {first.slope.error:.2g}")
     if first.noise > KNOWN * abs(first.slope.value):
-        why += f"; the code gives {first.code:.4g}, which the last bits of the inputs change by {first.noise:.2g}"
+        why += f"; the code gives {first.code:.4g}, which varies with the last bits of the inputs by {first.noise:.2g}"
     return f"{len(unknown)} elements cannot be told. The function of {first.name} {why}."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -70,6 +71,33 @@ class Suspect:
         """Of the only output; of all in a row if there are several."""
         ys = self.maps.outputs
         return ys[0].shape if len(ys) == 1 else (self.maps.count,)
+
+    @property
+    def ratio(self) -> float | None:
+        """What the code's map is times the true one; ``None`` if that is no one number."""
+        if self.code.shape != self.jacobian.shape or not np.any(self.code) or not np.any(self.jacobian):
+            return None
+        where = np.unravel_index(np.argmax(np.abs(self.jacobian)), self.jacobian.shape)
+        c = float(self.code[where] / self.jacobian[where])
+        return c if same(self.code, c * self.jacobian) else None
+
+    @property
+    def extents(self) -> dict[str, int]:
+        """Of the input and the output, as a person writes them."""
+        shape = self.jacobian.shape[1:]
+        found = {f"{self.label}.shape[{a}]": n for a, n in enumerate(shape)}
+        found |= {f"{self.go}.shape[{a}]": n for a, n in enumerate(self.shape)}
+        return found | {f"{self.label}.size": math.prod(shape), f"{self.go}.size": self.maps.count}
+
+    def shorter(self) -> Iterator[Suspect]:
+        """The same with all axes of one extent made one shorter, where forward takes that."""
+        xs = self.maps.inputs
+        for n in sorted({n for x in xs for n in x.shape if n > 1}):
+            with contextlib.suppress(Exception):  # whatever a forward raises
+                maps = Maps(self.maps.checked, [x[tuple(slice(m - (m == n)) for m in x.shape)] for x in xs])
+                codes = maps.code()
+                if codes is not None:
+                    yield Suspect(maps, self.i, maps.jacobians(), codes)
 
     def mistake(self, kind: str, text: str, cure: str) -> Mistake:
         """A mistake in this gradient."""
@@ -276,13 +304,8 @@ def _agrees(s: Suspect, xs: Arrays) -> bool:
 
 def _factor(s: Suspect) -> Iterator[Mistake]:
     """The map is right but for one number."""
-    if s.code.shape != s.jacobian.shape or not np.any(s.code):
-        return
-    where = np.unravel_index(np.argmax(np.abs(s.jacobian)), s.jacobian.shape)
-    if not s.jacobian[where]:
-        return
-    c = float(s.code[where] / s.jacobian[where])
-    if not same(s.code, c * s.jacobian):
+    c = s.ratio
+    if c is None:
         return
     if abs(c + 1) < 1e-4:
         yield s.mistake("sign", f"the gradient of {s.label} has the wrong sign", f"{s.g} = -({s.g})")
@@ -296,12 +319,17 @@ def _factor(s: Suspect) -> Iterator[Mistake]:
 def _number(s: Suspect, c: float) -> tuple[str, str]:
     """What a factor, or its inverse where it is below 1, is written as; and what it stands for."""
     c = max(c, 1 / c)
-    shape = s.jacobian.shape[1:]
-    known = {f"{s.label}.shape[{a}]": n for a, n in enumerate(shape)}
-    known |= {f"{s.go}.shape[{a}]": n for a, n in enumerate(s.shape)}
-    known |= {f"{s.label}.size": math.prod(shape), f"{s.go}.size": s.maps.count}
-    known |= {key: value for key, value in s.maps.constants.items() if type(value) in (int, float)}
-    name = next((name for name, n in known.items() if n > 2 and abs(c / n - 1) < 1e-4), "")
+
+    def follows(name: str) -> bool:
+        """Whether the factor is that extent at others too."""
+        others = [(s.extents[name], abs(s.ratio)) for s in s.shorter() if s.ratio]
+        return any(n != s.extents[name] for n, _ in others) and all(
+            abs(max(ratio, 1 / ratio) / n - 1) < 1e-4 for n, ratio in others
+        )
+
+    known = {key: value for key, value in s.maps.constants.items() if type(value) in (int, float)}
+    fitting = [name for name, n in (s.extents | known).items() if n > 2 and abs(c / n - 1) < 1e-4]
+    name = next((name for name in fitting if name in known or follows(name)), "")
     return (name, f" ({c:.4g} is {name})") if name else (f"{c:.4g}", "")
 
 
@@ -311,8 +339,12 @@ def _other_operand(s: Suspect) -> Iterator[Mistake]:
         if j != s.i and other is not None and same(s.code, other):
             label = s.maps.labels[j]
             order = ", ".join(f"g{name}" for name in s.maps.labels)
-            text = f"what is returned as the gradient of {s.label} is that of {label}"
-            yield s.mistake("operand", text, f"return the gradients in the order of forward's arguments: {order}")
+            if same(s.codes[j], other):  # it was not exchanged
+                text, cure = f"the gradient of {s.label} is that of {label}", f"differentiate by {s.label}"
+            else:
+                text = f"what is returned as the gradient of {s.label} is that of {label}"
+                cure = f"return the gradients in the order of forward's arguments: {order}"
+            yield s.mistake("operand", text, cure)
     arrays = dict(zip(s.maps.labels, s.maps.inputs, strict=True)) | {
         f"output {k}": y for k, y in enumerate(s.maps.outputs)
     }

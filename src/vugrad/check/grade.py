@@ -111,7 +111,7 @@ def _child(path: Path, name: str, seconds: float, memory: int, out: Path) -> Non
         if not name:
             found: dict[str, Any] = {"names": list(ops)}
         elif name in ops:
-            for verdict in judge(ops[name], seconds / 2):
+            for verdict in judge(name, ops[name], seconds / 2):
                 found = dataclasses.asdict(verdict)
                 write_whole(out, json.dumps(found).encode())
         else:

@@ -18,13 +18,15 @@ MANY = 400
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A mistake, and the smallest case of it."""
+    """A mistake, the smallest case of it, and whether it was found at other inputs: those given are too many, say."""
 
     mistake: Mistake
     case: str
+    elsewhere: bool = False
 
     def __str__(self) -> str:
-        return f"The likely mistake: {self.mistake.text}.\nWrite: {self.mistake.cure}\n{self.case}"
+        seen = ", seen at other inputs than those given" if self.elsewhere else ""
+        return f"The likely mistake{seen}: {self.mistake.text}.\nWrite: {self.mistake.cure}\n{self.case}"
 
 
 def diagnose(checked: Subject) -> Diagnosis | None:
@@ -40,7 +42,7 @@ def diagnose(checked: Subject) -> Diagnosis | None:
         others = [x * rng.uniform(0.9, 1.1, x.shape) if x.dtype.kind == "f" else x for x in xs]
         if found is not None and _alike(_explained(checked, others), found):
             smallest = _smallest(checked, xs, found)
-            return Diagnosis(found, _worked_out(Maps(checked, smallest), found))
+            return Diagnosis(found, _worked_out(Maps(checked, smallest), found), xs is not checked.inputs)
         if _fits(checked, xs):
             return None
     return None

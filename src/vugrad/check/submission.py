@@ -7,7 +7,7 @@ import importlib.util
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +17,7 @@ import numpy as np
 
 from vugrad.check.compare import check_row
 from vugrad.check.proof import prove_row
-from vugrad.check.subject import Fault, inputs_of, listed, of_op, short
+from vugrad.check.subject import Array, Arrays, Fault, inputs_of, listed, names, of_op, short
 from vugrad.graph import Op
 from vugrad.ops.table import ANY, POSITIVE, ROWS, UNIT, Domain, Row, Shape
 
@@ -26,7 +26,8 @@ SHAPES: tuple[Shape, ...] = ((2, 3), (3, 2), (3,), (3, 3), (2, 2, 3), (2,), ())
 #: The names of ops that the table has, in any case of letters: what they compute is known.
 KNOWN = {row.op.__name__.lower(): row.op for row in ROWS}
 
-Array = Any
+#: How a person says what an op takes.
+EXAMPLE = "inputs = [np.ones((2, 3)), np.array([0, 2])]"
 
 
 @dataclass(frozen=True)
@@ -69,30 +70,33 @@ def load(path: Path) -> ModuleType:
 
 def ops_of(module: ModuleType) -> dict[str, type[Op]]:
     """The ops that a module itself defines, in its order."""
-    own = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Op)]
-    # A base class of others need not be an op itself.
-    whole = [op for op in own if op.__module__ == module.__name__ and op.forward is not Op.forward]
-    return {op.__name__: op for op in whole}
+    own: dict[str, type[Op]] = {}
+    for name, op in vars(module).items():
+        if not isinstance(op, type) or not issubclass(op, Op) or op in own.values():
+            continue
+        imported = op.__module__ != module.__name__ and vars(sys.modules[op.__module__]).get(op.__name__) is op
+        # A base class of others need not be an op itself.
+        if not imported and op.forward is not Op.forward:
+            own[name] = op
+    return own
 
 
-def judge(op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
+def judge(name: str, op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
     """An op of one's own: its forward beside the library's of the same name, and its backward checked, then proven.
 
     The last verdict counts; the one before is there if the proof takes too long.
     """
     start = time.perf_counter()
-    known = None if hasattr(op, "inputs") else KNOWN.get(op.__name__.lower())
+    known = None if hasattr(op, "inputs") else KNOWN.get(name.lower())
     rows: list[Row] = []
     forward, status, text = "unknown", "wrong", ""
 
     def verdict(status: str, *texts: str) -> Verdict:
         shapes = "; ".join(row.name.partition(" ")[2] for row in rows[:1]) + (" and more" if len(rows) > 1 else "")
-        return Verdict(
-            op.__name__, forward, status, "\n".join(filter(None, texts)), shapes, time.perf_counter() - start
-        )
+        return Verdict(name, forward, status, "\n".join(filter(None, texts)), shapes, time.perf_counter() - start)
 
     try:
-        rows = [dataclasses.replace(row, op=op) for row in ROWS if row.op is known] or [_row_of(op)]
+        rows = [dataclasses.replace(row, op=op) for row in ROWS if row.op is known] or [_row_of(name, op)]
         if known is not None:
             forward, text = _beside(rows)
         status = "not established"  # what goes wrong from here on need not be the op's fault
@@ -106,7 +110,7 @@ def judge(op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
     except NoInputs as error:
         yield verdict("not established", str(error))
     except Exception as error:  # whatever a person's code raises
-        as_ours = f"it was called as vugrad's {op.__name__} is: inputs = [...] in the class says what it takes instead"
+        as_ours = f"it was called as vugrad's {name} is: inputs = [...] in the class says what it takes instead"
         yield verdict(status, text, f"{type(error).__name__}: {error}", as_ours if known else "")
     else:
         refuted = next((proof for proof in proofs if proof.status == "refuted"), None)
@@ -138,7 +142,7 @@ class NoInputs(ValueError):  # noqa: N818 (it is what is missing)
     """None were found that an op's forward takes."""
 
 
-def _row_of(op: type[Op]) -> Row:
+def _row_of(name: str, op: type[Op]) -> Row:
     """Inputs for an op that is not in the table: those that it names, or the first that it takes."""
     constants = dict(getattr(op, "constants", {}))
     if hasattr(op, "inputs"):
@@ -159,11 +163,29 @@ def _row_of(op: type[Op]) -> Row:
             said = said or f" (for {shapes} it says {type(error).__name__}: {error})"
         else:
             if all(np.all(np.isfinite(y)) for y in ys):
+                _see_that_all_are_real(name, op, xs, ys, constants)
                 return row
     raise NoInputs(
-        f"no inputs were found that {op.__name__}.forward takes{said}: name some in it, as inputs = [np.ones((2, "
-        "3)), np.array([0, 2])], and constants = {'axis': 1} where it has such"
+        f"no inputs were found that {name}.forward takes{said}: name some in it, as {EXAMPLE}, "
+        "and constants = {'axis': 1} where it has such"
     )
+
+
+def _see_that_all_are_real(name: str, op: type[Op], xs: Arrays, ys: Arrays, constants: Mapping[str, Any]) -> None:
+    """Raise :class:`NoInputs` if backward gives some of the inputs a gradient and others, as labels, none."""
+    context: dict[str, Any] = {}
+    try:
+        with np.errstate(all="ignore"):
+            op.forward(context, *xs, **constants)
+            gradients = listed(op.backward(context, *(np.ones(np.shape(y)) for y in ys)))
+    except Exception:  # it has a verdict of its own
+        return
+    without = [label for label, g in zip(names(op.forward, len(xs), 1), gradients, strict=False) if g is None]
+    if without and any(g is not None for g in gradients):
+        raise NoInputs(
+            f"{name}.backward returns None for {', '.join(without)}: if that takes whole numbers, as labels, name some "
+            f"in it, as {EXAMPLE}; if not, a gradient is missing"
+        )
 
 
 def _domain(x: Array) -> Domain:
