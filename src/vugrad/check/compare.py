@@ -163,6 +163,7 @@ class _Comparison:
     def __init__(self, checked: Subject, gos: Arrays, gradients: Arrays, rng: np.random.Generator) -> None:
         self.checked, self.gos, self.gradients, self.rng = checked, gos, gradients, rng
         self.scales = [_scale(x) for x in checked.inputs]
+        # What rounding makes of numbers as large as the upstream gradients.
         self.bits = 64 * EPS * max((float(np.max(np.abs(go), initial=0)) for go in gos), default=0.0)
         self.magnitude, self.noise = self.rounding()
 
