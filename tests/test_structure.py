@@ -22,7 +22,7 @@ FLOORS = {
     **dict.fromkeys(["ops"], 1),
     **dict.fromkeys(["nn", "losses", "initializers", "optim", "data"], 2),
     **dict.fromkeys(["course", "core", "functions", "modules"], 2.5),
-    **dict.fromkeys(["check", "compiler", "view"], 3),
+    **dict.fromkeys(["check", "compiler", "viewer"], 3),
     **dict.fromkeys(["train"], 4),
     **dict.fromkeys(["lab"], 5),
     **dict.fromkeys(["cli", "__main__", "vugrad"], 6),

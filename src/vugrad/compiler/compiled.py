@@ -14,6 +14,7 @@ from vugrad.compiler.plan import Plan
 from vugrad.compiler.trace import slots, trace
 from vugrad.compiler.trace.standin import CannotCompileError
 from vugrad.graph import TensorNode
+from vugrad.graph.op import is_watched
 from vugrad.nn import Module
 from vugrad.optim import Optimizer
 
@@ -31,6 +32,8 @@ class Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's result; the listed state is updated in place."""
+        if is_watched():
+            return self.function(*arguments)
         return self.plan(*arguments).run(*arguments)
 
     def plan(self, *arguments: Any) -> Plan:

@@ -59,7 +59,7 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
         ops = below(roots, follow=lambda node: node.requires_grad and node not in targets)
         leading = leading_to(targets, ops)
         needed = [[node in leading for node in source.inputs] for source in ops]
-    if create_graph and not thread.grad:
+    if create_graph and thread.kind is None:
         raise RuntimeError("inside vg.no_grad() the backward pass cannot build a graph: call it outside")
     gradients = dict(roots)
     masked, thread.masked = thread.masked, False
@@ -75,7 +75,7 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
                 upstream = source.upstream(gradients)
                 if upstream is None or True not in needs:
                     continue
-                results = apply_backward(source, upstream, needs, create_graph)
+                results = source.apply_backward(upstream, needs, create_graph)
                 if source.op.masks:
                     thread.masked = True
                 for i, node in enumerate(source.inputs):
@@ -99,13 +99,13 @@ def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create
 class Thread(threading.local):
     """What each thread has of its own."""
 
-    #: Whether ops build a graph.
-    grad = True
+    #: What an op that is applied is recorded as; ``None`` where no graph is built. ``nodes.py`` says OpNode.
+    kind: type[OpNode] | None = None
     #: Whether the walk that it is on has passed an ``np.where``.
     masked = False
 
     def __init__(self) -> None:
-        self.grad_before: list[bool] = []
+        self.kinds_before: list[type[OpNode] | None] = []
 
 
 thread = Thread()
@@ -114,30 +114,6 @@ thread = Thread()
 def below_where() -> bool:
     """Whether the walk has passed an ``np.where``, so that a zero may mean "nothing flows here"."""
     return thread.masked
-
-
-def apply_backward(source: OpNode, upstream: list[Array], needs: list[bool], create_graph: bool) -> tuple[Array, ...]:
-    """``Op.backward`` of one op: a gradient (or None) for each of its inputs."""
-    context = source.context
-    if create_graph:
-        context = {}
-        inputs = [node if node.requires_grad else node.value for node in source.inputs]
-        source.op.forward(context, *inputs, **source.constants)
-    elif not source.op.ours:
-        upstream = [np.copy(go) for go in upstream]  # a person's op may write into what it is given
-    context["needs_input_grad"] = needs
-    results: tuple[Array, ...] | Array = source.op.backward(context, *upstream)
-    if not isinstance(results, tuple):
-        results = (results,)
-    if len(results) != len(source.inputs):
-        raise ValueError(
-            f"{source.op.__name__}.backward returned {len(results)} gradient(s) for {len(source.inputs)} input(s): "
-            "return a tuple with one for each array that forward takes (None where there is none)"
-        )
-    if create_graph:
-        node = type(source.inputs[0])  # plain arrays are constants of the new graph
-        results = tuple([r if r is None or isinstance(r, node) else node(r, requires_grad=False) for r in results])
-    return results
 
 
 def is_kept(gradient: Array, source: OpNode, results: tuple[Array, ...]) -> bool:

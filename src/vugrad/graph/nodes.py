@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vugrad.graph.backward import Array, Gradients, below, walk
+from vugrad.graph.backward import Array, Gradients, Thread, below, walk
 from vugrad.graph.operators import NumPyOperators
 from vugrad.suggest import near
 
@@ -332,6 +332,30 @@ class OpNode:
             return None
         return [np.zeros(*self._shapes[i]) if go is None else go for i, go in enumerate(found)]
 
+    def apply_backward(self, upstream: list[Array], needs: list[bool], create_graph: bool) -> tuple[Array, ...]:
+        """``Op.backward`` of this op: a gradient (or None) for each of its inputs."""
+        context = self.context
+        if create_graph:
+            context = {}
+            inputs = [node if node.requires_grad else node.value for node in self.inputs]
+            self.op.forward(context, *inputs, **self.constants)
+        elif not self.op.ours:
+            upstream = [np.copy(go) for go in upstream]  # a person's op may write into what it is given
+        context["needs_input_grad"] = needs
+        results: tuple[Array, ...] | Array = self.op.backward(context, *upstream)
+        if not isinstance(results, tuple):
+            results = (results,)
+        if len(results) != len(self.inputs):
+            raise ValueError(
+                f"{self.op.__name__}.backward returned {len(results)} gradient(s) for {len(self.inputs)} input(s): "
+                "return a tuple with one for each array that forward takes (None where there is none)"
+            )
+        if create_graph:  # plain arrays are constants of the new graph
+            results = tuple(
+                [r if r is None or isinstance(r, TensorNode) else TensorNode(r, requires_grad=False) for r in results]
+            )
+        return results
+
     def backward(self) -> None:
         """Carry the gradients that this op's outputs hold to every node below."""
         roots = {node: node.grad + 0 for node in self.outputs if node.requires_grad}  # + 0: not the nodes' own arrays
@@ -355,6 +379,9 @@ class OpNode:
     def __repr__(self) -> str:
         shapes = ", ".join(str(node.shape) for node in self.inputs)
         return f"OpNode({self.op.__name__}: {shapes} -> {', '.join(str(node.shape) for node in self.outputs)})"
+
+
+Thread.kind = OpNode
 
 
 def deposit(gradients: Gradients) -> None:

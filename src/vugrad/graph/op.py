@@ -25,16 +25,21 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
     """
 
     def __enter__(self) -> None:
-        thread.grad_before.append(thread.grad)
-        thread.grad = False
+        thread.kinds_before.append(thread.kind)
+        thread.kind = None
 
     def __exit__(self, *exception: object) -> None:
-        thread.grad = thread.grad_before.pop()
+        thread.kind = thread.kinds_before.pop()
 
 
 def grad_enabled() -> bool:
     """Whether ops build a graph in this thread."""
-    return thread.grad
+    return thread.kind is not None
+
+
+def is_watched() -> bool:
+    """Whether ops are recorded as something else than OpNodes, as in ``vg.debug``, and so have to be run one by one."""
+    return thread.kind not in (None, OpNode)
 
 
 class Op:
@@ -91,12 +96,12 @@ class Op:
             result = cls.forward(context, *map(value_of, nodes), **constants)
         except (ValueError, IndexError) as error:
             shapes = " and ".join(str(node.shape) for node in nodes)
-            kind = ValueError if isinstance(error, ValueError) else IndexError
-            raise kind(f"{cls.__name__} of shapes {shapes}: {error}. {cls.hint}".rstrip()) from error
+            raised = ValueError if isinstance(error, ValueError) else IndexError
+            raise raised(f"{cls.__name__} of shapes {shapes}: {error}. {cls.hint}".rstrip()) from error
         if result is None:
             raise TypeError(f"{cls.__name__}.forward returned None: is its return missing?")
-        if thread.grad:
-            return OpNode(cls, context, nodes, constants).produce(result)
+        if (kind := thread.kind) is not None:
+            return kind(cls, context, nodes, constants).produce(result)
         if isinstance(result, tuple):
             return tuple([TensorNode(value, requires_grad=False) for value in result])
         return TensorNode(result, requires_grad=False)

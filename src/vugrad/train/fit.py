@@ -11,6 +11,7 @@ from typing import Any
 
 from vugrad import random as randomness
 from vugrad.data import Dataset, Split, batches
+from vugrad.graph.op import is_watched
 from vugrad.losses import Loss, cross_entropy
 from vugrad.nn import Module
 from vugrad.optim import Adam, LRScheduler, Optimizer
@@ -93,7 +94,7 @@ def fit(
     foreign = any(not type(callback).__module__.startswith("vugrad.") for callback in callbacks)
     callbacks = [*callbacks, *([_progress_bar()] if progress and _has_rich() else [])]
 
-    step = Step(model, loss, optimizer, weight, max_norm, compile)
+    step = Step(model, loss, optimizer, weight, max_norm, compile and not is_watched())
 
     def count(value: float, right: int | None, n: int) -> None:
         before, run.seen = run.seen, run.seen + n

@@ -278,8 +278,8 @@ def _running(source: bool = False) -> tuple[str, str]:
             inside = frame.f_locals
             if "cls" in inside:
                 name = f"{inside['cls'].__name__}.forward"
-            elif "source" in inside:
-                name = f"{inside['source'].op.__name__}.backward"
+            elif "self" in inside:
+                name = f"{inside['self'].op.__name__}.backward"
         if name:
             break
         frame = frame.f_back

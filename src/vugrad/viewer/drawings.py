@@ -1,0 +1,150 @@
+"""A picture as SVG, and a graph as the languages of two programs that draw: Graphviz's dot, and Mermaid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from vugrad.graph import OpNode
+from vugrad.viewer.picture import LINE, Shape, kind_of, opened, picture, written
+from vugrad.viewer.scene import Group, Scene
+
+#: Fill, line and letters of each kind, on light and on dark paper.
+COLOURS = {
+    "op": (("#1d4ed8", "#1d4ed8", "#ffffff"), ("#93b4ff", "#93b4ff", "#10141c")),
+    "value": (("#eef2f7", "#94a3b8", "#1e293b"), ("#273142", "#64748b", "#e2e8f0")),
+    "result": (("#fef3c7", "#b45309", "#451a03"), ("#453412", "#fbbf24", "#fef3c7")),
+    "parameter": (("#dcfce7", "#15803d", "#052e16"), ("#12351f", "#4ade80", "#dcfce7")),
+    "input": (("#f3e8ff", "#7e22ce", "#3b0764"), ("#33204a", "#c084fc", "#f3e8ff")),
+    "constant": (("#ffffff", "#94a3b8", "#334155"), ("#161b24", "#64748b", "#cbd5e1")),
+    "group": (("#f8fafc", "#64748b", "#1e293b"), ("#1a2130", "#94a3b8", "#e2e8f0")),
+}
+STYLE = """
+.paper{fill:#ffffff}.edge{fill:none;stroke:#64748b;stroke-width:1.4}.tip{fill:#64748b}
+text{font:12px system-ui,sans-serif;text-anchor:middle;dominant-baseline:central}
+.op text,.group text{font-weight:600}.wrong rect{stroke:#b91c1c;stroke-width:4}
+"""
+
+
+def colours() -> str:
+    """The style of every kind, for light and dark."""
+
+    def rules(dark: int) -> str:
+        return "".join(
+            f".{kind} rect{{fill:{fill};stroke:{line}}}.{kind} text{{fill:{letters}}}"
+            for kind, (fill, line, letters) in ((kind, both[dark]) for kind, both in COLOURS.items())
+        )
+
+    dark = ".paper{fill:#0f1420}.edge{stroke:#94a3b8}.tip{fill:#94a3b8}.wrong rect{stroke:#f87171}"
+    return f"{STYLE}{rules(0)}@media(prefers-color-scheme:dark){{{dark}{rules(1)}}}"
+
+
+def svg(scene: Scene, down: bool = False, open_groups: set[Group] | None = None) -> str:
+    """The graph as one SVG file, readable on light and dark paper."""
+    drawn = picture(scene, opened(scene) if open_groups is None else open_groups, down)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawn.width:.0f} {drawn.height:.0f}" '
+        f'width="{drawn.width:.0f}" height="{drawn.height:.0f}" role="img" aria-label="{escape(told(scene))}">',
+        f"<title>{escape(told(scene))}</title><style>{colours()}</style>",
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>',
+        f'<rect class="paper" width="{drawn.width:.0f}" height="{drawn.height:.0f}"/>',
+    ]
+    groups = [part for part in drawn.shapes if isinstance(part, Group)]
+    nodes = [part for part in drawn.shapes if not isinstance(part, Group)]
+    open_ones = {group: None for group in groups if any(part in drawn.shapes for part in group.parts)}
+    lines += [_box(drawn.shapes[group], True) for group in open_ones]
+    lines += [
+        f'<path class="edge" marker-end="url(#tip)" d="{curve(points, down)}"/>' for points in drawn.edges.values()
+    ]
+    lines += [
+        _box(drawn.shapes[part], False, part is scene.wrong) for part in [*groups, *nodes] if part not in open_ones
+    ]
+    return "\n".join([*lines, "</svg>"])
+
+
+def told(scene: Scene) -> str:
+    """A graph in a sentence."""
+    result = scene.results[0] if scene.results else None
+    of = "" if result is None else f" of {result.name or 'a node'} of shape {result.shape}"
+    return f"The graph{of}: {len(scene.ops)} ops, {len(scene.tensors)} tensors"
+
+
+def curve(points: Sequence[tuple[float, float]], down: bool) -> str:
+    """A smooth path through points, level at each."""
+    (x, y), *rest = points
+    parts = [f"M{x:.1f} {y:.1f}"]
+    for to_x, to_y in rest:
+        if down:
+            middle = (y + to_y) / 2
+            parts.append(f"C{x:.1f} {middle:.1f} {to_x:.1f} {middle:.1f} {to_x:.1f} {to_y:.1f}")
+        else:
+            middle = (x + to_x) / 2
+            parts.append(f"C{middle:.1f} {y:.1f} {middle:.1f} {to_y:.1f} {to_x:.1f} {to_y:.1f}")
+        x, y = to_x, to_y
+    return "".join(parts)
+
+
+def _box(shape: Shape, is_open: bool, is_wrong: bool = False) -> str:
+    radius = shape.height / 2 if shape.kind not in ("op", "group") else 5
+    x, middle = shape.x + shape.width / 2, shape.y + (14 if is_open else shape.height / 2)
+    first = middle - LINE * (len(shape.text) - 1) / 2
+    texts = "".join(
+        f'<text x="{x:.1f}" y="{first + LINE * i:.1f}">{escape(line)}</text>' for i, line in enumerate(shape.text)
+    )
+    return (
+        f'<g class="{shape.kind}{" wrong" * is_wrong}"><title>{escape(" ".join(shape.text))}</title><rect '
+        f'x="{shape.x:.1f}" y="{shape.y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}" rx="{radius:.1f}"/>'
+        f"{texts}</g>"
+    )
+
+
+def dot(scene: Scene, down: bool = False) -> str:
+    """The graph in Graphviz's language, modules as clusters."""
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
+
+    names = {node: f"n{i}" for i, node in enumerate(scene.home)}
+    lines = ["digraph {", f"rankdir={'TB' if down else 'LR'}"]
+
+    def write(group: Group, n: list[int]) -> None:
+        for part in group.parts:
+            if isinstance(part, Group):
+                n[0] += 1
+                lines.append(f"subgraph cluster_{n[0]} {{ label={quoted(written(part)[0])}")
+                write(part, n)
+                lines.append("}")
+            else:
+                label = "\\n".join(quoted(line)[1:-1] for line in written(part))
+                shape = "box" if isinstance(part, OpNode) else "ellipse"
+                lines.append(f'{names[part]} [label="{label}" shape={shape} class={kind_of(part, scene)}]')
+
+    write(scene.whole, [0])
+    lines += [f"{names[a]} -> {names[b]}" for a, b in scene.edges]
+    return "\n".join([*lines, "}"])
+
+
+def mermaid(scene: Scene, down: bool = False) -> str:
+    """The graph in Mermaid's language, which Markdown pages draw."""
+
+    def quoted(text: str) -> str:
+        return '"' + escape(text).replace("&", "#").replace("#amp;", "#38;").replace("\n", " ") + '"'
+
+    names = {node: f"n{i}" for i, node in enumerate(scene.home)}
+    lines = [f"flowchart {'TD' if down else 'LR'}"]
+
+    def write(group: Group, n: list[int]) -> None:
+        for part in group.parts:
+            if isinstance(part, Group):
+                n[0] += 1
+                lines.append(f"subgraph g{n[0]}[{quoted(written(part)[0])}]")
+                write(part, n)
+                lines.append("end")
+            else:
+                text = quoted("\n".join(written(part)))
+                lines.append(f"{names[part]}[{text}]" if isinstance(part, OpNode) else f"{names[part]}([{text}])")
+
+    write(scene.whole, [0])
+    lines += [f"{names[a]} --> {names[b]}" for a, b in scene.edges]
+    return "\n".join(lines)
