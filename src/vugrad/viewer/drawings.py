@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from vugrad.graph import OpNode
-from vugrad.viewer.picture import LINE, Shape, kind_of, opened, picture, written
+from vugrad.viewer.picture import LINE, PAD, Shape, kind_of, opened, picture, written
 from vugrad.viewer.scene import Group, Scene
 
 #: Fill, line and letters of each kind, on light and on dark paper.
@@ -22,7 +22,7 @@ COLOURS = {
 STYLE = """
 .paper{fill:#ffffff}.edge{fill:none;stroke:#64748b;stroke-width:1.4}.tip{fill:#64748b}
 text{font:12px system-ui,sans-serif;text-anchor:middle;dominant-baseline:central}
-.op text,.group text{font-weight:600}.wrong rect{stroke:#b91c1c;stroke-width:4}
+.op text,.group text{font-weight:600}.open text{text-anchor:start}.wrong rect{stroke:#b91c1c;stroke-width:4}
 """
 
 
@@ -87,13 +87,13 @@ def curve(points: Sequence[tuple[float, float]], down: bool) -> str:
 
 def _box(shape: Shape, is_open: bool, is_wrong: bool = False) -> str:
     radius = shape.height / 2 if shape.kind not in ("op", "group") else 5
-    x, middle = shape.x + shape.width / 2, shape.y + (14 if is_open else shape.height / 2)
+    x, middle = (shape.x + PAD, shape.y + LINE) if is_open else (shape.x + shape.width / 2, shape.y + shape.height / 2)
     first = middle - LINE * (len(shape.text) - 1) / 2
     texts = "".join(
         f'<text x="{x:.1f}" y="{first + LINE * i:.1f}">{escape(line)}</text>' for i, line in enumerate(shape.text)
     )
     return (
-        f'<g class="{shape.kind}{" wrong" * is_wrong}"><title>{escape(" ".join(shape.text))}</title><rect '
+        f'<g class="{shape.kind}{" wrong" * is_wrong}{" open" * is_open}"><title>{escape(" ".join(shape.text))}</title><rect '
         f'x="{shape.x:.1f}" y="{shape.y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}" rx="{radius:.1f}"/>'
         f"{texts}</g>"
     )
