@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.check.conduct import outputs, upstream, well_behaved
+from vugrad.check.conduct import TINY, outputs, upstream, well_behaved
 from vugrad.check.numeric import EPS, Slope, slope
 from vugrad.check.shrink import diagnose
 from vugrad.check.subject import Array, Arrays, Fault, Subject, element, of_graph, of_op, pulled_back, subject
@@ -23,6 +24,8 @@ NEAR = 1e-6
 KNOWN, FLAT = 2e-4, 1e-8
 #: How often the last bits of the inputs are changed to see what that does.
 DRAWS = 6
+#: So many elements at kinks are moved in pairs.
+PAIRED = 12
 #: Of more elements than that so many are looked at one by one.
 MOST = 500
 
@@ -169,18 +172,23 @@ class _Comparison:
 
     def report(self) -> Report:
         """All elements and directions, judged."""
-        by_verdict: dict[str, list[Element]] = {"right": [], "wrong": [], "kink": [], "unknown": []}
+        by_verdict: dict[str, list[Element]] = {v: [] for v in ("right", "wrong", "kink", "unknown", "small")}
         for each in self.elements():
             by_verdict[self.verdict(each)].append(each)
         wrong, unknown, kinks = by_verdict["wrong"], by_verdict["unknown"], by_verdict["kink"]
         seen = sum(map(len, by_verdict.values()))
+        if not any(each.slope.value for each in by_verdict["right"]):  # where all is as small as rounding
+            unknown = [*unknown, *by_verdict["small"]]
         if not wrong:  # it is among the others, or in how those at a tie go together
             all_seen = seen == sum(self.gradients[i].size for i in self.checked.real)
-            directions = list(self.together(kinks)) if all_seen else [self.projected(kinks) for _ in range(2)]
-            verdicts = list(map(self.verdict, directions))
-            wrong = [each for each, verdict in zip(directions, verdicts, strict=True) if verdict == "wrong"]
-            if not all_seen and not wrong and "right" not in verdicts:
-                unknown = [*unknown, *directions]
+            directions = [(each, self.verdict(each)) for each in self.together(kinks)]
+            wrong = [each for each, verdict in directions if verdict == "wrong"]
+            unknown = [*unknown, *(each for each, verdict in directions if verdict == "unknown")]
+            if not wrong and not all_seen:
+                directions = [(each, self.verdict(each)) for each in (self.projected(kinks) for _ in range(2))]
+                wrong = [each for each, verdict in directions if verdict == "wrong"]
+                if not wrong and "right" not in [verdict for _, verdict in directions]:
+                    unknown = [*unknown, *(each for each, _ in directions)]
         status = "wrong" if wrong else "not established" if unknown else "checked"
         methods = sorted({element.slope.method for element in by_verdict["right"]})
         text = "\n".join(filter(None, [_of_wrong(wrong, seen), _of_unknown(unknown), _of_kinks(kinks)]))
@@ -200,10 +208,12 @@ class _Comparison:
         ]
         terms[0] += sum(float(np.nansum(np.abs(self.gradients[i] * checked.inputs[i]))) for i in checked.real)
         others: list[Arrays] = []
+        # A backward in lower precision rounds more.
+        least = 8 * max([EPS, *(float(np.finfo(g.dtype).eps) for g in self.gradients if g.dtype.kind == "f")])
         for _ in range(DRAWS):
-            bits = [1 + 8 * EPS * self.rng.uniform(-1, 1, x.shape) for x in checked.inputs]
+            bits = [1 + least * self.rng.uniform(-1, 1, x.shape) for x in checked.inputs]
             xs = [x * bit if x.dtype.kind == "f" else x for x, bit in zip(checked.inputs, bits, strict=True)]
-            terms.append(float(abs(self.total(xs) - total)) / (8 * EPS))
+            terms.append(float(abs(self.total(xs) - total)) / least)
             others.append(checked.gradients(xs, self.gos))
         noise: Arrays = [None] * len(checked.inputs)
         for i in checked.real:
@@ -237,17 +247,48 @@ class _Comparison:
         return Element("a random direction", (), code, self.slope(along, 0.05), size=0.05, direction=True)
 
     def together(self, kinks: Sequence[Element]) -> Iterator[Element]:
-        """All elements of an input that are at a kink, moved as one: which often leaves what is tied so."""
+        """Elements that are at one kink, moved as one or against each other: which often leaves what is tied so.
+
+        All of an input, and pairs of any: those that change the function by more than the two do one by one.
+        """
         for i in self.checked.real:
-            places = [e.at for e in kinks if e.label == self.checked.labels[i]]
-            if len(places) > 1:
-                along: Arrays = [None] * len(self.scales)
-                along[i] = np.zeros(self.gradients[i].shape)
-                along[i][tuple(np.array(places).T)] = 1
-                code = float(np.sum(self.gradients[i] * along[i]))
-                size = 0.1 * self.scales[i]
+            mine = [e for e in kinks if e.label == self.checked.labels[i]]
+            if len(mine) > 1:
                 name = f"all of {self.checked.labels[i]} that are at a kink, moved as one"
-                yield Element(name, (), code, self.slope(along, size), size=size, direction=True)
+                yield self.moved(name, [(e, 1.0) for e in mine], 0.1 * self.scales[i])
+        pairs = list(itertools.combinations(kinks[:PAIRED], 2))
+        for a, b in pairs:
+            size = 0.1 * min(self.scales[self.checked.labels.index(e.label)] for e in (a, b))
+            for sign, word in ((1.0, "with"), (-1.0, "against")):
+                if self.is_shared(a, b, sign, 1e-3 * size):
+                    yield self.moved(f"{b.name} moved {word} {a.name}", [(a, 1.0), (b, sign)], size)
+
+    def moved(self, name: str, elements: Sequence[tuple[Element, float]], size: float) -> Element:
+        """A direction of a few elements, each by so much."""
+        along = self.direction(elements)
+        code = sum(float(np.sum(self.gradients[i] * along[i])) for i in self.checked.real if along[i] is not None)
+        return Element(name, (), code, self.slope(along, size), size=size, direction=True)
+
+    def direction(self, elements: Sequence[tuple[Element, float]]) -> Arrays:
+        """For each input how far its elements move."""
+        along: Arrays = [None] * len(self.scales)
+        for each, share in elements:
+            i = self.checked.labels.index(each.label)
+            along[i] = np.zeros(self.gradients[i].shape) if along[i] is None else along[i]
+            along[i][each.at] = share
+        return along
+
+    def is_shared(self, a: Element, b: Element, sign: float, size: float) -> bool:
+        """Whether two elements are at one kink: what they do together is not the sum of what they do alone."""
+
+        def at(*elements: tuple[Element, float]) -> float:
+            along = self.direction(elements)
+            moved = [x if v is None else x + size * v for x, v in zip(self.checked.inputs, along, strict=True)]
+            return self.total(moved).real
+
+        both, first, second, none = at((a, 1), (b, sign)), at((a, 1)), at((b, sign)), at()
+        alone = max(abs(first - none), abs(second - none))
+        return abs(both - first - second + none) > 1e-2 * alone + 64 * EPS * self.magnitude
 
     def elements(self) -> Iterator[Element]:
         """The elements of all gradients, or so many of them, drawn without putting back."""
@@ -274,16 +315,18 @@ class _Comparison:
             return "unknown"
         if not math.isfinite(code):
             return "wrong"
-        known = found.error <= KNOWN * abs(found.value)
+        known = found.value != 0 and found.error <= KNOWN * abs(found.value)
         flat = abs(found.value) <= 4 * found.error <= FLAT * self.magnitude / element.size
         if not (known or flat):
             return "unknown"
-        noise = 16 * element.noise if known else max(16 * element.noise, self.bits)
+        noise = max(16 * element.noise, TINY if known else self.bits)
         beyond = abs(code - found.value) - 4 * found.error - NEAR * abs(found.value)
         if beyond > noise:
-            return "wrong"
+            return "unknown" if found.steps and not code else "wrong"  # of what has steps 0 is the slope between them
         if beyond > 0 and noise > (KNOWN * abs(found.value) if known else 16 * self.bits):
             return "unknown"  # what is rounded so much may be right by chance
+        if not known and code and abs(code) > 16 * element.noise:
+            return "small"  # it is below what rounding would hide
         return "right" if known or abs(code) <= noise else "unknown"
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from vugrad.check.subject import Array, Arrays, Fault, Subject, run_backward, run_forward
 
+#: Numbers below, as exp(-735) is, have few digits.
+TINY = 1e-290
 #: Inputs of other sizes, signs and order.
 OTHERS: tuple[Callable[[Array], Array], ...] = (np.negative, lambda x: np.flip(1.125 * x))
 #: What the upstream gradient is multiplied by, to see whether the gradients follow: powers of 2, which round nothing.
@@ -67,7 +69,8 @@ def well_behaved(checked: Subject, gos: Arrays) -> Arrays:
 
 
 def _same(a: Any, b: Array) -> bool:
-    return bool(np.allclose(a, b, 1e-6, 1e-9 * np.max(np.abs(b[np.isfinite(b)]), initial=0), equal_nan=True))
+    small = max(1e-9 * np.max(np.abs(b[np.isfinite(b)]), initial=0), TINY)
+    return bool(np.allclose(a, b, 1e-6, small, equal_nan=True))
 
 
 def _unused(a: Any, b: Array) -> bool:

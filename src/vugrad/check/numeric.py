@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ Line = Callable[[complex], complex]
 #: So many steps are tried, each a quarter of the one before.
 LEVELS, RATIO = 12, 4.0
 EPS = float(np.finfo(float).eps)
+#: The steps, as shares of the largest, over which it is seen how rough a function is.
+STEPS = [1e-9, 3e-6, 1e-4, 1e-3, 1e-2, 1e-1]
 #: Differences must know a slope to this share of it before a complex step is believed.
 ROUGHLY = 0.2
 #: What changes in steps of less than this share of it does so because its numbers are of lower precision.
@@ -31,6 +33,7 @@ class Slope:
         method: "complex step", "differences", "kink" (where ``left`` and ``right`` differ), or "none".
         left: the slope on one side.
         right: and on the other.
+        steps: whether the function is flat close by, and moves in steps: what is computed in lower precision does.
     """
 
     value: float
@@ -38,6 +41,7 @@ class Slope:
     method: str
     left: float = 0.0
     right: float = 0.0
+    steps: bool = False
 
 
 def slope(f: Line, size: float, magnitude: float) -> Slope:
@@ -55,8 +59,10 @@ def slope(f: Line, size: float, magnitude: float) -> Slope:
     middle = f(0).real
     if not np.isfinite(middle):
         return Slope(np.nan, np.inf, "none")
-    rounding = max(_roughness(f, size), 8 * EPS * magnitude)
-    found = _differences(f, size, middle, rounding, magnitude)
+    rough, steps = _roughness(f, size)
+    found = _differences(f, size, middle, max(rough, 8 * EPS * magnitude), magnitude)
+    if steps and found.method == "differences":
+        return replace(found, steps=True)
     if found.method == "differences":
         exact = _complex_step(f, size)
         if exact is not None and abs(exact - found.value) <= 4 * found.error <= ROUGHLY * abs(exact):
@@ -96,13 +102,19 @@ def _closing(gaps: list[float], noise: float) -> bool:
     return all(abs(b) <= 0.5 * abs(a) + 2 * noise for a, b in itertools.pairwise(gaps))
 
 
-def _roughness(f: Line, size: float) -> float:
-    """How far off a value is by rounding, from third differences over steps too small for anything else.
+def _roughness(f: Line, size: float) -> tuple[float, bool]:
+    """How far off a value is by rounding, from fifth differences; and whether it moves in steps, being flat close by.
 
-    Of two sizes: float32 stays the same over the smaller.
+    What rounding makes of them is the same for all step sizes that are large enough to see it (float32 stays the same
+    over small ones), and what a kink or curvature makes grows with the steps: that is none of it.
     """
-    values = np.array([[f(i * step * size).real for i in range(5)] for step in (1e-9, 3e-6)])
-    return float(np.max(np.abs(np.diff(values, 3)))) / 4 if np.all(np.isfinite(values)) else 0.0
+    values = np.array([[f(i * step * size).real for i in range(6)] for step in STEPS])
+    if not np.all(np.isfinite(values)):
+        values = values[:2] if np.all(np.isfinite(values[:2])) else np.zeros((1, 6))
+    rough = np.abs(np.diff(values, 5)).ravel() / 8
+    lasting = [a for a, b in itertools.pairwise(rough) if b < 5 * a] or [0.0]
+    flat = bool(np.all(values[: STEPS.index(3e-6) + 1] == values[0, 0]))
+    return max(rough[0], *lasting), flat and bool(np.any(values != values[0, 0]))
 
 
 def _complex_step(f: Line, size: float) -> float | None:
