@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -256,6 +257,28 @@ def test_when_the_time_is_up_nothing_is_claimed():
     proof = prove(vg.LayerNorm, [(2, 4), (4,), (4,)], seconds=0)
     assert proof.status == "not established"
     assert "the time was up at x[0, 0]" in proof.text
+
+
+def test_what_is_too_long_for_algebra_is_not_begun():
+    def forward(context, w):
+        h = context["h"] = w
+        for _ in range(6):
+            h = np.tanh(h @ w)
+        return h
+
+    start = time.perf_counter()
+    proof = prove(given(forward, lambda context, go: go), [(3, 3)])
+    assert "parts is too long for algebra" in proof.text
+    assert time.perf_counter() - start < 20
+
+
+def test_loops_over_elements_have_no_formula_by_index():
+    def forward(context, x):
+        context["x"] = x
+        return np.stack([2 * x[i] for i in range(x.shape[0])])
+
+    proof = prove(given(forward, lambda context, go: 2 * go), [(3,)])
+    assert (proof.status, proof.derivation) == ("proven", None)
 
 
 def test_bad_input():

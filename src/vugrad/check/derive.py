@@ -13,8 +13,8 @@ import sympy as sp
 from vugrad.check.algebra import derivative, name_of, normal, over, same, tidy, unshifted, value
 from vugrad.check.compare import Report
 from vugrad.check.edges import wrong_at_an_edge
-from vugrad.check.formulas import NOTHING, PRIMES, Formulas, read, sample
-from vugrad.check.indices import DELTA, GT, LOW, MAX, MIN, SIGMOID, TOP, At, Expr, NoIndexForm
+from vugrad.check.formulas import NOTHING, PRIMES, Formulas, read, sample, shortened
+from vugrad.check.indices import DELTA, GT, LOW, MAX, MIN, SIGMOID, SUM, TOP, At, Expr, NoIndexForm
 from vugrad.check.pen import PARTIAL, Pen
 from vugrad.check.subject import Array, Fault, listed, of_op, places
 from vugrad.check.symbolic import symbolic
@@ -25,6 +25,8 @@ from vugrad.ops.table import Row, Shape
 SIGNS = {"∎": r"\blacksquare", "≠": r"\neq", "σ": r"\sigma", "δ": r"\delta", "×": r"\times", "−": "-", "Σ": r"\Sigma"}
 TEX = str.maketrans({sign: f"${name}$" for sign, name in SIGNS.items()})
 IN_TEXT = str.maketrans({sign: rf"}}{name}\text{{" for sign, name in SIGNS.items()})
+#: Sums in sums that can still be differentiated in a moment.
+NESTED = 3
 #: A title and equations.
 Step = tuple[str, "list[Equation]"]
 
@@ -101,10 +103,12 @@ def derive(op: type[Op], shapes: tuple[Shape, ...] | None = None, **constants: A
     >>> derivation.established
     True
     """
-    row = sample(op, shapes, constants)
+    row = shortened(sample(op, shapes, constants))
     formulas, again = (read(row, primes) for primes in PRIMES)
     if (formulas.outputs, formulas.gradients) != (again.outputs, again.gradients):
         raise NoIndexForm(f"{op.__name__} computes with numbers that depend on the shapes")
+    if any(nested(e) > NESTED for _, e, *_ in formulas.outputs):
+        raise NoIndexForm(f"{op.__name__} has sums in sums in sums, which no board is large enough for")
     pen = Pen(False, {name_of(go): "".join(map(str, getattr(go, "indices", ()))) for _, _, go, _ in formulas.outputs})
     outputs = [(y, unshifted(e), go, sizes) for y, e, go, sizes in formulas.outputs]
     steps = [(heading(row, formulas), [forward(y, e) for y, e, *_ in formulas.outputs])]
@@ -122,6 +126,11 @@ def derive(op: type[Op], shapes: tuple[Shape, ...] | None = None, **constants: A
         code = Equation((gx, short, tidy(normal(full))), remark or "not shown to be the same")
         steps += [*board(pen, x, gx, partials, tidy(derived)), ("The code of backward computes:", [code])]
     return Derivation(op, tuple(steps), established, pen.outputs)
+
+
+def nested(e: Expr) -> int:
+    """How deep sums lie in an expression."""
+    return max(map(nested, e.args), default=0) + (e.func == SUM)
 
 
 def heading(row: Row, formulas: Formulas) -> str:

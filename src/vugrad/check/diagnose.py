@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vugrad.check.maps import Maps, same
-from vugrad.check.subject import Array, Arrays, element, names
+from vugrad.check.subject import Array, Arrays, element, names, of_op
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ def _unused(s: Suspect) -> Iterator[Mistake]:
     if not one.size or one.tobytes() != other.tobytes():
         return
     if not np.any(one):
-        yield s.mistake("nothing", f"the gradient of {s.label} is always 0", f"compute {s.g} from {s.go}")
+        text = f"the gradient of {s.label} is 0 here, whatever comes from above"
+        yield s.mistake("nothing", text, f"compute {s.g} from {s.go}")
         return
     alone = same(one, np.sum(s.jacobian, axis=0))
     more = "" if alone else "; and what is left of it is not right either"
@@ -165,7 +166,14 @@ def _saved_then_changed(s: Suspect) -> Iterator[Mistake]:
     if codes is None or not same(codes[s.i], s.jacobian):
         return
     before, after = s.maps.saved(copying=True), s.maps.saved()
-    key = next((key for key in after if not same(before[key], after[key])), "?")
+    key = next((key for key in after if not same(before[key], after[key])), None)
+    if key is None:
+        yield s.mistake(
+            "saved",
+            "backward writes into an array of the context that is there under another name too",
+            "make a new array in it (g = 3 * g in place of g *= 3)",
+        )
+        return
     yield s.mistake(
         "saved",
         f"forward changes the array that it has saved as context[{key!r}], in place, after saving it",
@@ -327,9 +335,20 @@ def _number(s: Suspect, c: float) -> tuple[str, str]:
             abs(max(ratio, 1 / ratio) / n - 1) < 1e-4 for n, ratio in others
         )
 
+    def is_constant(name: str) -> bool:
+        """Whether the factor is that constant with another number too."""
+        with contextlib.suppress(Exception):  # forward need not take it
+            other = known[name] + 1
+            constants = {**s.maps.constants, name: other}
+            maps = Maps(of_op(s.maps.op, s.maps.inputs, constants), s.maps.inputs)
+            codes = maps.code()
+            ratio = Suspect(maps, s.i, maps.jacobians(), codes).ratio if codes is not None else None
+            return ratio is not None and abs(max(abs(ratio), 1 / abs(ratio)) / other - 1) < 1e-4
+        return False
+
     known = {key: value for key, value in s.maps.constants.items() if type(value) in (int, float)}
     fitting = [name for name, n in (s.extents | known).items() if n > 2 and abs(c / n - 1) < 1e-4]
-    name = next((name for name in fitting if name in known or follows(name)), "")
+    name = next((name for name in fitting if (is_constant if name in known else follows)(name)), "")
     return (name, f" ({c:.4g} is {name})") if name else (f"{c:.4g}", "")
 
 

@@ -24,6 +24,8 @@ Array = Any
 OUTPUT, GRADIENT, EXTENTS = "ijlpqr", "abcdef", "NMPQR"
 #: Two readings at extents without a number in common: what is the same in both holds for all.
 PRIMES = ((53, 59, 61, 67, 71), (37, 41, 43, 47, 31))
+#: Extents of more are made small for sample numbers.
+LONG = 7
 #: Of an input for which the backward returns None.
 NOTHING = sp.Symbol("None")
 
@@ -58,9 +60,30 @@ def sample(op: type[Op], shapes: tuple[Shape, ...] | None, constants: Mapping[st
     return replace(row, shapes=shapes or row.shapes, constants={**row.constants, **constants})
 
 
+def shortened(row: Row) -> Row:
+    """The row at small extents, as many as there were and equal where they were: a formula by index is the same.
+
+    Raises :class:`NoIndexForm` for code that goes from element to element in Python.
+    """
+    sizes = extents_of(row)
+    small, larger = (dict(zip(sizes, range(first, first + len(sizes)), strict=True)) for first in (2, 3))
+    if len(recorded(row, small)[0].instructions) != len(recorded(row, larger)[0].instructions):
+        raise NoIndexForm(f"{row.op.__name__} has a loop that is longer for longer arrays")
+    if max(sizes, default=0) <= LONG:
+        return row
+    constants = {k: resized(v, small) if k == "shape" else v for k, v in row.constants.items()}
+    whole = {i: (kind, min(below, 2)) for i, (kind, below) in row.whole.items()}
+    return replace(row, shapes=tuple(resized(s, small) for s in row.shapes), constants=constants, whole=whole)
+
+
+def extents_of(row: Row) -> list[int]:
+    """The different extents of a row, but for 1."""
+    return list(dict.fromkeys(n for n in itertools.chain(*row.shapes, row.constants.get("shape", ())) if n > 1))
+
+
 def read(row: Row, primes: tuple[int, ...]) -> Formulas:
     """The op's code by index, recorded at extents that are primes."""
-    sizes = list(dict.fromkeys(n for n in itertools.chain(*row.shapes, row.constants.get("shape", ())) if n > 1))
+    sizes = extents_of(row)
     if len(sizes) > len(primes):
         raise NoIndexForm(f"{len(sizes)} different extents are more than fit on a board")
     letters = {n: sp.Symbol(c, integer=True, positive=True) for n, c in zip(sizes, EXTENTS, strict=False)}

@@ -31,6 +31,8 @@ Expr = Any
 WHOLE = 4
 #: So many sets of numbers are tried, to see whether an expression is wrong there.
 POINTS = 3
+#: Parts of an expression, of more than which algebra would not come to an end.
+LONG = 5_000
 #: Expressions that differ by more than this share of them are not the same but for rounded constants.
 WRONG = 1e-9
 
@@ -165,7 +167,7 @@ def prove_row(row: Row, seconds: float = 10.0) -> Proof:
                 found = symbolic(row.op, xs, row.constants, positive)
             counts = list(_Prover(found, checked, start + seconds).shown())
             _as_computed(found, checked)
-            amiss = wrong_at_an_edge(checked, found)
+            amiss = wrong_at_an_edge(checked, found, start + seconds)
             if amiss is not None:
                 raise Refuted(f"algebra alone does not show it, but {amiss.name} it is wrong: {amiss.text}")
             shown, most = len(counts), max([most, *counts])
@@ -214,6 +216,7 @@ class _Prover:
 
     def shown(self) -> Iterator[int]:
         """For each element of each gradient that it was shown, in how many cases."""
+        self.short_enough(*(e for a in (*self.s.outputs, *self.s.gradients.values()) if a is not None for e in a.flat))
         reached: dict[Any, list[int]] = {}
         for k, y in enumerate(self.outputs):
             for symbol in y.free_symbols:
@@ -227,6 +230,14 @@ class _Prover:
                 self.in_time(x)
                 involved = sorted({*reached.get(x, []), *(where[g] for g in gx.free_symbols if g in where)})
                 yield self.element(x, gx, [(self.upstream[k], self.outputs[k]) for k in involved])
+
+    @staticmethod
+    def short_enough(*expressions: Expr) -> None:
+        """Raises :class:`NotShown` for expressions with which algebra would not come to an end."""
+        known: dict[Any, float] = {}
+        longest = max((_size(e, known) for e in expressions), default=0)
+        if longest > LONG:
+            raise NotShown(f"an expression of {longest:.0e} parts is too long for algebra")
 
     def in_time(self, x: Any) -> None:
         """Raises :class:`NotShown` if the time is up."""
@@ -260,7 +271,10 @@ class _Prover:
 
     def difference(self, x: Any, code: Expr, true: Expr, case: Case, go: Any = None) -> None:
         """Show that two expressions are the same in a case, or by numbers that they are not."""
-        if code == true or is_zero(code - true):
+        if code == true:
+            return
+        self.short_enough(code, true)
+        if is_zero(code - true):
             return
         facts = {symbol for pair in case.facts for e in pair for symbol in e.free_symbols}
         symbols = sorted((code - true).free_symbols | facts, key=str)
@@ -274,7 +288,7 @@ class _Prover:
                 of = f" in the part that {go} has in it" if go is not None else ", where nothing comes from above"
                 at = ", ".join(f"{name} = {float(value):.4g}" for name, value in values.items())
                 raise Refuted(
-                    f"the gradient of {x} is wrong{of}: it should be {true}, and the code has {code}; "
+                    f"the gradient of {x} is wrong{of}: it should be {_text(true)}, and the code has {_text(code)}; "
                     f"{f'with {at} ' if at else ''}that is {a.evalf(6)}, not {b.evalf(6)}"
                 )
         self.in_time(x)
@@ -287,6 +301,25 @@ class _Prover:
             for at, symbol in np.ndenumerate(symbols):
                 inputs[i][at] = float(values.get(symbol, inputs[i][at]))
         return check(replace(self.checked, inputs=inputs)).status == "wrong"
+
+
+def _text(e: Expr) -> str:
+    """An expression that can be read."""
+    text = str(e)
+    return text if len(text) <= 120 else f"{text[:100]}…"
+
+
+def _size(e: Expr, known: dict[Any, float]) -> float:
+    """How many parts an expression has if it is written out: what it shares with itself is one object here."""
+    pending = [e]
+    while pending:
+        part = pending[-1]
+        missing = [arg for arg in part.args if arg not in known]
+        if missing:
+            pending += missing
+        else:
+            known[pending.pop()] = 1 + sum(known[arg] for arg in part.args)
+    return known[e]
 
 
 def _is_real(e: Expr, case: Case) -> bool:

@@ -49,7 +49,9 @@ def diagnose(checked: Subject) -> Diagnosis | None:
 
 
 def _alike(one: Mistake | None, other: Mistake) -> bool:
-    return one is not None and (one.kind, one.label) == (other.kind, other.label)
+    if one is None or (one.kind, one.label) != (other.kind, other.label):
+        return False
+    return one.kind != "factor" or one.cure == other.cure  # by which it is the same factor
 
 
 def _explained(checked: Subject, xs: Arrays) -> Mistake | None:
@@ -104,7 +106,7 @@ def _smallest(checked: Subject, xs: Arrays, mistake: Mistake) -> Arrays:
     """The inputs with as few elements and as simple numbers as show the same mistake."""
 
     def shows(candidate: Arrays) -> bool:
-        return _alike(_explained(checked, candidate), mistake)
+        return _alike(_explained(checked, candidate), mistake) and not _at_a_kink(checked, candidate)
 
     again = True
     while again:
@@ -117,6 +119,18 @@ def _smallest(checked: Subject, xs: Arrays, mistake: Mistake) -> Arrays:
         if shows(simpler):
             return simpler
     return xs
+
+
+def _at_a_kink(checked: Subject, xs: Arrays) -> bool:
+    """Whether the slopes are others a little way off, so that what is worked out here would be between two."""
+    maps = Maps(checked, xs)
+    rng = np.random.default_rng(0)
+    for sign in (1, -1):
+        near = [x + sign * 0.01 * rng.uniform(0.5, 1, x.shape) if x.dtype.kind == "f" else x for x in xs]
+        for a, b in zip(maps.jacobians(), maps.jacobians(near), strict=True):
+            if a is not None and not np.max(np.abs(a - b), initial=0) <= 0.2 * np.max(np.abs(a), initial=1e-300):
+                return True
+    return False
 
 
 def _smaller(xs: Arrays) -> Iterator[Arrays]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
+import inspect
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -84,26 +86,29 @@ def ops_of(module: ModuleType) -> dict[str, type[Op]]:
 def judge(name: str, op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
     """An op of one's own: its forward beside the library's of the same name, and its backward checked, then proven.
 
-    The last verdict counts; the one before is there if the proof takes too long.
+    The last verdict counts; those before are there if what comes next takes too long.
     """
     start = time.perf_counter()
-    known = None if hasattr(op, "inputs") else KNOWN.get(name.lower())
     rows: list[Row] = []
-    forward, status, text = "unknown", "wrong", ""
+    forward, text = "unknown", ""
+    names_inputs = hasattr(op, "inputs")
 
     def verdict(status: str, *texts: str) -> Verdict:
         shapes = "; ".join(row.name.partition(" ")[2] for row in rows[:1]) + (" and more" if len(rows) > 1 else "")
         return Verdict(name, forward, status, "\n".join(filter(None, texts)), shapes, time.perf_counter() - start)
 
+    known = [] if names_inputs else _library_rows(name, op)
     try:
-        rows = [dataclasses.replace(row, op=op) for row in ROWS if row.op is known] or [_row_of(name, op)]
-        if known is not None:
+        rows = known or [_named(op) if names_inputs else _guessed(name, op)]
+        if known:
             forward, text = _beside(rows)
-        status = "not established"  # what goes wrong from here on need not be the op's fault
+        _run_once(rows[0])
+        yield verdict("not established", text, f"it is too slow to be checked at {rows[0].name}: name smaller inputs")
         for row in rows:
-            report = check_row(row)
+            report = check_row(row, seconds / 2)
             if not report:
-                yield verdict(report.status, text, str(report))
+                elsewhere = "" if known or names_inputs else _right_elsewhere(name, op, row)
+                yield verdict("not established" if elsewhere else report.status, text, elsewhere, str(report))
                 return
         yield verdict("checked", text, "not proven: the time was up")
         proofs = [prove_row(row, max(0.1, start + seconds - time.perf_counter())) for row in rows]
@@ -111,16 +116,45 @@ def judge(name: str, op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
         yield verdict("not established", str(error))
     except Exception as error:  # whatever a person's code raises
         as_ours = f"it was called as vugrad's {name} is: inputs = [...] in the class says what it takes instead"
-        yield verdict(status, text, f"{type(error).__name__}: {error}", as_ours if known else "")
+        unsure = known or (rows and not isinstance(error, Fault))  # what goes wrong later need not be the op's fault
+        yield verdict(
+            "not established" if unsure else "wrong", text, f"{type(error).__name__}: {error}", as_ours * bool(known)
+        )
     else:
-        refuted = next((proof for proof in proofs if proof.status == "refuted"), None)
+        refuted = next((str(proof) for proof in proofs if proof.status == "refuted"), "")
+        if names_inputs and not refuted:
+            refuted = _wrong_elsewhere(op)
         unproven = next((proof for proof in proofs if not proof), None)
-        if refuted is not None:
-            yield verdict("wrong", text, str(refuted))
+        if refuted and names_inputs:
+            here = "it is right at the inputs that it names, and wrong at others; if it is for such alone, it is right:"
+            yield verdict("not established", text, here, refuted)
+        elif refuted:
+            yield verdict("wrong", text, refuted)
         elif unproven is not None:
             yield verdict("checked", text, f"not proven: {unproven.text}")
         else:
             yield verdict("proven", text)
+
+
+def _library_rows(name: str, op: type[Op]) -> list[Row]:
+    """The rows of the library's op of that name that an op takes too; none if it is called in another way."""
+    rows = []
+    for row in ROWS:
+        if row.op is KNOWN.get(name.lower()):
+            try:
+                inspect.signature(op.forward).bind({}, *row.shapes, **row.constants)
+            except TypeError:
+                continue
+            rows.append(dataclasses.replace(row, op=op))
+    # One for matrices need not be one for stacks of them.
+    return [row for row in rows if list(map(len, row.shapes)) == list(map(len, rows[0].shapes))]
+
+
+def _run_once(row: Row) -> None:
+    """Run both directions, to see that they come to an end."""
+    checked = of_op(row.op, row.inputs(np.random.default_rng(0)), row.constants)
+    with np.errstate(all="ignore"), contextlib.suppress(Fault):  # which has a verdict of its own
+        checked.gradients(checked.inputs, [np.ones(y.shape) for y in checked.forward(checked.inputs)])
 
 
 def _beside(rows: Sequence[Row]) -> tuple[str, str]:
@@ -142,33 +176,78 @@ class NoInputs(ValueError):  # noqa: N818 (it is what is missing)
     """None were found that an op's forward takes."""
 
 
-def _row_of(name: str, op: type[Op]) -> Row:
-    """Inputs for an op that is not in the table: those that it names, or the first that it takes."""
+@dataclass(frozen=True, eq=False)
+class Named(Row):
+    """A row whose inputs are those that an op names."""
+
+    arrays: tuple[Array, ...] = ()
+
+    def inputs(self, rng: np.random.Generator, dtype: Any = np.float64) -> list[Array]:
+        """Copies of them."""
+        return [x.astype(dtype if x.dtype.kind == "f" else x.dtype) for x in self.arrays]
+
+
+def _named(op: type[Op]) -> Named:
+    """The inputs that an op names, with its constants."""
+    xs = [np.asarray(x) for x in op.inputs]  # type: ignore[attr-defined]
     constants = dict(getattr(op, "constants", {}))
-    if hasattr(op, "inputs"):
-        xs = [np.asarray(x) for x in op.inputs]
-        whole = {i: (x.dtype.name, int(np.max(x, initial=0)) + 1) for i, x in enumerate(xs) if x.dtype.kind != "f"}
-        domains = tuple(_domain(x) for x in xs)
-        return Row(op, lambda *xs: None, tuple(x.shape for x in xs), constants, domains, whole)
+    domains = tuple(_domain(x) for x in xs)
+    return Named(op, lambda *xs: None, tuple(x.shape for x in xs), constants, domains, arrays=tuple(xs))
+
+
+def _wrong_elsewhere(op: type[Op]) -> str:
+    """What is wrong at other numbers of the shapes and kinds that an op names, if something is."""
+    named = _named(op)
+    whole = {
+        i: (x.dtype.name, int(np.max(x, initial=0)) + 1) for i, x in enumerate(named.arrays) if x.dtype.kind != "f"
+    }
+    row = Row(op, named.reference, named.shapes, named.constants, named.domains, whole)
+    with contextlib.suppress(Exception):  # they may be none that it takes
+        report = check_row(row, 2)
+        return str(report) if report.status == "wrong" else ""
+    return ""
+
+
+def _guessed(name: str, op: type[Op]) -> Row:
+    """The first inputs that the forward of an op takes, of those that are tried."""
     said = ""
-    for domain, shapes in itertools.product((ANY, POSITIVE, UNIT), _guesses(len(inputs_of(op, constants)))):
-        row = Row(op, lambda *xs: None, shapes, constants, (domain,))
+    for row in _guesses(op):
         xs = row.inputs(np.random.default_rng(0))
         try:
             with np.errstate(all="ignore"):
-                ys = of_op(op, xs, constants).forward(xs)
+                ys = of_op(op, xs, row.constants).forward(xs)
         except Fault:
             return row
         except Exception as error:
-            said = said or f" (for {shapes} it says {type(error).__name__}: {error})"
+            said = said or f" (for {row.shapes} it says {type(error).__name__}: {error})"
         else:
             if all(np.all(np.isfinite(y)) for y in ys):
-                _see_that_all_are_real(name, op, xs, ys, constants)
+                _see_that_all_are_real(name, op, xs, ys, row.constants)
                 return row
     raise NoInputs(
         f"no inputs were found that {name}.forward takes{said}: name some in it, as {EXAMPLE}, "
         "and constants = {'axis': 1} where it has such"
     )
+
+
+def _right_elsewhere(name: str, op: type[Op], wrong: Row) -> str:
+    """Where an op is right that is wrong where it was guessed what it takes: at vectors in place of matrices, say."""
+    start = time.perf_counter()
+    for row in _guesses(op):
+        axes = [(len(a), len(b)) for a, b in zip(row.shapes, wrong.shapes, strict=True)]
+        fewer = all(a <= b for a, b in axes) and any(a < b for a, b in axes)
+        if row.domains != wrong.domains or not fewer or any(a == 0 < b for a, b in axes):
+            continue
+        with contextlib.suppress(Exception):  # forward need not take it
+            if check_row(row, 1):
+                where = [row_.name.partition(" ")[2] for row_ in (row, wrong)]
+                return (
+                    f"it is right for inputs of shapes {where[0]}, and wrong for {where[1]}: if it is for the first "
+                    f"alone, name such in it, as {EXAMPLE}"
+                )
+        if time.perf_counter() > start + 3:
+            break
+    return ""
 
 
 def _see_that_all_are_real(name: str, op: type[Op], xs: Arrays, ys: Arrays, constants: Mapping[str, Any]) -> None:
@@ -196,6 +275,10 @@ def _domain(x: Array) -> Domain:
     return Domain(low, high) if low < high else Domain(low - 0.1 * abs(low), low + 0.1 * abs(low)) if low else ANY
 
 
-def _guesses(count: int) -> Iterable[tuple[Shape, ...]]:
-    """Shapes for so many inputs, fewer kinds for many."""
-    return itertools.product(SHAPES[: 2 if count > 4 else 3 if count == 4 else None], repeat=count)
+def _guesses(op: type[Op]) -> Iterator[Row]:
+    """Rows with shapes for the inputs of an op, fewer kinds of shapes for many."""
+    constants = dict(getattr(op, "constants", {}))
+    count = len(inputs_of(op, constants))
+    shapes = SHAPES[: 2 if count > 4 else 3 if count == 4 else None]
+    for domain, some in itertools.product((ANY, POSITIVE, UNIT), itertools.product(shapes, repeat=count)):
+        yield Row(op, lambda *xs: None, some, constants, (domain,))

@@ -93,7 +93,8 @@ def _box(shape: Shape, is_open: bool, is_wrong: bool = False) -> str:
         f'<text x="{x:.1f}" y="{first + LINE * i:.1f}">{escape(line)}</text>' for i, line in enumerate(shape.text)
     )
     return (
-        f'<g class="{shape.kind}{" wrong" * is_wrong}{" open" * is_open}"><title>{escape(" ".join(shape.text))}</title><rect '
+        f'<g class="{shape.kind}{" wrong" * is_wrong}{" open" * is_open}">'
+        f"<title>{escape(' '.join(shape.text))}</title><rect "
         f'x="{shape.x:.1f}" y="{shape.y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}" rx="{radius:.1f}"/>'
         f"{texts}</g>"
     )
