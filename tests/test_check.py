@@ -113,7 +113,7 @@ def test_of_many_elements_a_part_is_looked_at_and_a_direction_counts_all():
 
     def backward(context, go):
         g = 2 * go * context["x"]
-        g[:5] *= 3
+        g[-5:] *= 3
         return g
 
     report = gradcheck(given(forward, backward), some(20_000))

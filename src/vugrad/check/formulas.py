@@ -66,8 +66,8 @@ def shortened(row: Row) -> Row:
     Raises :class:`NoIndexForm` for code that goes from element to element in Python.
     """
     sizes = extents_of(row)
-    small, larger = (dict(zip(sizes, range(first, first + len(sizes)), strict=True)) for first in (2, 3))
-    if len(recorded(row, small)[0].instructions) != len(recorded(row, larger)[0].instructions):
+    small, some, more = (dict(zip(sizes, range(first, first + len(sizes)), strict=True)) for first in (2, 5, 6))
+    if len(recorded(row, some)[0].instructions) != len(recorded(row, more)[0].instructions):
         raise NoIndexForm(f"{row.op.__name__} has a loop that is longer for longer arrays")
     if max(sizes, default=0) <= LONG:
         return row
