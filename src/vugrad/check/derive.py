@@ -130,7 +130,7 @@ def derive(op: type[Op], shapes: tuple[Shape, ...] | None = None, **constants: A
 
 def nested(e: Expr) -> int:
     """How deep sums lie in an expression."""
-    return max(map(nested, e.args), default=0) + (e.func == SUM)
+    return max(map(nested, e.args), default=0) + int(e.func == SUM)
 
 
 def heading(row: Row, formulas: Formulas) -> str:

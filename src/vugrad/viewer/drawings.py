@@ -20,23 +20,31 @@ COLOURS = {
     "group": (("#f8fafc", "#64748b", "#1e293b"), ("#1a2130", "#94a3b8", "#e2e8f0")),
 }
 STYLE = """
-.paper{fill:#ffffff}.edge{fill:none;stroke:#64748b;stroke-width:1.4}.tip{fill:#64748b}
+.paper{fill:#ffffff}
+.edge{fill:none;stroke:#64748b;stroke-width:1.4}
+.tip{fill:#64748b}
 text{font:12px system-ui,sans-serif;text-anchor:middle;dominant-baseline:central}
-.op text,.group text{font-weight:600}.open text{text-anchor:start}.wrong rect{stroke:#b91c1c;stroke-width:4}
+.op > text{font-weight:600}
+.group > text{font-weight:600}
+.open > text{text-anchor:start}
 """
 
 
-def colours() -> str:
-    """The style of every kind, for light and dark."""
+def colours(within: str = "") -> str:
+    """The style of every kind, for light and dark; of what is ``within`` an element, if that is said."""
 
     def rules(dark: int) -> str:
         return "".join(
-            f".{kind} rect{{fill:{fill};stroke:{line}}}.{kind} text{{fill:{letters}}}"
+            f"{within}.{kind} > rect{{fill:{fill};stroke:{line}}}{within}.{kind} > text{{fill:{letters}}}"
             for kind, (fill, line, letters) in ((kind, both[dark]) for kind, both in COLOURS.items())
         )
 
-    dark = ".paper{fill:#0f1420}.edge{stroke:#94a3b8}.tip{fill:#94a3b8}.wrong rect{stroke:#f87171}"
-    return f"{STYLE}{rules(0)}@media(prefers-color-scheme:dark){{{dark}{rules(1)}}}"
+    dark = f"{within}.paper{{fill:#0f1420}}{within}.edge{{stroke:#94a3b8}}{within}.tip{{fill:#94a3b8}}"
+    wrong = f"{within}.wrong > rect{{stroke:%s;stroke-width:4}}"
+    plain = "".join(within + rule for rule in STYLE.strip().splitlines())
+    return (
+        f"{plain}{rules(0)}{wrong % '#b91c1c'}@media(prefers-color-scheme:dark){{{dark}{rules(1)}{wrong % '#f87171'}}}"
+    )
 
 
 def svg(scene: Scene, down: bool = False, open_groups: set[Group] | None = None) -> str:
@@ -66,8 +74,9 @@ def svg(scene: Scene, down: bool = False, open_groups: set[Group] | None = None)
 def told(scene: Scene) -> str:
     """A graph in a sentence."""
     result = scene.results[0] if scene.results else None
-    of = "" if result is None else f" of {result.name or 'a node'} of shape {result.shape}"
-    return f"The graph{of}: {len(scene.ops)} ops, {len(scene.tensors)} tensors"
+    of = "" if result is None else f" of {result.name or 'a node'} of shape {result.shape}".replace(" of shape ()", "")
+    ops, tensors = len(scene.ops), len(scene.tensors)
+    return f"The graph{of}: {ops} op{'s' * (ops != 1)}, {tensors} tensor{'s' * (tensors != 1)}"
 
 
 def curve(points: Sequence[tuple[float, float]], down: bool) -> str:

@@ -34,6 +34,7 @@ def figures(x: Array) -> dict[str, Any]:
     if not math.isfinite(mean):
         found["nan"] = int(np.count_nonzero(np.isnan(x)))
         found["infinite"] = int(np.count_nonzero(np.isinf(x)))
+    x = np.atleast_1d(x)
     sample = x[np.unravel_index(np.arange(0, x.size, 1 + x.size // SAMPLE), x.shape)].astype(float)
     sample = sample[np.isfinite(sample)]
     if sample.size and low < high:

@@ -129,7 +129,7 @@ def place(found: Layers, sizes: Mapping[int, tuple[float, float]], title: float 
             middle = thick - extent[part][0] / 2 if part in found.leaves else thick / 2
             spots[part] = (x + middle, along[part] - least + MARGIN)
         x += thick + ACROSS
-    across, width = x - ACROSS + MARGIN, most - least + 2 * MARGIN
+    across, width = max(x - ACROSS, MARGIN) + MARGIN, most - least + 2 * MARGIN
     if down:
         spots = {part: (b, a) for part, (a, b) in spots.items()}
         across, width = width, across

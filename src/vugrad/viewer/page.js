@@ -84,7 +84,7 @@ function vugrad(page, data) {
       }
       x += thick + ACROSS;
     }
-    const far = x - ACROSS + MARGIN, wide = most - least + 2 * MARGIN;
+    const far = Math.max(x - ACROSS, MARGIN) + MARGIN, wide = most - least + 2 * MARGIN;
     return down ? [wide, far + top] : [far, wide + top];
   }
 
@@ -298,7 +298,7 @@ function vugrad(page, data) {
     slider.value = now;
     const back = now > forward.length ? steps[now - forward.length - 1] : null;
     const op = back ? back.op : now ? forward[now - 1] : null;
-    said.textContent = now === 0 ? `${forward.length} ops forward` + (steps.length ? `, then ${steps.length} backward` : "")
+    said.textContent = now === 0 ? `${forward.length} op${forward.length === 1 ? "" : "s"} forward` + (steps.length ? `, then ${steps.length} backward` : "")
       : `${now} of ${forward.length + steps.length}: ${back ? "backward" : "forward"}, ${nodes[op].text[0]}`;
     slider.setAttribute("aria-valuetext", said.textContent);
     if (op !== null) { into("n" + op); chosen = "n" + op; back ? describeStep(back) : describeForward(op); }

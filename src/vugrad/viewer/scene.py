@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from vugrad.graph import OpNode, TensorNode
 from vugrad.graph.backward import below
-from vugrad.viewer.debug import Call, Watched
+from vugrad.viewer.watched import Call, Watched
 
 Node = TensorNode | OpNode
 #: From part to part of a group, by their places in it; from outside, or to it, where one is ``None``.

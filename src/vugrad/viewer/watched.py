@@ -145,7 +145,7 @@ class debug(contextlib.ContextDecorator):  # noqa: N801 (as no_grad is called)
     >>> with vg.debug():
     ...     np.log(vg.TensorNode([1.0, 0.0]))
     Traceback (most recent call last):
-    vugrad.viewer.debug.NotFiniteError: Log.forward gives -inf at [1] from finite numbers...
+    vugrad.viewer.watched.NotFiniteError: Log.forward gives -inf at [1] from finite numbers...
     """
 
     def __enter__(self) -> None:
@@ -218,7 +218,7 @@ def _described(x: Array, at: tuple[int, ...] = ()) -> str:
     """An array's shape, dtype and range, and the number at a place if it has that."""
     text = f"{x.shape} {x.dtype}"
     if x.size and x.dtype.kind in "fiub":
-        text += f", from {np.nanmin(x):.4g} to {np.nanmax(x):.4g}"
+        text += f", from {np.fmin.reduce(x, axis=None):.4g} to {np.fmax.reduce(x, axis=None):.4g}"
         if at and len(at) == x.ndim and all(i < n for i, n in zip(at, x.shape, strict=True)):
             text += f", {x[at]:.4g} there"
     return text
