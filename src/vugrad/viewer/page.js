@@ -6,7 +6,8 @@ function vugrad(page, data) {
   const canvas = page.querySelector(".canvas"), details = page.querySelector("aside");
   const slider = page.querySelector("input"), said = page.querySelector(".said");
   const SVG = "http://www.w3.org/2000/svg";
-  let down = false, view = null, chosen = null, now = 0, timer = null;
+  const first = canvas.getBoundingClientRect();
+  let down = graph.down || first.height > first.width, view = null, chosen = null, now = 0, timer = null;
   const shown = new Map(), drawnEdges = [];
 
   // --- small things
@@ -97,7 +98,7 @@ function vugrad(page, data) {
     shown.clear();
     drawnEdges.length = 0;
     const tip = svg("marker", {id: page.id + "-tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7,
-      orient: "auto"}, svg("defs", {}, canvas));
+      orient: "auto-start-reverse"}, svg("defs", {}, canvas));
     svg("path", {class: "tip", d: "M0 0L8 4L0 8z"}, tip);
     const floors = [svg("g", {}, canvas), svg("g", {}, canvas), svg("g", {}, canvas)];
     groups[0].x = groups[0].y = 0;
@@ -114,8 +115,7 @@ function vugrad(page, data) {
     for (const [a, b] of edges) connect("n" + a, "n" + b, seen, floors[1]);
     graph.extent = [width, height];
     if (!view) fit(); else look();
-    const first = [...shown.values()][0];
-    const focus = shown.get(had) || shown.get(chosen) || first;
+    const focus = shown.get(had) || shown.get(chosen) || [...shown.values()][0];
     if (focus) focus.setAttribute("tabindex", 0);
     if (had && shown.has(had)) shown.get(had).focus();
     mark();
@@ -374,7 +374,12 @@ function vugrad(page, data) {
       if (has && !text) svg("text", {class: "mark", x: part(id).x + part(id).width, y: part(id).y + 2}, g).textContent = "∇";
       if (!has && text) text.remove();
     }
-    for (const [a, b, path] of drawnEdges) path.classList.toggle("now", op !== null && (a === "n" + op || b === "n" + op));
+    for (const [a, b, path] of drawnEdges) {
+      const current = op !== null && (a === "n" + op || b === "n" + op), tip = `url(#${page.id}-tip)`;
+      path.classList.toggle("now", current);
+      path.setAttribute("marker-end", current && back ? "none" : tip);  // gradients flow the other way
+      path.setAttribute("marker-start", current && back ? tip : "none");
+    }
   }
   function play() {
     const knob = page.querySelector('[data-do="play"]');

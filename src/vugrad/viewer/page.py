@@ -32,22 +32,22 @@ NODES, STEPS = 5_000, 1_000
 _ids = itertools.count()
 
 
-def page(scene: Scene, note: str = "") -> str:
+def page(scene: Scene, note: str = "", down: bool = False) -> str:
     """A whole HTML file; nothing in it is executed but the page's own script, whatever names nodes have."""
-    return _filled("page.html", {"title": html.escape(told(scene)), "style": _style(), "body": body(scene, note)})
+    return _filled("page.html", {"title": html.escape(told(scene)), "style": _style(), "body": body(scene, note, down)})
 
 
-def inline(scene: Scene, note: str = "", height: int = 480) -> str:
+def inline(scene: Scene, note: str = "", down: bool = False, height: int = 480) -> str:
     """For a notebook: the page in a frame of its own."""
     return (
         f'<iframe title="{html.escape(told(scene))}" style="width:100%;height:{height}px;border:1px solid #8886" '
-        f'sandbox="allow-scripts" srcdoc="{html.escape(page(scene, note))}"></iframe>'
+        f'sandbox="allow-scripts" srcdoc="{html.escape(page(scene, note, down))}"></iframe>'
     )
 
 
-def body(scene: Scene, note: str) -> str:
+def body(scene: Scene, note: str, down: bool) -> str:
     """What stands between a page's tags."""
-    data = json.dumps(document(scene, note), ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(document(scene, note) | {"down": down}, ensure_ascii=False, separators=(",", ":"))
     return _filled(
         "body.html",
         {

@@ -33,7 +33,7 @@ class View:
         return path
 
     def _repr_html_(self) -> str:
-        return inline(self.scene, self.note)
+        return inline(self.scene, self.note, self.down)
 
     def _repr_svg_(self) -> str:
         return drawings.svg(self.scene, self.down)
@@ -44,7 +44,7 @@ class View:
 
 #: What a file's name ends in, and what is written into it.
 KINDS: dict[str, Callable[[View], str]] = {
-    "html": lambda view: page(view.scene, view.note),
+    "html": lambda view: page(view.scene, view.note, view.down),
     "svg": lambda view: drawings.svg(view.scene, view.down),
     "dot": lambda view: drawings.dot(view.scene, view.down),
     "mermaid": lambda view: drawings.mermaid(view.scene, view.down),
