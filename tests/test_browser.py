@@ -195,7 +195,8 @@ CONTRASTS = """
   const found = [...document.querySelectorAll('.canvas g[data-id]')].map(g => ratio(
     getComputedStyle(g.querySelector('text')).fill, getComputedStyle(g.querySelector('rect')).fill));
   const panel = getComputedStyle(document.querySelector('aside')).backgroundColor;
-  for (const p of document.querySelectorAll('aside p, aside h2, aside h3')) found.push(ratio(getComputedStyle(p).color, panel));
+  for (const p of document.querySelectorAll('aside p, aside h2, aside h3'))
+    found.push(ratio(getComputedStyle(p).color, panel));
   return found;
 })()
 """
