@@ -125,7 +125,9 @@ def test_compiled_functions_run_op_by_op():
         f(vg.TensorNode([1.0, 0.0]))
     data = np.ones((8, 3), np.float32), np.zeros(8, int)
     with pytest.raises(NotFiniteError), vg.debug():
-        vg.train.fit(vg.nn.Sequential(vg.nn.Linear(3, 2), Exploding()), data, epochs=1, progress=False)
+        vg.train.fit(
+            vg.nn.Sequential(vg.nn.Linear(3, 2), vg.nn.Softplus(), Exploding()), data, epochs=1, progress=False
+        )
 
 
 def test_ops_of_ones_own_with_several_outputs():

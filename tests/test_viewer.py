@@ -281,6 +281,57 @@ def test_there_are_no_steps_without_one_number():
         assert backward_steps(view(np.exp(x).sum()).scene) == []
 
 
+# --- at the prompt and in a notebook
+
+
+def test_what_a_person_wants_to_know_is_said():
+    loss = small()
+    (a,) = [node for node in view(loss).scene.tensors if node.name == "a"]
+    assert repr(loss).startswith("TensorNode(() float64, from Add)")
+    assert repr(vg.TensorNode([1, 2])).startswith("TensorNode((2,) int64, constant)")
+    loss.backward()
+    assert repr(a).startswith("TensorNode(a: (2, 2) float64, with a gradient)")
+    assert repr(vg.Exp) == "<Op Exp: y = eˣ;  gx = go · y.>"
+    assert repr(given(lambda context, x: x, lambda context, go: go)) == "<Op Given>"
+
+
+def test_nodes_show_where_they_came_from():
+    loss = small()
+    loss.backward()
+    html = loss._repr_html_()
+    assert "from Add, with a gradient" in html
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", html)
+    assert {"Add", "Sum", "Mean"} <= set(texts)
+    assert "Multiply" not in texts  # which is further away
+    assert "Sum" in loss.source._repr_html_()
+    leaf = vg.TensorNode(np.ones(3), name=EVIL)
+    assert "<svg" not in leaf._repr_html_()
+    assert "<img" not in leaf._repr_html_()
+    loss.clear()
+    assert "cleared" in loss.source._repr_html_()
+    assert "<svg" not in loss._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("make", "parts"),
+    [
+        (lambda: vg.nn.MLP([784, 10]), ["(784,)", "(N, 10)", "7,850"]),
+        (vg.nn.LeNet, ["(1, 28, 28)", "(N, 16, 4, 4)", "44,426"]),
+        (vg.nn.ReLU, ["ReLU", "-"]),
+        (lambda: vg.nn.Linear(3, 2), ["Linear", "(N, 2)", "8"]),
+    ],
+)
+def test_modules_show_their_layers(make, parts):
+    html = make()._repr_html_()
+    assert all(f">{part}<" in html or f"shape {part}<" in html for part in parts), html
+
+
+def test_a_history_shows_its_curves():
+    epochs = [vg.train.Epoch(i, 1 / i, 0.5, 1.1 / i, 0.4, 0.01, 1.0, 100.0) for i in (1, 2, 3)]
+    assert vg.train.History(epochs)._repr_html_().count("<svg") == 1
+    assert vg.train.History()._repr_html_() is None
+
+
 # --- pages
 
 

@@ -61,6 +61,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
+def _in_notebooks(kind: type[TensorNode] | type[OpNode] | type[Module], name: str) -> None:
+    """Let notebooks show what the viewer makes of a kind of object; it is loaded when that is first asked for."""
+
+    def html(shown: Any) -> Any:
+        return getattr(importlib.import_module("vugrad.viewer.notebook"), name)(shown)
+
+    kind._repr_html_ = html
+
+
+_in_notebooks(TensorNode, "of_node")
+_in_notebooks(OpNode, "of_op")
+_in_notebooks(Module, "of_module")
+
+
 def __getattr__(name: str) -> Any:
     """Load the folders that bring more of the standard library with them when they are first asked for."""
     if name in ("check", "compiler", "data", "train"):

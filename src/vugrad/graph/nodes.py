@@ -6,7 +6,7 @@ import itertools
 import operator
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -49,6 +49,9 @@ class TensorNode(NumPyOperators):
     array([[2., 4.],
            [6., 8.]])
     """
+
+    #: What notebooks show, where ``vugrad.viewer`` says it.
+    _repr_html_: ClassVar[Any] = None
 
     __slots__ = ("__weakref__", "_grad", "_owned", "name", "requires_grad", "source", "value")
 
@@ -211,6 +214,7 @@ class TensorNode(NumPyOperators):
     def __repr__(self) -> str:
         name = f"{self.name}: " if self.name else ""
         made = f", from {self.source.op.__name__}" if self.source is not None else ""
+        made += ", with a gradient" if self._grad is not None else "" if self.requires_grad else ", constant"
         with np.printoptions(precision=4, threshold=20, edgeitems=2):
             value = str(self.value).replace("\n", "\n  ")
         return f"TensorNode({name}{self.shape} {self.dtype}{made})\n  {value}"
@@ -289,6 +293,8 @@ class TensorNode(NumPyOperators):
 
 class OpNode:
     """One application of an op: which, on what, and what its forward left in the context for its backward."""
+
+    _repr_html_: ClassVar[Any] = None
 
     __slots__ = ("_outputs", "_shapes", "age", "cleared", "constants", "context", "inputs", "op")
 

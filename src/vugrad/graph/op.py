@@ -42,7 +42,15 @@ def is_watched() -> bool:
     return thread.kind not in (None, OpNode)
 
 
-class Op:
+class OpType(type):
+    """The type of op classes, which say what they compute when they are shown."""
+
+    def __repr__(cls) -> str:
+        says = (cls.__doc__ or "").strip().partition("\n")[0]
+        return f"<Op {cls.__name__}{': ' * bool(says)}{says}>"
+
+
+class Op(metaclass=OpType):
     """An operation on arrays and its derivative. Subclass it and write both directions as static methods.
 
     ``forward(context, *inputs, **constants)`` takes arrays and returns an array (or a tuple of them); what the

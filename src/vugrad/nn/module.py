@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Module:
     """
 
     training = True
+    #: What notebooks show, where ``vugrad.viewer`` says it.
+    _repr_html_: ClassVar[Any] = None
 
     def __init__(self) -> None:
         self.training = True

@@ -23,17 +23,27 @@ def summary(model: Module, example: Any) -> str:
       2  Linear   (N, 2)              8
     23 parameters, 92 bytes
     """
-    batch = example if isinstance(example, np.ndarray | TensorNode) else np.zeros((1, *example), np.float32)
-    shapes = _output_shapes(model, batch)
-    rows = [("layer", "output", "parameters")]
-    for depth, name, module in model.outline():
-        label = "  " * depth + (f"{name}  " if name else "") + type(module).__name__
-        shape = shapes.get(id(module))
-        rows.append((label, "-" if shape is None else str(("N", *shape[1:])).replace("'", ""), f"{_count(module):,}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [f"{row[0]:<{widths[0]}}   {row[1]:<{widths[1]}}   {row[2]:>{widths[2]}}" for row in rows]
+    lines = [("layer", "output", "parameters")]
+    for depth, label, output, count in rows(model, example):
+        lines.append(("  " * depth + label, output, f"{count:,}"))
+    widths = [max(len(line[column]) for line in lines) for column in range(3)]
+    texts = [f"{line[0]:<{widths[0]}}   {line[1]:<{widths[1]}}   {line[2]:>{widths[2]}}" for line in lines]
     size = sum(parameter.value.nbytes for parameter in model.parameters())
-    return "\n".join([*lines, f"{_count(model):,} parameters, {size:,} bytes"])
+    return "\n".join([*texts, f"{_count(model):,} parameters, {size:,} bytes"])
+
+
+def rows(model: Module, example: Any) -> list[tuple[int, str, str, int]]:
+    """Of each module its depth, its name and class, its output's shape ("-" without an example), and its parameters."""
+    batch = example
+    if example is not None and not isinstance(example, np.ndarray | TensorNode):
+        batch = np.zeros((1, *example), np.float32)
+    shapes = {} if batch is None else _output_shapes(model, batch)
+    found = []
+    for depth, name, module in model.outline():
+        shape = shapes.get(id(module))
+        output = "-" if shape is None else str(("N", *shape[1:])).replace("'", "")
+        found.append((depth, (f"{name}  " if name else "") + type(module).__name__, output, _count(module)))
+    return found
 
 
 def multiplications(model: Module, example: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -58,6 +59,14 @@ class History:
     def from_dict(cls, record: dict[str, Any]) -> History:
         """The history that :meth:`as_dict` wrote."""
         return cls([Epoch(**epoch) for epoch in record["epochs"]], record["stopped"])
+
+    def _repr_html_(self) -> str | None:
+        """Its curves, in a notebook where the extra ``lab`` is installed."""
+        try:
+            from vugrad.train.pictures import curves_svg
+        except ImportError:
+            return None
+        return f"<p>{html.escape(repr(self))}</p>{curves_svg(self)}" if self.epochs else None
 
     def __repr__(self) -> str:
         ended = f", stopped: {self.stopped}" if self.stopped else ""

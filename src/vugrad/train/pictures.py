@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,19 @@ TRAIN, VALIDATION = "#0072B2", "#D55E00"
 
 
 def draw_curves(history: History, path: Path) -> None:
-    """Loss and, for classes, accuracy by epoch, of the training and the validation split, as a PNG."""
+    """The curves of a history, as a PNG."""
+    curves(history).savefig(path, dpi=150)
+
+
+def curves_svg(history: History) -> str:
+    """The curves of a history, as SVG for a notebook."""
+    file = io.StringIO()
+    curves(history).savefig(file, format="svg")
+    return file.getvalue()
+
+
+def curves(history: History) -> Figure:
+    """Loss and, for classes, accuracy by epoch, of the training and the validation split."""
     panels = [("loss", "loss (mean per instance)"), ("accuracy", "accuracy")]
     panels = [(figure, label) for figure, label in panels if None not in history[figure]]
     picture = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
@@ -35,7 +48,7 @@ def draw_curves(history: History, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         if figure == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    picture.savefig(path, dpi=150)
+    return picture
 
 
 def draw_boundary(model: Module, data: Dataset, path: Path) -> None:

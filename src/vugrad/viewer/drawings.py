@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from vugrad.graph import OpNode
@@ -30,8 +30,8 @@ text{font:12px system-ui,sans-serif;text-anchor:middle;dominant-baseline:central
 """
 
 
-def colours(within: str = "") -> str:
-    """The style of every kind, for light and dark; of what is ``within`` an element, if that is said."""
+def colours(within: str) -> str:
+    """The style of every kind, for light and dark; of what is ``within`` an element."""
 
     def rules(dark: int) -> str:
         return "".join(
@@ -47,23 +47,25 @@ def colours(within: str = "") -> str:
     )
 
 
-def svg(scene: Scene, down: bool = False, open_groups: set[Group] | None = None) -> str:
+def svg(scene: Scene, down: bool = False, open_groups: Iterable[Group] | None = None) -> str:
     """The graph as one SVG file, readable on light and dark paper."""
     drawn = picture(scene, opened(scene) if open_groups is None else open_groups, down)
+    width, height = f"{drawn.width:.0f}", f"{drawn.height:.0f}"
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawn.width:.0f} {drawn.height:.0f}" '
-        f'width="{drawn.width:.0f}" height="{drawn.height:.0f}" role="img" aria-label="{escape(told(scene))}">',
-        f"<title>{escape(told(scene))}</title><style>{colours()}</style>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>',
-        f'<rect class="paper" width="{drawn.width:.0f}" height="{drawn.height:.0f}"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="vugrad-graph" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" role="img" aria-label="{escape(told(scene))}">',
+        f"<title>{escape(told(scene))}</title><style>{colours('.vugrad-graph ')}</style>",
+        '<defs><marker id="vugrad-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto"><path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>',
+        f'<rect class="paper" width="{width}" height="{height}"/>',
     ]
     groups = [part for part in drawn.shapes if isinstance(part, Group)]
     nodes = [part for part in drawn.shapes if not isinstance(part, Group)]
-    open_ones = {group: None for group in groups if any(part in drawn.shapes for part in group.parts)}
+    open_ones = dict.fromkeys(group for group in groups if any(part in drawn.shapes for part in group.parts))
     lines += [_box(drawn.shapes[group], True) for group in open_ones]
     lines += [
-        f'<path class="edge" marker-end="url(#tip)" d="{curve(points, down)}"/>' for points in drawn.edges.values()
+        f'<path class="edge" marker-end="url(#vugrad-tip)" d="{curve(points, down)}"/>'
+        for points in drawn.edges.values()
     ]
     lines += [
         _box(drawn.shapes[part], False, part is scene.wrong) for part in [*groups, *nodes] if part not in open_ones

@@ -74,7 +74,8 @@ def all_layers(scene: Scene) -> dict[Group, Layers]:
     """The layers of every group."""
     found = {}
     for group, edges in scene.between().items():
-        leaves = frozenset(i for i, p in enumerate(group.parts) if isinstance(p, TensorNode) and p.source is None)
+        tensors = ((i, p) for i, p in enumerate(group.parts) if isinstance(p, TensorNode))
+        leaves = frozenset(i for i, p in tensors if p.source not in scene.home)
         found[group] = layers(len(group.parts), edges, leaves)
     return found
 

@@ -113,12 +113,12 @@ class Scene:
         return {id(part): i for group in self.whole.within for i, part in enumerate(group.parts)}
 
 
-def scene(results: Sequence[TensorNode], wrong: OpNode | None = None) -> Scene:
-    """The graph under some nodes.
+def scene(results: Sequence[TensorNode], wrong: OpNode | None = None, ops: Sequence[OpNode] | None = None) -> Scene:
+    """The graph under some nodes; of some ``ops`` alone, the oldest first, if they are given.
 
     Raises ``RuntimeError`` for a graph that was cleared.
     """
-    ops = below(results)[::-1]
+    ops = below(results)[::-1] if ops is None else list(ops)
     for op in ops:
         if op.cleared:
             raise RuntimeError(
@@ -139,7 +139,8 @@ def scene(results: Sequence[TensorNode], wrong: OpNode | None = None) -> Scene:
     }
     # What an op has produced is a part of the picture if it is used, or asked for.
     for node in dict.fromkeys([*users, *results]):
-        made_in = home[node.source] if node.source is not None else _around(node, users.get(node, []), home, given)
+        made_in = home.get(node.source) if node.source is not None else None
+        made_in = made_in or _around(node, users.get(node, []), home, given)
         home[node] = made_in or whole
     _fill(whole, ops, home, users)
     return Scene(whole, ops, home, tuple(results), wrong)
@@ -186,7 +187,7 @@ def _fill(
     def age(node: Node) -> float:
         if isinstance(node, OpNode):
             return node.age
-        if node.source is not None:
+        if node.source is not None and node.source in home:
             return node.source.age + 0.5
         if node not in users:
             return 0.0
