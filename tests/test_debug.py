@@ -76,6 +76,12 @@ def test_what_no_backward_needs_may_be_overwritten():
     np.testing.assert_array_equal(x.grad, np.ones(3))
 
 
+def test_all_that_a_context_holds_is_told_apart():
+    x = vg.TensorNode(np.ones((3, 4)))
+    with vg.debug():
+        np.take_along_axis(x, np.array([[0], [1], [2]]), axis=1).sum().backward()
+
+
 def test_an_error_can_be_looked_at(tmp_path):
     with pytest.raises(NotFiniteError) as caught, vg.debug():
         vg.nn.Sequential(vg.nn.ReLU(), Exploding())(vg.TensorNode([1.0, 2.0]))

@@ -54,7 +54,7 @@ from vugrad.random import (
 
 if TYPE_CHECKING:
     from vugrad import check as check, compiler as compiler, data as data, train as train
-    from vugrad.check import gradcheck as gradcheck, prove as prove
+    from vugrad.check import doctor as doctor, gradcheck as gradcheck, prove as prove
     from vugrad.compiler import compile as compile, get_threads as get_threads, set_threads as set_threads
     from vugrad.viewer import debug as debug, view as view
 
@@ -81,7 +81,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"vugrad.{name}")
     if name in ("compile", "get_threads", "set_threads"):
         return getattr(importlib.import_module("vugrad.compiler"), name)
-    if name in ("gradcheck", "prove"):
+    if name in ("doctor", "gradcheck", "prove"):
         return getattr(importlib.import_module("vugrad.check"), name)
     if name in ("debug", "view"):
         return getattr(importlib.import_module("vugrad.viewer"), name)

@@ -245,6 +245,44 @@ def check(
 
 
 @app.command()
+def doctor(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE.py]", help="A file with model, loss and batch, and optimizer if it has one"),
+    ] = None,
+    recipe_name: Annotated[str | None, Flag("--recipe", help="Settings by one name, fast99")] = None,
+    data: Annotated[str, Flag(help="synth, digits, mnist5k, mnist or fashion")] = DEFAULT.data,
+    pixels: Annotated[str, Flag(help="raw (0-255), unit (0-1) or standard")] = DEFAULT.pixels,
+    shuffle: Annotated[bool, Flag(help="A new order every epoch")] = DEFAULT.shuffle,
+    model: Annotated[str | None, Flag(help="cnn, strided or mlp (default: cnn for images it fits)")] = None,
+    hidden: Annotated[str | None, Flag(help="Features of the hidden layers, as in 3136 or 784,784")] = None,
+    activation: Annotated[str, Flag(help="relu, sigmoid, tanh, …")] = DEFAULT.activation,
+    batch_norm: Annotated[bool, Flag("--batch-norm", help="Batch normalisation")] = DEFAULT.batch_norm,
+    init: Annotated[str, Flag(help="glorot_normal, he_…, zeros, normal, orthogonal")] = DEFAULT.init,
+    loss: Annotated[str, Flag(help="cross_entropy, nll, mse, l1, huber, hinge, bce")] = DEFAULT.loss,
+    reduction: Annotated[str, Flag(help="mean or sum of the losses of a batch")] = DEFAULT.reduction,
+    batch_size: Annotated[int, Flag(help="Instances in an update")] = DEFAULT.batch_size,
+    seed: Annotated[int, Flag(help="Of weights and order")] = 0,
+) -> None:
+    """Take one dry step of a training, and say what is amiss, why it harms, and what to do."""
+    from vugrad.check.examination import doctor_file
+
+    settings = {
+        name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__ and name != "hidden"
+    }
+    if path is not None:
+        found = doctor_file(path)
+    elif recipe_name is not None:
+        found = choose("recipe", recipe_name, RECIPES).doctor(seed)
+    else:
+        features = None if hidden is None else _numbers("--hidden", hidden)
+        found = Recipe(**settings, hidden=features).doctor(seed)
+    console.print(str(found), style="" if found else "green")
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
 def reproduce(
     names: Annotated[
         list[str] | None,

@@ -1,13 +1,14 @@
-"""Proofs that a backward is the derivative of its forward: on symbols, in numbers, and if it is not, why."""
+"""Proofs that a backward is the derivative of its forward: on symbols, in numbers, and if it is not, why; a doctor."""
 
 from typing import TYPE_CHECKING, Any
 
 from vugrad.check.compare import Report, gradcheck
+from vugrad.check.examination import doctor
 
 if TYPE_CHECKING:
     from vugrad.check.proof import Proof, prove
 
-__all__ = ["Proof", "Report", "gradcheck", "prove"]
+__all__ = ["Proof", "Report", "doctor", "gradcheck", "prove"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vugrad import losses, nn, ops, optim
-from vugrad.data import Dataset, load
+from vugrad import losses, nn, ops, optim, random as randomness
+from vugrad.check.examination import Findings, doctor
+from vugrad.data import Dataset, batches, load
 from vugrad.initializers import INITIALIZERS
 from vugrad.losses import Loss
 from vugrad.suggest import choose
-from vugrad.train.fit import fit
+from vugrad.train.fit import REDUCTIONS, fit
 from vugrad.train.history import History
 
 
@@ -119,6 +120,16 @@ class Recipe:
         if name in ("cross_entropy", "hinge"):
             return loss
         return lambda outputs, classes: loss(outputs, losses.one_hot(classes, data.num_classes))
+
+    def doctor(self, seed: int = 0) -> Findings:
+        """What is amiss with the recipe's first step; see :func:`vugrad.doctor`."""
+        randomness.seed(seed)
+        data = self.build_data()
+        model = self.build_model(data)
+        loss, weight = self.build_loss(data), choose("reduction", self.reduction, REDUCTIONS)
+        rng = randomness.seeded(seed) if self.shuffle else None
+        batch = next(iter(batches(data.train.x, data.train.y, self.batch_size, rng)))
+        return doctor(model, lambda outputs, y: loss(outputs, y) * weight(len(y)), batch, self.build_optimizer(model))
 
     def fit(
         self,

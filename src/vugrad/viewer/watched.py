@@ -69,7 +69,7 @@ class Watched(OpNode):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.line, self.calls = _where()
-        self.prints = {label: _print(array) for label, array in self._saved()}
+        self.prints = [_print(array) for _, array in self._saved()]
 
     def produce(self, result: Any) -> Any:
         """Wrap what forward returned; raises if it is the first that is not finite."""
@@ -80,8 +80,8 @@ class Watched(OpNode):
 
     def apply_backward(self, upstream: list[Array], needs: list[bool], create_graph: bool) -> tuple[Array, ...]:
         """``Op.backward``; raises if what it was to use has changed, or what it computes is not finite."""
-        for label, array in self._saved():
-            if _print(array) != self.prints.get(label, _print(array)):
+        for (label, array), before in zip(self._saved(), self.prints, strict=False):
+            if _print(array) != before:
                 raise OverwrittenError(
                     f"{label} of {self._said()} was written into after the forward, and its backward needs it as it "
                     f"was{self._lines()}\nMake a new array (w = w - step for w -= step), or call backward() first.",
