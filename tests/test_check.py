@@ -159,7 +159,7 @@ def test_what_cannot_be_told_is_not_called_right():
     report = gradcheck(lambda x: np.sqrt(x), np.array([0.0, 1.0]))
     assert report.status == "not established"
     assert not report
-    assert "not finite, or jumps" in str(report)
+    assert "not finite, jumps, or turns" in str(report)
 
 
 def test_nothing_to_check():
@@ -434,6 +434,19 @@ NOT_RIGHT = {
     ),
 }
 NOT_RIGHT |= {
+    "many that tie in two inputs": (
+        lambda c, x, y: (c.update(x=x, y=y), np.maximum(x, y))[1],
+        lambda c, go: (go * (c["x"] >= c["y"]), go * (c["y"] >= c["x"])),
+        np.zeros(13),
+        np.zeros(13),
+    ),
+    "divided by the upstream gradient": (keeping(np.square), lambda c, go: go * go * 2 * c["x"] / go, np.ones(3)),
+    "another for an upstream 0": (
+        keeping(np.square),
+        lambda c, go: np.where(go == 0, 1, go * 2 * c["x"]),
+        np.ones(3),
+    ),
+    "bounded far away": (keeping(np.square), lambda c, go: np.clip(go, -1e9, 1e9) * 2 * c["x"], np.ones(3)),
     "opposite signs that tie": (
         keeping(lambda x: np.max(np.abs(x))),
         lambda c, go: go * np.sign(c["x"]) * (np.abs(c["x"]) == np.max(np.abs(c["x"]))),
@@ -602,6 +615,59 @@ def test_the_smallest_case_is_at_no_kink():
     clip = given(keeping(lambda x: np.clip(x, -1, 1)), lambda c, go: 3 * go * (np.abs(c["x"]) <= 1))
     text = gradcheck(clip, np.array([0.3, -0.5, 0.7, 2.0])).diagnosis
     assert text.endswith("gx[0] = 2 · (1) = 2\n  the code gives 6"), text
+
+
+def overwriting_the_output(context, go):
+    y = context["y"]
+    y *= y
+    y -= 1
+    y *= -go
+    return y
+
+
+def test_an_output_that_backward_writes_into():
+    def forward(context, x):
+        context["y"] = np.tanh(x)
+        return context["y"]
+
+    report = gradcheck(given(forward, overwriting_the_output), some(3))
+    assert "writes into the output" in str(report)
+
+    def copied(context, x):
+        context["y"] = np.tanh(x)
+        return context["y"] + 0
+
+    report = gradcheck(given(copied, overwriting_the_output), some(3))
+    assert "another gradient the second time" in str(report)
+
+
+@pytest.mark.parametrize("f", [vg.relu, np.abs, lambda x: np.clip(x, -1, 1), lambda x: np.max(x, axis=1)])
+def test_kinks_close_by_do_not_hide_what_is_right(f):
+    for seed in range(2):
+        report = gradcheck(f, np.random.default_rng(seed).normal(size=(20, 20)))
+        assert report, report
+
+
+def test_kinks_that_cancel_are_no_leak():
+    report = gradcheck(lambda x: np.maximum(x, 0) - np.maximum(-x, 0), np.array([0.0, 1.0]))
+    assert report.status == "wrong"
+    assert "some are at a kink" in report.diagnosis
+
+
+def test_the_axis_that_a_factor_follows():
+    mean = given(keeping(lambda x: np.mean(x, axis=1)), lambda c, go: go[:, None] * np.ones_like(c["x"]))
+    assert "(4 is x.shape[1])" in gradcheck(mean, some(4, 4)).diagnosis
+
+
+def test_a_sum_that_no_sum_to_makes():
+    def forward(context, w, x):
+        context.update(w=w, x=x)
+        return w @ x
+
+    op = given(forward, lambda c, go: (np.outer(go, c["x"]), (c["w"].T * go)))
+    text = gradcheck(op, some(3, 3), some(3)).diagnosis
+    assert "gx = np.sum(gx, axis=1)" in text
+    assert "sum_to" not in text
 
 
 def test_a_context_that_backward_writes_into():

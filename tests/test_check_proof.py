@@ -106,6 +106,13 @@ def test_what_cannot_be_recorded_is_not_established():
     assert "needs the numbers of an array" in proof.text
 
 
+def test_what_is_not_linear_is_refuted():
+    for backward in (lambda c, go: go * go * 2 * c["x"] / go, lambda c, go: np.where(go == 0, 1, 2 * go * c["x"])):
+        proof = prove(given(keeping(np.square), backward), [(2,)])
+        assert proof.status == "refuted"
+        assert "is not linear" in proof.text
+
+
 def test_a_fault_is_refuted():
     assert "returns None where the gradient of x belongs" in prove(NoReturn).text
 
@@ -184,6 +191,11 @@ AT_POINTS = {
     ),
     "at 7": (lambda x: x * x, lambda x, go: go * (2 * x + 0 / (x - 7))),
     "at 3.5": (lambda x: x * x, lambda x, go: 2 * go * x * (4 * x * x - 49) / (4 * x * x - 49)),
+    "Huber's corner": (
+        lambda x: np.where(np.abs(x) < 2, x * x / 2, 2 * np.abs(x) - 2),
+        lambda x, go: go * ((np.abs(x) < 2) * x + (np.abs(x) > 2) * 2 * np.sign(x)),
+    ),
+    "where the largest is 2": (lambda x: x * x, lambda x, go: 2 * go * x * (np.max(x) != 2)),
     "where two are equal": (lambda x: x * x, lambda x, go: 2 * go * x * (x[0] - x[1]) / (x[0] - x[1])),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vugrad.check.conduct import TINY, outputs, upstream, well_behaved
-from vugrad.check.numeric import EPS, Slope, slope
+from vugrad.check.numeric import EPS, Line, Slope, is_flat, roughness, slope
 from vugrad.check.shrink import diagnose
 from vugrad.check.subject import Array, Arrays, Fault, Subject, element, of_graph, of_op, pulled_back, subject
 from vugrad.graph import TensorNode
@@ -33,6 +33,9 @@ MOST = 500
 CALLS = 60
 
 
+NOT_MEASURED = Slope(np.nan, np.inf, "none")
+
+
 @dataclass(frozen=True)
 class Element:
     """One element of one gradient, or a direction of several, with what the code and the slope say of it."""
@@ -40,7 +43,7 @@ class Element:
     label: str
     at: tuple[int, ...]
     code: float
-    slope: Slope
+    slope: Slope = NOT_MEASURED
     noise: float = 0.0
     size: float = 1.0
     direction: bool = False
@@ -127,22 +130,24 @@ def explained(report: Report) -> Report:
         found = diagnose(checked)
         text = str(found) if found else "No known mistake makes its numbers what they are." if report.wrong else ""
         return replace(report, diagnosis=text)
-    culprit = _culprit(checked)
+    parts = _of_ops(checked)
+    culprit = next((each for each in parts if each.status == "wrong"), None)
     if culprit is not None:
         return replace(report, diagnosis=f"The first op in it that is wrong is\n{explained(culprit)}")
-    return replace(
-        report,
-        diagnosis="Each op in it is right by itself: does a number leave the graph, by .value, detach() or float()?",
-    )
+    why = "does a number leave the graph, by .value, detach() or float()?"
+    if any(each.kinks for each in parts):
+        why = "but some are at a kink, and slopes of theirs that are each right need not add up to one that is."
+    return replace(report, diagnosis=f"Each op in it is right by itself: {why}")
 
 
-def _culprit(checked: Subject) -> Report | None:
-    """The first op of a graph whose own gradients are wrong."""
+def _of_ops(checked: Subject) -> list[Report]:
+    """What a check finds of each op of a graph by itself, up to the first that is wrong."""
+    found = []
     for source in reversed(below(checked.build(checked.inputs)[1])):
-        report = check(of_op(source.op, [np.copy(node.value) for node in source.inputs], source.constants))
-        if report.status == "wrong":
-            return report
-    return None
+        found.append(check(of_op(source.op, [np.copy(node.value) for node in source.inputs], source.constants)))
+        if found[-1].status == "wrong":
+            break
+    return found
 
 
 def check_row(row: Row, seconds: float = math.inf) -> Report:
@@ -189,9 +194,9 @@ class _Comparison:
             unknown = [*unknown, *by_verdict["small"]]
         if not wrong:  # it is among the others, or in how those at a tie go together
             all_seen = seen == sum(self.gradients[i].size for i in self.checked.real)
-            directions = [(each, self.verdict(each)) for each in self.together(kinks)]
-            wrong = [each for each, verdict in directions if verdict == "wrong"]
-            unknown = [*unknown, *(each for each, verdict in directions if verdict == "unknown")]
+            tied = [(each, self.verdict(each), one_kink) for each, one_kink in self.together(kinks)]
+            wrong = [each for each, verdict, _ in tied if verdict == "wrong"]
+            unknown = [*unknown, *(each for each, verdict, one_kink in tied if verdict == "unknown" and one_kink)]
             if not wrong and not all_seen:
                 directions = [(each, self.verdict(each)) for each in (self.projected(kinks) for _ in range(2))]
                 wrong = [each for each, verdict in directions if verdict == "wrong"]
@@ -236,13 +241,29 @@ class _Comparison:
         """The outputs' product with the upstream gradients."""
         return complex(sum(np.sum(go * y) for go, y in zip(self.gos, self.checked.forward(xs), strict=True)))
 
-    def slope(self, along: Arrays, size: float) -> Slope:
-        """Of the total, in a direction of the inputs."""
+    def line(self, along: Arrays) -> Line:
+        """The total, in a direction of the inputs."""
+        return lambda t: self.total(
+            [x if v is None else x + t * v for x, v in zip(self.checked.inputs, along, strict=True)]
+        )
 
-        def line(t: complex) -> complex:
-            return self.total([x if v is None else x + t * v for x, v in zip(self.checked.inputs, along, strict=True)])
+    def measured(self, element: Element, along: Arrays, rough: float | None = None) -> Element:
+        """An element with its slope: at once, if the code agrees with it, and else more carefully.
 
-        return slope(line, size, self.magnitude)
+        That a kink close by is taken for rounding harms nobody then; and no code agrees by chance.
+        """
+        line = self.line(along)
+        quick = replace(element, slope=slope(line, element.size, self.magnitude, rough, careful=False))
+        if self.verdict(quick) == "right" and (quick.slope.value or is_flat(line, element.size)):
+            return quick
+        return replace(element, slope=slope(line, element.size, self.magnitude))
+
+    def roughness(self, i: int) -> float | None:
+        """How the total is rounded as an input changes; ``None`` if that is to be seen of each element by itself."""
+        along: Arrays = [None] * len(self.scales)
+        along[i] = self.rng.standard_normal(self.gradients[i].shape)
+        _, rough, _ = roughness(self.line(along), 0.1 * self.scales[i])
+        return rough if rough <= 64 * EPS * self.magnitude else None
 
     def projected(self, kinks: Sequence[Element]) -> Element:
         """A random direction of all elements but those with the value of one at a kink, which may be at one too."""
@@ -252,30 +273,30 @@ class _Comparison:
             along[i] = self.rng.standard_normal(self.gradients[i].shape) * self.scales[i]
             along[i][np.isin(x, [x[e.at] for e in kinks if e.label == label])] = 0
         code = sum(float(np.sum(self.gradients[i] * along[i])) for i in self.checked.real)
-        return Element("a random direction", (), code, self.slope(along, 0.05), size=0.05, direction=True)
+        return self.measured(Element("a random direction", (), code, size=0.05, direction=True), along)
 
-    def together(self, kinks: Sequence[Element]) -> Iterator[Element]:
-        """Elements that are at one kink, moved as one or against each other: which often leaves what is tied so.
+    def together(self, kinks: Sequence[Element]) -> Iterator[tuple[Element, bool]]:
+        """Elements that are at a kink, moved as one or against each other, which often leaves what is tied so.
 
-        All of an input, and pairs of any: those that change the function by more than the two do one by one.
+        All of an input and of all inputs; and pairs that are at one kink, which is said of them: at one kink each slope
+        between the two sides' is right, and of several that need not be so.
         """
-        for i in self.checked.real:
-            mine = [e for e in kinks if e.label == self.checked.labels[i]]
+        by_input = [[e for e in kinks if e.label == self.checked.labels[i]] for i in self.checked.real]
+        size = 0.1 * min((self.scales[i] for i in self.checked.real), default=1.0)
+        for mine in [*by_input, *([list(kinks)] if sum(map(bool, by_input)) > 1 else [])]:
             if len(mine) > 1:
-                name = f"all of {self.checked.labels[i]} that are at a kink, moved as one"
-                yield self.moved(name, [(e, 1.0) for e in mine], 0.1 * self.scales[i])
-        pairs = list(itertools.combinations(kinks[:PAIRED], 2))
-        for a, b in pairs:
-            size = 0.1 * min(self.scales[self.checked.labels.index(e.label)] for e in (a, b))
+                yield self.moved("all that are at a kink, moved as one", [(e, 1.0) for e in mine], size), False
+        beside = [(a, b) for a, b in itertools.combinations(kinks, 2) if a.at == b.at][: PAIRED**2]
+        for a, b in [*beside, *itertools.combinations(kinks[:PAIRED], 2)]:
             for sign, word in ((1.0, "with"), (-1.0, "against")):
                 if self.is_shared(a, b, sign, 1e-3 * size):
-                    yield self.moved(f"{b.name} moved {word} {a.name}", [(a, 1.0), (b, sign)], size)
+                    yield self.moved(f"{b.name} moved {word} {a.name}", [(a, 1.0), (b, sign)], size), True
 
     def moved(self, name: str, elements: Sequence[tuple[Element, float]], size: float) -> Element:
         """A direction of a few elements, each by so much."""
         along = self.direction(elements)
         code = sum(float(np.sum(self.gradients[i] * along[i])) for i in self.checked.real if along[i] is not None)
-        return Element(name, (), code, self.slope(along, size), size=size, direction=True)
+        return self.measured(Element(name, (), code, size=size, direction=True), along)
 
     def direction(self, elements: Sequence[tuple[Element, float]]) -> Arrays:
         """For each input how far its elements move."""
@@ -303,15 +324,15 @@ class _Comparison:
         places = [(i, at) for i in self.checked.real for at in np.ndindex(self.gradients[i].shape)]
         if len(places) > self.most:
             places = [places[i] for i in sorted(self.rng.choice(len(places), self.most, replace=False))]
+        rough = {i: self.roughness(i) for i in {i for i, _ in places}}
         for i, at in places:
             along: Arrays = [None] * len(self.scales)
             along[i] = np.zeros(self.gradients[i].shape)
             along[i][at] = 1
             size = 0.1 * max(abs(float(self.checked.inputs[i][at])), self.scales[i])
             noise = float(self.noise[i][at])
-            yield Element(
-                self.checked.labels[i], at, float(self.gradients[i][at]), self.slope(along, size), noise, size
-            )
+            code = float(self.gradients[i][at])
+            yield self.measured(Element(self.checked.labels[i], at, code, noise=noise, size=size), along, rough[i])
 
     def verdict(self, element: Element) -> str:
         """Whether a gradient's element is right, wrong, at a kink, or cannot be told."""
@@ -361,7 +382,7 @@ def _of_unknown(unknown: list[Element]) -> str:
         return ""
     first = unknown[0]
     why = {
-        "none": "has no slope that can be measured: the forward is not finite, or jumps, close by",
+        "none": "has no slope that can be measured: the forward is not finite, jumps, or turns sharply, close by",
         "kink": f"has a kink, with slopes from {first.slope.left:.4g} to {first.slope.right:.4g}, and the code's "
         f"{first.code:.4g} is none between",
     }.get(first.slope.method, f"has a slope of {first.slope.value:.4g} ± {first.slope.error:.2g}")

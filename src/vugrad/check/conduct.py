@@ -15,7 +15,7 @@ TINY = 1e-290
 #: Inputs of other sizes, signs and order.
 OTHERS: tuple[Callable[[Array], Array], ...] = (np.negative, lambda x: np.flip(1.125 * x))
 #: What the upstream gradient is multiplied by, to see whether the gradients follow: powers of 2, which round nothing.
-MULTIPLES = (-1024.0, 2.0**-10)
+MULTIPLES = (-1024.0, 2.0**-10, 2.0**40)
 
 
 def outputs(checked: Subject) -> Arrays:
@@ -55,22 +55,46 @@ def well_behaved(checked: Subject, gos: Arrays) -> Arrays:
     for multiple in MULTIPLES:
         more = checked.gradients(checked.inputs, [multiple * go for go in gos])
         for i in checked.real:
-            if not _same(more[i], multiple * gradients[i]) and not _unused(more[i], gradients[i]):
+            if not _same(more[i], multiple * gradients[i], of=more[i]) and not _unused(more[i], gradients[i]):
                 raise Fault(
                     f"its backward is not linear: for {multiple:g} times the upstream gradient, that of "
                     f"{checked.labels[i]} is not {multiple:g} times what it was. It may not branch on it, nor bound it"
                 )
-    if checked.op is not None and gradients and not _apart(checked, gos, gradients):
-        raise Fault(
-            "its backward uses what a later forward has changed: whatever it needs goes into the context, not into the "
-            "class or a variable outside of it"
-        )
+    _adds_up(checked, gos, gradients)
+    if checked.op is not None and gradients:
+        _by_itself(checked, gos, gradients)
     return gradients
 
 
-def _same(a: Any, b: Array) -> bool:
-    small = max(1e-9 * np.max(np.abs(b[np.isfinite(b)]), initial=0), TINY)
-    return bool(np.allclose(a, b, 1e-6, small, equal_nan=True))
+def _adds_up(checked: Subject, gos: Arrays, gradients: Arrays) -> None:
+    """See that the parts of what comes from above give parts of the gradients, and nothing gives nothing."""
+    rng = np.random.default_rng(0)
+    masks = [rng.random(go.shape) < 0.5 for go in gos]
+    one, other = (
+        checked.gradients(
+            checked.inputs, [np.where(mask == side, go, 0.0) for go, mask in zip(gos, masks, strict=True)]
+        )
+        for side in (True, False)
+    )
+    least = 1e-12 * max((float(np.max(np.abs(go), initial=0)) for go in gos), default=0.0)
+    for i in checked.real:
+        # The parts may be larger than their sum, and are rounded as what they are made of is.
+        size = np.abs(one[i]) + np.abs(other[i])
+        share = max(1e-9, 64 * float(np.finfo(gradients[i].dtype).eps))
+        allowed = 1e-6 * size + share * np.max(size[np.isfinite(size)], initial=0) + least + TINY
+        off = ~(np.abs(one[i] + other[i] - gradients[i]) <= allowed) & np.isfinite(gradients[i])
+        if np.any(off) and not _unused(one[i], gradients[i]):
+            raise Fault(
+                f"its backward is not linear: for parts of the upstream gradient, 0 elsewhere, that of "
+                f"{checked.labels[i]} is not as much less. It may not divide by it, nor branch on it"
+            )
+
+
+def _same(a: Any, b: Array, of: Any = 0.0) -> bool:
+    """Whether gradients are the same, where those that they are ``of`` are finite."""
+    share = max(1e-9, 64 * float(np.finfo(b.dtype).eps)) if b.dtype.kind == "f" else 1e-9
+    small = max(share * np.max(np.abs(b[np.isfinite(b)]), initial=0), TINY)
+    return bool(np.all(np.isclose(a, b, 1e-6, small, equal_nan=True) | ~np.isfinite(of)))
 
 
 def _unused(a: Any, b: Array) -> bool:
@@ -78,8 +102,8 @@ def _unused(a: Any, b: Array) -> bool:
     return bool(np.array_equal(a, b, equal_nan=True))
 
 
-def _apart(checked: Subject, gos: Arrays, gradients: Arrays) -> bool:
-    """Whether a forward at other numbers, between forward and backward, changes nothing."""
+def _by_itself(checked: Subject, gos: Arrays, gradients: Arrays) -> None:
+    """See that nothing that another call leaves behind is used: a forward at other numbers, or a backward before."""
     assert checked.op is not None
     context: dict[str, Any] = {}
     run_forward(checked.op, checked.labels, context, checked.inputs, checked.constants)
@@ -87,5 +111,17 @@ def _apart(checked: Subject, gos: Arrays, gradients: Arrays) -> bool:
         others = [other(x) if x.dtype.kind == "f" else x for x in checked.inputs]
         with contextlib.suppress(Exception):  # it need not take them
             run_forward(checked.op, checked.labels, {}, others, checked.constants)
-    after = run_backward(checked.op, checked.labels, context, checked.inputs, [np.copy(go) for go in gos])
-    return all(_same(after[i], gradients[i]) for i in checked.real)
+    after, again = (
+        run_backward(checked.op, checked.labels, context, checked.inputs, [np.copy(go) for go in gos]) for _ in range(2)
+    )
+    for i in checked.real:
+        if not _same(after[i], gradients[i]):
+            raise Fault(
+                "its backward uses what a later forward has changed: whatever it needs goes into the context, not into "
+                "the class or a variable outside of it"
+            )
+        if not _same(again[i], gradients[i]):
+            raise Fault(
+                "its backward gives another gradient the second time: it writes into an array of the context. Make a "
+                "new array (y = y * y in place of y *= y)"
+            )

@@ -90,11 +90,18 @@ class Suspect:
         return found | {f"{self.label}.size": math.prod(shape), f"{self.go}.size": self.maps.count}
 
     def shorter(self) -> Iterator[Suspect]:
-        """The same with all axes of one extent made one shorter, where forward takes that."""
+        """The same with one axis made one shorter, or all of one extent, where forward takes that."""
         xs = self.maps.inputs
-        for n in sorted({n for x in xs for n in x.shape if n > 1}):
+        cut = [
+            [x[tuple(slice(m - (m == n)) for m in x.shape)] for x in xs]
+            for n in {n for x in xs for n in x.shape if n > 1}
+        ]
+        for i, x in enumerate(xs):
+            one = (x[(slice(None),) * a + (slice(n - 1),)] for a, n in enumerate(x.shape) if n > 1)
+            cut += [[*xs[:i], shorter, *xs[i + 1 :]] for shorter in one]
+        for some in cut:
             with contextlib.suppress(Exception):  # whatever a forward raises
-                maps = Maps(self.maps.checked, [x[tuple(slice(m - (m == n)) for m in x.shape)] for x in xs])
+                maps = Maps(self.maps.checked, some)
                 codes = maps.code()
                 if codes is not None:
                     yield Suspect(maps, self.i, maps.jacobians(), codes)
@@ -194,12 +201,15 @@ def _sum_to_shape(s: Suspect) -> Iterator[Mistake]:
     for axes in _subsets(len(g)):
         total = np.sum(s.code, axis=tuple(a + 1 for a in axes))
         if total.size == s.jacobian.size and same(total.reshape(s.jacobian.shape), s.jacobian):
-            yield s.mistake(
-                "sum",
-                f"the gradient of {s.label} has shape {g}, and {s.label} has {shape}: the sum over {_axes(axes)} is "
-                f"missing, along which {s.label} was repeated",
-                f"{s.g} = vg.ops.sum_to({s.g}, {s.label}.shape)",
-            )
+            extra = len(g) - len(shape)
+            repeated = {*range(extra), *(a + extra for a, n in enumerate(shape) if n == 1 < g[a + extra])}
+            missing = f"the gradient of {s.label} has shape {g}, and {s.label} has {shape}: "
+            missing += f"the sum over {_axes(axes)} is missing"
+            if set(axes) == repeated:
+                cure = f"{s.g} = vg.ops.sum_to({s.g}, {s.label}.shape)"
+                yield s.mistake("sum", f"{missing}, along which {s.label} was repeated", cure)
+            else:
+                yield s.mistake("sum", missing, f"{s.g} = np.sum({s.g}, axis={axes[0] if len(axes) == 1 else axes})")
 
 
 def _lost_sum(s: Suspect) -> Iterator[Mistake]:
@@ -313,7 +323,7 @@ def _agrees(s: Suspect, xs: Arrays) -> bool:
 def _factor(s: Suspect) -> Iterator[Mistake]:
     """The map is right but for one number."""
     c = s.ratio
-    if c is None:
+    if c is None or abs(c - 1) < 1e-3:
         return
     if abs(c + 1) < 1e-4:
         yield s.mistake("sign", f"the gradient of {s.label} has the wrong sign", f"{s.g} = -({s.g})")

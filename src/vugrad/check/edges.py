@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from vugrad.check.cases import Branch, Largest
 from vugrad.check.compare import Report, check
 from vugrad.check.subject import Arrays, Subject, short
 from vugrad.check.symbolic import Symbolic
@@ -71,7 +73,7 @@ def _roots(s: Symbolic) -> Iterator[tuple[sp.Symbol, sp.Expr]]:
     """What one number has to be, given the others, for an edge to be there: of polynomials, factor by factor."""
     known = {symbol for symbols in s.inputs.values() for symbol in symbols.flat}
     found = 0
-    for e in s.edges:
+    for e in itertools.chain(*map(_plain, s.edges)):
         names = sorted(e.free_symbols, key=str)
         if not names or not known.issuperset(names) or e.count_ops() > LONG or not e.is_polynomial(*names):
             continue
@@ -80,6 +82,18 @@ def _roots(s: Symbolic) -> Iterator[tuple[sp.Symbol, sp.Expr]]:
                 if sp.degree(factor, symbol) == 1 and found < MOST:
                     found += 1
                     yield symbol, -factor.coeff(symbol, 0) / factor.coeff(symbol, 1)
+
+
+def _plain(e: sp.Expr) -> list[sp.Expr]:
+    """An expression with each branch, and each argument of a maximum, in its place; not more than a few."""
+    found = [e]
+    for _ in range(3):
+        inner = next((part for x in found for part in x.atoms(Branch, Largest)), None)
+        if inner is None:
+            break
+        ways = inner.args[1:] if isinstance(inner, Branch) else inner.args
+        found = [x.xreplace({inner: way}) for x in found for way in ways][:MOST]
+    return found
 
 
 def _alike_nearby(checked: Subject, xs: Arrays) -> bool:

@@ -15,12 +15,12 @@ Line = Callable[[complex], complex]
 #: So many steps are tried, each a quarter of the one before.
 LEVELS, RATIO = 12, 4.0
 EPS = float(np.finfo(float).eps)
+#: What changes in steps of less than this share of it does so because its numbers are of lower precision.
+GRAIN = 1e-5
 #: The steps, as shares of the largest, over which it is seen how rough a function is.
 STEPS = [1e-9, 3e-6, 1e-4, 1e-3, 1e-2, 1e-1]
 #: Differences must know a slope to this share of it before a complex step is believed.
 ROUGHLY = 0.2
-#: What changes in steps of less than this share of it does so because its numbers are of lower precision.
-GRAIN = 1e-5
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Slope:
     steps: bool = False
 
 
-def slope(f: Line, size: float, magnitude: float) -> Slope:
+def slope(f: Line, size: float, magnitude: float, rough: float | None = None, careful: bool = True) -> Slope:
     """The slope of ``f`` at 0.
 
     Central differences over ever smaller steps, whose error is how much they still change, and the rounding of ``f``;
@@ -55,13 +55,16 @@ def slope(f: Line, size: float, magnitude: float) -> Slope:
         f: the number along the line.
         size: the largest step.
         magnitude: of the terms that ``f`` is the sum of, each of which is rounded.
+        rough: how far off ``f`` is by rounding, if that is known.
+        careful: whether to see rounding in all that may be it; a kink close by may be.
     """
     middle = f(0).real
     if not np.isfinite(middle):
         return Slope(np.nan, np.inf, "none")
-    rough, steps = _roughness(f, size)
-    found = _differences(f, size, middle, max(rough, 8 * EPS * magnitude), magnitude)
-    if steps and found.method == "differences":
+    least, most, steps = roughness(f, size) if rough is None else (rough, rough, False)
+    rounding = max(most if careful else least, 8 * EPS * magnitude)
+    found = _differences(f, size, middle, rounding, magnitude if careful else 0.0, magnitude)
+    if careful and steps and found.method == "differences":
         return replace(found, steps=True)
     if found.method == "differences":
         exact = _complex_step(f, size)
@@ -72,15 +75,15 @@ def slope(f: Line, size: float, magnitude: float) -> Slope:
     return found
 
 
-def _differences(f: Line, size: float, middle: float, rounding: float, magnitude: float) -> Slope:
+def _differences(f: Line, size: float, middle: float, rounding: float, grains: float, magnitude: float) -> Slope:
     central: list[float] = []
     gaps: list[float] = []  # between the slopes ahead and behind: about h f″, unless there is a kink
     best, least = Slope(np.nan, np.inf, "none"), np.inf
     for k in range(LEVELS):
         h = size / RATIO**k
         ahead, behind = f(h).real, f(-h).real
-        if ahead == behind == middle and rounding < least <= GRAIN * (abs(middle) + magnitude):
-            return _differences(f, size, middle, 2 * least, magnitude)  # it moves in steps as large as that
+        if grains and ahead == behind == middle and rounding < least <= GRAIN * (abs(middle) + grains):
+            return _differences(f, size, middle, 2 * least, grains, magnitude)  # it moves in steps as large as that
         least = min(least, abs(ahead - middle) or np.inf, abs(behind - middle) or np.inf)
         central.append((ahead - behind) / (2 * h))
         gaps.append((ahead - 2 * middle + behind) / h)
@@ -102,19 +105,40 @@ def _closing(gaps: list[float], noise: float) -> bool:
     return all(abs(b) <= 0.5 * abs(a) + 2 * noise for a, b in itertools.pairwise(gaps))
 
 
-def _roughness(f: Line, size: float) -> tuple[float, bool]:
-    """How far off a value is by rounding, from fifth differences; and whether it moves in steps, being flat close by.
+def roughness(f: Line, size: float) -> tuple[float, float, bool]:
+    """How far off a value is by rounding, at least and at most, and whether it is flat close by: by fifth differences.
 
-    What rounding makes of them is the same for all step sizes that are large enough to see it (float32 stays the same
-    over small ones), and what a kink or curvature makes grows with the steps: that is none of it.
+    What rounding makes of them is about the same for all step sizes that are large enough to see it (float32 stays the
+    same over small ones). What a kink or curvature makes grows with the steps, which is not seen of every kink: so that
+    the least is what the smallest steps show.
     """
     values = np.array([[f(i * step * size).real for i in range(6)] for step in STEPS])
     if not np.all(np.isfinite(values)):
         values = values[:2] if np.all(np.isfinite(values[:2])) else np.zeros((1, 6))
     rough = np.abs(np.diff(values, 5)).ravel() / 8
-    lasting = [a for a, b in itertools.pairwise(rough) if b < 5 * a] or [0.0]
+    most = max([a for a, b in itertools.pairwise(rough) if b < 5 * a], default=0.0)
     flat = bool(np.all(values[: STEPS.index(3e-6) + 1] == values[0, 0]))
-    return max(rough[0], *lasting), flat and bool(np.any(values != values[0, 0]))
+    return float(np.max(rough[:2])), max(float(rough[0]), most), flat and most > 0
+
+
+def is_flat(f: Line, size: float) -> bool:
+    """Whether a function is constant close by, and where it begins to move does so without a jump: not in steps."""
+    middle = f(0).real
+    for sign in (1, -1):
+        steps = [sign * size / RATIO**k for k in range(LEVELS)]
+        values = [f(h).real for h in steps]
+        moved = [h for h, y in zip(steps, values, strict=True) if y != middle]
+        if not moved:
+            continue
+        if len(moved) == LEVELS or not np.all(np.isfinite(values)):
+            return False
+        far, near = moved[-1], steps[len(moved)]
+        for _ in range(30):
+            half = (far + near) / 2
+            far, near = (half, near) if f(half).real != middle else (far, half)
+        if abs(f(far).real - middle) > 1e-4 * max(abs(y - middle) for y in values):
+            return False
+    return True
 
 
 def _complex_step(f: Line, size: float) -> float | None:

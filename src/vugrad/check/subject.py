@@ -102,8 +102,8 @@ def of_op(op: type[Op], xs: Arrays, constants: Mapping[str, Any]) -> Subject:
 
     def gradients(xs: Arrays, gos: Arrays) -> Arrays:
         context: dict[str, Any] = {}
-        run_forward(op, labels, context, xs, constants)
-        return run_backward(op, labels, context, xs, gos)
+        ys = run_forward(op, labels, context, xs, constants)
+        return run_backward(op, labels, context, xs, gos, ys)
 
     build = _graph_of(op.do_forward, constants)
     return Subject(op.__name__, labels, xs, forward, gradients, build, op, dict(constants))
@@ -123,11 +123,14 @@ def run_forward(op: type[Op], labels: list[str], context: Any, xs: Arrays, const
     return [np.asarray(y) for y in listed(result)]
 
 
-def run_backward(op: type[Op], labels: list[str], context: Any, xs: Arrays, gos: Arrays) -> Arrays:
+def run_backward(
+    op: type[Op], labels: list[str], context: Any, xs: Arrays, gos: Arrays, ys: Sequence[Array] = ()
+) -> Arrays:
     """An op's gradients; a :class:`Fault` for what is not one gradient of each input's shape."""
     called = f"{op.__name__}.backward"
     try:
-        with _unchanged(called, [*labels, *names(op.backward, len(gos), 1)], [*xs, *gos]):
+        outputs = [f"output {k}" if len(ys) > 1 else "the output" for k in range(len(ys))]
+        with _unchanged(called, [*labels, *names(op.backward, len(gos), 1), *outputs], [*xs, *gos, *ys]):
             results = listed(op.backward(context, *gos))
     except Fault:
         raise

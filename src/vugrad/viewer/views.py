@@ -68,7 +68,7 @@ def view(what: Any, *inputs: Any, down: bool = False) -> View:
 
     >>> import numpy as np, vugrad as vg
     >>> vg.view(vg.nn.MLP([3, 4, 2]), np.ones((5, 3)))
-    <View: The graph of a node of shape (5, 2): 5 ops, 15 tensors; ...>
+    <View: The graph of a node of shape (5, 2): 5 ops, 10 tensors; ...>
     """
     note, wrong = "", None
     if isinstance(what, NotFiniteError | OverwrittenError):
