@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.metadata
 import os
 import sys
@@ -123,6 +125,13 @@ def train(
     json_file: Annotated[
         Path | None, Flag("--json", help="Also write the record of every epoch here", rich_help_panel="Results")
     ] = None,
+    live: Annotated[
+        bool, Flag("--live", help="A page with curves, weights and mistakes (extra live)", rich_help_panel="Results")
+    ] = False,
+    port: Annotated[int, Flag(help="Of that page (default: a free one)", rich_help_panel="Results")] = 0,
+    tensorboard: Annotated[
+        Path | None, Flag(help="Folder for TensorBoard's files (extra tensorboard)", rich_help_panel="Results")
+    ] = None,
 ) -> None:
     """Train a network, by default the CNN on 4,000 real digits in a few seconds."""
     from vugrad.lab.runner import versions  # only here, as the next: they take long to load
@@ -135,6 +144,9 @@ def train(
     # All that can be wrong is found out before the first epoch.
     callbacks: list[vg.train.Callback] = [] if patience is None else [vg.train.EarlyStopping(patience)]
     callbacks += [vg.train.Checkpoint(out / "checkpoint.safetensors")]
+    if tensorboard is not None:
+        callbacks.append(_extra("tensorboard", "vugrad.train.tensorboard").TensorBoard(tensorboard))
+    served = _extra("live", "vugrad.train.live") if live else None
     if json_file is not None:
         check_writable(json_file.absolute())
     vg.seed(seed)
@@ -145,6 +157,12 @@ def train(
     console.print(network.summary(dataset.train.x[:1]))
     console.print(f"{type(rule).__name__}, lr {rule.lr:g}, batch {recipe.batch_size}, seed {seed}\n")
     steps = recipe.build_schedule(rule, dataset)
+    page = None
+    if served is not None:
+        page = served.LivePage(recipe.build_loss(dataset), port)
+        callbacks.append(page)
+        page.begin()
+        console.print(f"the training is at {page.address}\n")
     history = recipe.fit(network, dataset, rule, steps, callbacks=callbacks, seed=seed, compile=not eager)
     split = dataset.test
     assert split is not None  # every dataset that has a name has one
@@ -172,6 +190,10 @@ def train(
         console.print(f"record in {json_file}")
     if history.stopped and history.stopped.startswith("interrupted"):
         raise typer.Exit(130)
+    if page is not None and console.is_terminal:
+        console.print(f"the page stays at {page.address} until Ctrl-C")
+        with contextlib.suppress(KeyboardInterrupt):
+            page.wait()
     if history.stopped and history.stopped.startswith("the loss became"):
         raise typer.Exit(1)
 
@@ -393,6 +415,14 @@ def _print_confusion(counts: np.ndarray[Any, Any]) -> None:
         ]
         table.add_row(Text(str(label), "bold"), *cells)
     console.print(table)
+
+
+def _extra(name: str, module: str) -> Any:
+    """A module that needs an extra; ``ImportError`` says which."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"this needs the extra {name}: pip install 'vugrad[{name}]' ({error})") from error
 
 
 def _version(package: str) -> str | None:

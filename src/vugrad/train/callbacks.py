@@ -42,6 +42,9 @@ class Run:
 class Callback:
     """Something to do at the turns of training; every method does nothing unless it is overridden."""
 
+    #: Whether ``on_batch_end`` has to come after every batch; if not, it comes about twenty times a second.
+    every_batch = True
+
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch."""
 

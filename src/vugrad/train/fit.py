@@ -90,7 +90,7 @@ def fit(
     history.stopped = None
     run = Run(model, data, optimizer, schedule, epochs, history, len(history))
     # The bar begins last, when nothing can be refused any more, and ends last, to print what the others have said.
-    watched = any(_overrides(callback, "on_batch_end") for callback in callbacks)
+    watched = any(callback.every_batch and _overrides(callback, "on_batch_end") for callback in callbacks)
     foreign = any(not type(callback).__module__.startswith("vugrad.") for callback in callbacks)
     callbacks = [*callbacks, *([_progress_bar()] if progress and _has_rich() else [])]
 
@@ -120,7 +120,7 @@ def fit(
         def tell(news: list[Batch]) -> None:
             for batch in news:
                 count(*batch)
-            for callback in callbacks:  # nobody but the bar is waiting for this
+            for callback in callbacks:
                 callback.on_batch_end(run)
 
         order = rng.permutation(len(split.x)) if shuffle else None

@@ -11,6 +11,8 @@ from vugrad.train.callbacks import Callback, Run
 class ProgressBar(Callback):
     """A live bar with loss, accuracy, images/s and time left, and a line for every finished epoch."""
 
+    every_batch = False
+
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
 
