@@ -70,6 +70,13 @@ def test_a_module_called_twice_is_two_groups_and_a_shared_weight_lies_around_bot
     assert found.scene.home[layer.weight] is found.scene.whole
 
 
+def test_a_module_that_contains_itself():
+    net = network()
+    net.itself, net.parts = net, [net, {"again": net}]
+    assert kinds(view(loss_of(net), X)) == {"MLP": "MLP", "0": "Linear", "1": "ReLU", "2": "Linear"}
+    assert "for inputs of shape (4,)" in net._repr_html_()
+
+
 def test_a_graph_that_was_made_before_is_drawn_without_modules():
     found = view(loss_of(network())(X))
     assert kinds(found) == {}
