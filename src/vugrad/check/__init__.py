@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from vugrad.check.compare import Report, gradcheck
+from vugrad.check.compare import gradcheck
 from vugrad.check.examination import doctor
+from vugrad.check.report import Report
 
 if TYPE_CHECKING:
     from vugrad.check.proof import Proof, prove

@@ -11,11 +11,11 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.algebra import derivative, name_of, normal, over, same, tidy, unshifted, value
-from vugrad.check.compare import Report
 from vugrad.check.edges import wrong_at_an_edge
 from vugrad.check.formulas import NOTHING, PRIMES, Formulas, read, sample, shortened
 from vugrad.check.indices import DELTA, GT, LOW, MAX, MIN, SIGMOID, SUM, TOP, At, Expr, NoIndexForm
 from vugrad.check.pen import PARTIAL, Pen
+from vugrad.check.report import Report
 from vugrad.check.subject import Array, Fault, listed, of_op, places
 from vugrad.check.symbolic import symbolic
 from vugrad.graph import Op

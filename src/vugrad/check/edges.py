@@ -13,7 +13,8 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.cases import Branch, Largest
-from vugrad.check.compare import Report, check
+from vugrad.check.compare import check
+from vugrad.check.report import Report
 from vugrad.check.subject import Arrays, Subject, short
 from vugrad.check.symbolic import Symbolic
 
