@@ -66,6 +66,7 @@ class Report:
 
 
 def of_wrong(wrong: list[Element], seen: int) -> str:
+    """What is wrong, in a sentence; empty if nothing is."""
     if not wrong:
         return ""
     worst = max(wrong, key=lambda e: abs(e.code - e.slope.value))
@@ -79,6 +80,7 @@ def of_wrong(wrong: list[Element], seen: int) -> str:
 
 
 def of_unknown(unknown: list[Element]) -> str:
+    """What cannot be told, and why; empty if all can."""
     if not unknown:
         return ""
     first = unknown[0]
@@ -93,6 +95,7 @@ def of_unknown(unknown: list[Element]) -> str:
 
 
 def of_kinks(kinks: list[Element]) -> str:
+    """Where the function has a kink; empty if nowhere."""
     if not kinks:
         return ""
     first = kinks[0]
