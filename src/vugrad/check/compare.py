@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vugrad.check.comparison import CALLS, MOST, Comparison
+from vugrad.check.comparison import CALLS, MOST, Comparison, Place
 from vugrad.check.conduct import outputs, upstream, well_behaved
 from vugrad.check.report import Report
 from vugrad.check.shrink import diagnose
@@ -87,8 +88,11 @@ def check_row(row: Row, seconds: float = math.inf) -> Report:
     return explained(check(of_op(row.op, row.inputs(np.random.default_rng(0)), row.constants), seconds=seconds))
 
 
-def check(checked: Subject, seed: int = 0, seconds: float = math.inf) -> Report:
-    """Whether a subject's gradients are its slopes; of fewer elements, if all would take more than so many seconds."""
+def check(checked: Subject, seed: int = 0, seconds: float = math.inf, only: Sequence[Place] | None = None) -> Report:
+    """Whether a subject's gradients are its slopes.
+
+    Of fewer elements, if all would take more than so many seconds; of some ``only``, if they are named.
+    """
     name = f"{checked.name} of {checked.shapes}" if checked.inputs else checked.name
     rng = np.random.default_rng(seed)
     with np.errstate(all="ignore"):
@@ -99,7 +103,7 @@ def check(checked: Subject, seed: int = 0, seconds: float = math.inf) -> Report:
             gradients = well_behaved(checked, gos)
         except Fault as fault:
             return Report(name, "wrong", str(fault), subject=checked)
-        comparison = Comparison(checked, gos, gradients, rng, max(8, round(min(most, MOST))))
+        comparison = Comparison(checked, gos, gradients, rng, max(8, round(min(most, MOST))), only)
         return replace(comparison.report(), name=name, subject=checked)
 
 

@@ -28,13 +28,24 @@ MOST = 500
 CALLS = 60
 
 
+#: An element: the number of its input, and where it is in that.
+Place = tuple[int, tuple[int, ...]]
+
+
 class Comparison:
     """Gradients at one place, and the slopes there."""
 
     def __init__(
-        self, checked: Subject, gos: Arrays, gradients: Arrays, rng: np.random.Generator, most: int = MOST
+        self,
+        checked: Subject,
+        gos: Arrays,
+        gradients: Arrays,
+        rng: np.random.Generator,
+        most: int = MOST,
+        only: Sequence[Place] | None = None,
     ) -> None:
         self.checked, self.gos, self.gradients, self.rng, self.most = checked, gos, gradients, rng, most
+        self.places = [(i, at) for i in checked.real for at in np.ndindex(gradients[i].shape)] if only is None else only
         self.scales = [_scale(x) for x in checked.inputs]
         # What rounding makes of numbers as large as the upstream gradients.
         self.bits = 64 * EPS * max((float(np.max(np.abs(go), initial=0)) for go in gos), default=0.0)
@@ -50,7 +61,7 @@ class Comparison:
         if not any(each.slope.value for each in by_verdict["right"]):  # where all is as small as rounding
             unknown = [*unknown, *by_verdict["small"]]
         if not wrong:  # it is among the others, or in how those at a tie go together
-            all_seen = seen == sum(self.gradients[i].size for i in self.checked.real)
+            all_seen = seen == len(self.places)
             tied = [(each, self.verdict(each), one_kink) for each, one_kink in self.together(kinks)]
             wrong = [each for each, verdict, _ in tied if verdict == "wrong"]
             unknown = [*unknown, *(each for each, verdict, one_kink in tied if verdict == "unknown" and one_kink)]
@@ -178,7 +189,7 @@ class Comparison:
 
     def elements(self) -> Iterator[Element]:
         """The elements of all gradients, or so many of them, drawn without putting back."""
-        places = [(i, at) for i in self.checked.real for at in np.ndindex(self.gradients[i].shape)]
+        places = self.places
         if len(places) > self.most:
             places = [places[i] for i in sorted(self.rng.choice(len(places), self.most, replace=False))]
         rough = {i: self.roughness(i) for i in {i for i, _ in places}}

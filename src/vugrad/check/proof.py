@@ -212,7 +212,7 @@ class _Prover:
         self.s, self.checked, self.deadline = s, checked, deadline
         self.upstream = [go for array in s.upstream.values() for go in array.flat]
         self.outputs = [y for array in s.outputs for y in array.flat]
-        self.seen: set[str] = set()
+        self.seen: set[Expr] = set()
 
     def shown(self) -> Iterator[int]:
         """For each element of each gradient that it was shown, in how many cases."""
@@ -328,10 +328,10 @@ def _is_real(e: Expr, case: Case) -> bool:
     return not negative or e.xreplace(negative).is_extended_real is not False
 
 
-def _pattern(e: Expr) -> str:
+def _pattern(e: Expr) -> Expr:
     """The expression with its symbols called by the order in which they come."""
     names: dict[Any, Any] = {}
     for part in sp.preorder_traversal(e):
         if part.is_Symbol and part not in names:
             names[part] = sp.Symbol(f"s{len(names)}", **part.assumptions0)
-    return str(sp.srepr(e.xreplace(names)))
+    return e.xreplace(names)
