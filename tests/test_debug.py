@@ -104,6 +104,28 @@ def test_gradients_are_those_without_it():
         np.testing.assert_array_equal(parameter.grad, gradient)
 
 
+def test_a_gradient_of_a_gradient_is_charged_to_its_op():
+    with pytest.raises(NotFiniteError, match=r"Sqrt\.backward gives inf"), vg.debug():
+        vg.grad(lambda a: np.sqrt(a))(vg.TensorNode(0.0))
+
+
+def test_what_infinity_is_not_defined_for():
+    with pytest.raises(NotFiniteError, match="from infinite ones, of which that is not defined"), vg.debug():
+        vg.softmax(vg.TensorNode(np.array([[-np.inf, -np.inf]])))
+
+
+def test_a_function_that_calls_itself():
+    before = np.geterr()
+
+    @vg.debug()
+    def f(n):
+        return np.exp(vg.TensorNode(1.0)) if n == 0 else f(n - 1)
+
+    f(2)
+    assert np.geterr() == before
+    assert thread.kind is OpNode
+
+
 def test_it_ends_and_nests_with_no_grad():
     x = vg.TensorNode([0.0])
     with vg.debug():

@@ -175,11 +175,64 @@ def test_where_it_is_said():
     assert repr(vg.doctor(mlp(), losses.cross_entropy, (X, Y))) == "Nothing amiss was found."
 
 
+REGRESSION = RNG.normal(size=(64, 1)).astype(np.float32)
+
+
+def test_what_is_not_finite_is_found_wherever_it_is():
+    targets = REGRESSION.copy()
+    targets[0] = np.nan
+    spoilt, huge = mlp(6, 8, 1), mlp(6, 8, 1)
+    spoilt.parameters()[0].value[0, 0] = np.inf
+    huge.parameters()[0].value *= 1e30
+    for model, y in ((mlp(6, 8, 1), targets), (spoilt, REGRESSION), (huge, REGRESSION)):
+        assert "not finite" in {finding.kind for finding in vg.doctor(model, losses.mse_loss, (X, y))}
+
+
+class Keeping(nn.Module):
+    """It keeps what it computes, and takes batches of 64 alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, x):
+        outputs = self.linear(x.reshape(64, 6))
+        self.last = outputs.value
+        return outputs
+
+
+def test_models_that_keep_arrays_or_take_one_size_alone():
+    model = Keeping()
+    assert vg.doctor(model, losses.cross_entropy, (X, Y)) == []
+    assert not hasattr(model, "last")
+    weights = np.ones(64)
+    assert vg.doctor(mlp(), lambda o, y: (losses.cross_entropy(o, y, "none") * weights).mean(), (X, Y)) == []
+
+
+def test_what_only_looks_like_a_mistake():
+    last = mlp()
+    for parameter in last.parameters()[2:]:
+        parameter.value[...] = 0  # as some begin
+    assert vg.doctor(last, losses.cross_entropy, (X, Y)) == []
+    confident = scaled(mlp(6, 16, 1), 100, 1)
+
+    def logistic(outputs, y):
+        p = vg.sigmoid(outputs)
+        return -(y * np.log(p + 1e-6) + (1 - y) * np.log(1 - p + 1e-6)).mean()
+
+    assert vg.doctor(confident, logistic, (X, (REGRESSION > 0).astype(np.float32))) == []
+    whole = RNG.integers(-9, 9, 64)
+    assert vg.doctor(mlp(6, 8, 2), lambda o, y: ((o[:, 0] - y) ** 2).mean(), (X, whole)) == []
+
+
 def test_bad_input():
     for arguments in [(3, losses.cross_entropy, (X, Y)), (mlp(), 3, (X, Y)), (mlp(), losses.cross_entropy, X)]:
         with pytest.raises(TypeError, match="doctor takes a module, a loss function and a pair of arrays"):
             vg.doctor(*arguments)
-    with pytest.raises(TypeError, match="and not one number as a node: end it with"):
+    for batch in (({"a": X}, Y), ((X, X[:, :2]), Y), (X, None)):
+        with pytest.raises((TypeError, ValueError)):
+            vg.doctor(mlp(), losses.cross_entropy, batch)
+    with pytest.raises(TypeError, match=r"a node of shape \(64,\), and not one number as a node: end it with"):
         vg.doctor(mlp(), lambda outputs, y: losses.cross_entropy(outputs, y, "none"), (X, Y))
 
 

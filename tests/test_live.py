@@ -129,6 +129,18 @@ def test_a_narrow_page(trained):
         assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_a_network_that_has_diverged(trained):
+    data = trained[2]
+    page = LivePage()
+    try:
+        vg.train.fit(vg.nn.MLP([64, 10]), data, epochs=1, callbacks=[page], progress=False)
+        for parameter in page._model.parameters():
+            parameter.value[...] = np.nan
+        assert code_of(page, [[0.5]]) == 409
+    finally:
+        page.close()
+
+
 def test_data_without_classes_and_images():
     page = LivePage(vg.losses.mse_loss)
     x = np.linspace(-1, 1, 64, dtype=np.float32).reshape(-1, 1)

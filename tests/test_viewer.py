@@ -245,6 +245,36 @@ def test_a_large_array_costs_no_more_than_its_summary():
     assert seconds < 3 * (time.perf_counter() - start) + 1
 
 
+@pytest.mark.parametrize("values", [[1, 1 + 2.3e-16], [-1.7e308, 1.7e308], [1e-320, 2e-320], [5.0, 5.0]])
+def test_ranges_that_cannot_be_parted(values, tmp_path):
+    found = figures(np.array(values))
+    assert "bins" not in found or sum(found["bins"]) == 2
+    view(vg.TensorNode(np.array(values)) * 1.0).save(tmp_path / "range.html")
+    assert figures(np.linspace(1, 2, 100).astype(np.float32))["bins"] != []
+
+
+def test_odd_numbers_make_a_page(tmp_path):
+    for x in (np.zeros((0, 3)), np.array(1 + 2j), np.array([1 + 2j, 3])):
+        view((vg.TensorNode(x) * 2).sum()).save(tmp_path / "odd.html")
+
+
+def test_looking_at_a_network_does_not_change_it():
+    net = vg.nn.Sequential(vg.nn.Linear(4, 4), vg.nn.BatchNorm1d(4), vg.nn.Dropout(0.5))
+    before, held = net.state_dict(), [vars(m).copy() for _, m in net.named_modules()]
+    view(net, X)
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    for (_, module), kept in zip(net.named_modules(), held, strict=True):
+        assert all(vars(module)[name] is value for name, value in kept.items())
+
+
+def test_functions_of_arrays_and_compiled_ones():
+    assert len(view(lambda a: np.exp(a).sum(), np.ones(3)).scene.ops) == 2
+    assert len(view(vg.compile(lambda a: np.exp(a).sum()), np.ones(3)).scene.ops) == 2
+    with pytest.raises(TypeError, match="what function gives is tuple"):
+        view(lambda a: (np.exp(a), None), np.ones(3))
+
+
 # --- steps
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from vugrad.check.symptoms import AFTER, BEFORE
 from vugrad.check.visit import Finding, Visit
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, no_grad
 from vugrad.graph.backward import below, walk
 from vugrad.nn import Module
 from vugrad.optim import Optimizer
@@ -72,10 +73,15 @@ def doctor(
     """
     if not isinstance(model, Module) or not callable(loss) or not isinstance(batch, tuple | list) or len(batch) != 2:
         raise TypeError("doctor takes a module, a loss function and a pair of arrays: vg.doctor(model, loss, (x, y))")
-    x, y = (np.asarray(part.value if isinstance(part, TensorNode) else part) for part in batch)
+    x, y = (part.value if isinstance(part, TensorNode) else np.asarray(part) for part in batch)
+    if x.dtype.kind not in "fiub" or not x.ndim or y.dtype.kind not in "fiub" or not y.ndim:
+        raise TypeError(
+            f"doctor takes arrays of numbers, one row for each instance, and not of {x.dtype} and {y.dtype}"
+        )
     names = {node: name for name, node in model.named_parameters()}
     visit = Visit(model, loss, optimizer, training, x, y, names)
-    state, modes = model.state_dict(), [(module, module.training) for _, module in model.named_modules()]
+    # Layers make new arrays for their averages and keys; what else a model keeps of a call is put back as well.
+    before = [(vars(module), dict(vars(module))) for _, module in model.named_modules()]
     try:
         with np.errstate(all="ignore"):
             found = Findings(finding for look in BEFORE for finding in look(visit))
@@ -84,9 +90,9 @@ def doctor(
                 found += [finding for look in AFTER for finding in look(visit)]
             return found
     finally:
-        for module, mode in modes:
-            module.training = mode
-        model.load_state_dict(state)
+        for now, held in before:
+            now.clear()
+            now.update(held)
 
 
 def _step(visit: Visit) -> None:
@@ -99,13 +105,15 @@ def _step(visit: Visit) -> None:
 
     value = recorded(forward)
     if not isinstance(value, TensorNode) or value.value.size != 1:
-        raise TypeError(f"the loss gives {type(value).__name__}, and not one number as a node: end it with .mean()")
+        given = f"a node of shape {value.shape}" if isinstance(value, TensorNode) else type(value).__name__
+        raise TypeError(f"the loss gives {given}, and not one number as a node: end it with .mean()")
     visit.outputs, visit.value, visit.ops = made[0], value, below([value])[::-1]
     if value.requires_grad:
         visit.gradients = walk({value: np.ones_like(value.value)})
     visit.model.eval()
-    once, twice = (
-        float(visit.loss(visit.model(np.concatenate([visit.x] * n)), np.concatenate([visit.y] * n)).value)
-        for n in (1, 2)
-    )
-    visit.again = once, twice
+    with contextlib.suppress(Exception), no_grad():  # a model may take batches of one size alone
+        once, twice = (
+            float(visit.loss(visit.model(np.concatenate([visit.x] * n)), np.concatenate([visit.y] * n)).value)
+            for n in (1, 2)
+        )
+        visit.again = once, twice

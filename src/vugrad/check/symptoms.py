@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from vugrad.check.visit import Finding, Visit, place
 from vugrad.graph import no_grad
-from vugrad.nn import BatchNorm1d, BatchNorm2d, Dropout
+from vugrad.nn import BatchNorm1d, BatchNorm2d, Dropout, RandomShift
 
 #: Instances below which a batch says nothing of order or dead units.
 ENOUGH = 16
@@ -21,14 +22,30 @@ FAR = 5.0
 
 
 def not_finite(v: Visit) -> Iterator[Finding]:
-    """NaN or infinity in the data."""
-    if v.x.dtype.kind == "f" and not np.all(np.isfinite(v.x)):
-        count = int(np.sum(~np.isfinite(v.x)))
+    """NaN or infinity in the data, or in the weights."""
+    arrays = {"the inputs": v.x, "the targets": v.y} | {name: node.value for node, name in v.names.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+            count = int(np.sum(~np.isfinite(array)))
+            yield Finding(
+                "not finite",
+                name,
+                f"{count} of {array.size} numbers are NaN or infinite, and make all weights so",
+                "leave those instances out, or fill them in: np.nan_to_num(x); begin anew where weights are so",
+            )
+
+
+def diverged(v: Visit) -> Iterator[Finding]:
+    """A loss or gradients that are not finite, of numbers that are."""
+    if any(True for _ in not_finite(v)) or v.value is None:
+        return
+    wrong = [name for node, name in v.names.items() if not np.all(np.isfinite(v.gradients.get(node, 0.0)))]
+    if not np.isfinite(v.value.value).all() or wrong:
         yield Finding(
             "not finite",
-            "the inputs",
-            f"{count} of {v.x.size} numbers are NaN or infinite, and make all weights so",
-            "leave those instances out, or fill them in: np.nan_to_num(x)",
+            "the loss" if not np.isfinite(v.value.value).all() else f"the gradient of {wrong[0]}",
+            "it is NaN or infinite, though data and weights are finite",
+            "run the step in vg.debug(), which names the op; lower the learning rate, or scale inputs and weights",
         )
 
 
@@ -61,19 +78,23 @@ def sorted_data(v: Visit) -> Iterator[Finding]:
 
 
 def labels_out_of_range(v: Visit) -> Iterator[Finding]:
-    """Classes that the outputs have no number for."""
+    """Classes that the outputs have no number for, where the loss takes classes."""
     if v.y.dtype.kind not in "iu" or v.y.ndim != 1 or not len(v.y):
         return
-    with no_grad():
-        outputs = v.model(v.x[:2])
-    width = outputs.shape[1] if getattr(outputs, "ndim", 0) == 2 else 1
-    if width > 1 and (v.y.min() < 0 or v.y.max() >= width):
-        yield Finding(
-            "labels out of range",
-            "the labels",
-            f"they are from {v.y.min()} to {v.y.max()}, and the model's {width} outputs are for 0 to {width - 1}",
-            "let them begin at 0 (y - 1), or give the last layer an output for each class",
-        )
+    with contextlib.suppress(Exception), no_grad():  # it may take whole batches alone
+        outputs = v.model(v.x)
+        width = outputs.shape[1] if outputs.ndim == 2 else 1
+        if width < 2 or (v.y.min() >= 0 and v.y.max() < width):
+            return
+        try:
+            v.loss(outputs, v.y)
+        except (ValueError, IndexError):  # of a loss that takes numbers, these are right
+            yield Finding(
+                "labels out of range",
+                "the labels",
+                f"they are from {v.y.min()} to {v.y.max()}, and the model's {width} outputs are for 0 to {width - 1}",
+                "let them begin at 0 (y - 1), or give the last layer an output for each class",
+            )
 
 
 def left_gradients(v: Visit) -> Iterator[Finding]:
@@ -90,7 +111,11 @@ def left_gradients(v: Visit) -> Iterator[Finding]:
 
 def modes(v: Visit) -> Iterator[Finding]:
     """Dropout and batch norm in the wrong mode."""
-    moody = [(path, m) for path, m in v.model.named_modules() if isinstance(m, Dropout | BatchNorm1d | BatchNorm2d)]
+    moody = [
+        (path, m)
+        for path, m in v.model.named_modules()
+        if isinstance(m, Dropout | RandomShift | BatchNorm1d | BatchNorm2d)
+    ]
     wrong = [(path, m) for path, m in moody if m.training != v.training]
     if wrong:
         path, module = wrong[0]
@@ -210,8 +235,9 @@ def dead_units(v: Visit) -> Iterator[Finding]:
 def saturated(v: Visit) -> Iterator[Finding]:
     """Sigmoids and tanhs at their ends, but the last."""
     hidden = [op for op in v.ops if op.op.__name__ in ("Sigmoid", "Tanh") and op.outputs]
+    last = getattr(v.outputs, "source", None)
     for op in hidden:
-        if op.outputs[0] is v.outputs:
+        if last is None or op.age >= last.age:  # the model's own last one, and what the loss has in it
             continue
         y = op.outputs[0].value
         slope = y * (1 - y) if op.op.__name__ == "Sigmoid" else 1 - y * y
@@ -245,7 +271,8 @@ def equal_units(v: Visit) -> Iterator[Finding]:
 
 def summed_loss(v: Visit) -> Iterator[Finding]:
     """A loss that grows with the batch."""
-    assert v.again is not None
+    if v.again is None:
+        return
     once, twice = v.again
     if (
         v.training
@@ -270,13 +297,16 @@ def _sizes(v: Visit) -> list[tuple[str, float]]:
     found = []
     for node in sorted(weights, key=first.__getitem__):
         g, w = (float(np.sqrt(np.mean(np.square(a, dtype=float)))) for a in (v.gradients[node], node.value))
-        found.append((v.names[node], g / (w or 1.0)))
+        if w:  # those that begin at 0 have no size to compare with, and may do so in the last layer
+            found.append((v.names[node], g / w))
     return found
 
 
 def layers_apart(v: Visit) -> Iterator[Finding]:
     """Gradients that vanish, or explode, from layer to layer."""
     sizes = _sizes(v)
+    if any(not np.any(node.value) for node in v.names if node.value.ndim > 1):
+        return
     if len(sizes) < 2 or not sizes[-1][1] or not np.isfinite(sizes[-1][1]):
         return
     last = sizes[-1][1]
@@ -327,6 +357,7 @@ BEFORE: tuple[Callable[[Visit], Iterator[Finding]], ...] = (
     modes,
 )
 AFTER: tuple[Callable[[Visit], Iterator[Finding]], ...] = (
+    diverged,
     softmax_twice,
     crossed_shapes,
     unreached,

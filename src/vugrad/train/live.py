@@ -28,7 +28,7 @@ from vugrad.nn import Module
 from vugrad.ops import Softmax
 from vugrad.train.callbacks import Callback, Run
 from vugrad.train.evaluate import predict
-from vugrad.viewer.figures import BINS, rounded
+from vugrad.viewer.figures import bins, rounded
 
 HOST = "127.0.0.1"
 #: Seconds between two looks at what is new; mistakes that are shown, of so many instances; bytes of a drawing.
@@ -64,7 +64,8 @@ class LivePage(Callback):
         self._model.eval()
         x = run.data.train.x
         self._range = float(x.min()), float(x.max())
-        image = x.shape[1:] if x.ndim == 4 and x.shape[1] == 1 and x.shape[2] == x.shape[3] else None
+        square = x.ndim == 4 and x.shape[1] == 1 and x.shape[2] == x.shape[3]
+        image = x.shape[1:] if square and run.data.train.y.dtype.kind in "iu" else None
         self.state |= {"epochs": [], "total": run.epochs, "shape": image, "instances": len(x), "done": None}
         self._began = time.perf_counter()
         self.begin()
@@ -167,7 +168,10 @@ class LivePage(Callback):
                     raise ValueError("the network takes no images of one channel")
             except (ValueError, TypeError) as error:
                 return JSONResponse({"error": str(error)}, 400)
-            return JSONResponse(self.classify(np.clip(pixels, 0, 1)))
+            shares = self.classify(np.clip(pixels, 0, 1))
+            if not np.all(np.isfinite(shares)):
+                return JSONResponse({"error": "the network's outputs are not finite: training has diverged"}, 409)
+            return JSONResponse(shares)
 
         app = Starlette(
             routes=[
@@ -241,5 +245,5 @@ def centred(pixels: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, Any]:
 def _histogram(x: Any) -> dict[str, Any] | None:
     if x is None or not np.size(x) or not np.all(np.isfinite(x)):
         return None
-    counts, edges = np.histogram(x, BINS)
-    return {"bins": counts.tolist(), "low": rounded(float(edges[0])), "high": rounded(float(edges[-1]))}
+    counts = bins(np.asarray(x)) or [int(np.size(x))]
+    return {"bins": counts, "low": rounded(float(np.min(x))), "high": rounded(float(np.max(x)))}

@@ -36,12 +36,22 @@ def figures(x: Array) -> dict[str, Any]:
         found["infinite"] = int(np.count_nonzero(np.isinf(x)))
     x = np.atleast_1d(x)
     sample = x[np.unravel_index(np.arange(0, x.size, 1 + x.size // SAMPLE), x.shape)].astype(float)
-    sample = sample[np.isfinite(sample)]
-    if sample.size and low < high:
-        found["bins"] = np.histogram(sample, BINS, (float(sample.min()), float(sample.max())))[0].tolist()
+    if counts := bins(sample[np.isfinite(sample)]):
+        found["bins"] = counts
     found["whole"] = x.size <= WHOLE
     found["cells"] = [[rounded(v) for v in row] for row in (_matrix(x) if x.size <= WHOLE else _blocks(_matrix(x)))]
     return found
+
+
+def bins(x: Array) -> list[int]:
+    """How many numbers are in each of equal parts of their range; none if that is too small, or too large, to part."""
+    if not x.size:
+        return []
+    low, high = float(x.min()), float(x.max())
+    width = high / BINS - low / BINS
+    if not np.isfinite(width * BINS) or low + width == low or high - width == high:
+        return []
+    return np.histogram(x.astype(float), BINS, (low, high))[0].tolist()  # type: ignore[no-any-return]
 
 
 def rounded(v: float) -> float | str:

@@ -51,7 +51,7 @@ def backward_steps(scene: Scene) -> list[Step]:
     Empty where there is none: the result is not one number, or nothing below it has a gradient.
     """
     result = scene.results[0] if scene.results else None
-    if result is None or result.value.size != 1 or not result.requires_grad:
+    if result is None or result.value.size != 1 or not result.requires_grad or result.dtype.kind == "c":
         return []
     gradients: Gradients = {result: np.ones_like(result.value)}
     steps = []
@@ -85,7 +85,7 @@ def _step(op: OpNode, upstream: list[Array], gradients: Gradients, with_sums: bo
 def _sums(op: OpNode, i: int, upstream: list[Array]) -> list[list[tuple[str, float, float]]]:
     """For each element of an input the terms of its gradient: it is Σ go · ∂y/∂x over all outputs' elements."""
     sizes = [go.size for go in upstream]
-    if op.inputs[i].value.size > SMALL or sum(sizes) > SMALL:
+    if not 0 < op.inputs[i].value.size <= SMALL or not 0 < sum(sizes) <= SMALL or np.iscomplexobj(op.inputs[i].value):
         return []
     names = [
         element("go" if len(upstream) == 1 else f"go{k}", at)

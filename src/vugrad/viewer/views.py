@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vugrad.files import check_writable, write_whole
 from vugrad.graph import OpNode, TensorNode
+from vugrad.nn import Module
 from vugrad.suggest import choose
 from vugrad.viewer import drawings
 from vugrad.viewer.page import inline, page
@@ -40,6 +43,22 @@ class View:
 
     def __repr__(self) -> str:
         return f"<View: {drawings.told(self.scene)}; .save('graph.html') writes a page, .save('graph.svg') a picture>"
+
+
+def _node(x: Any) -> Any:
+    """An array of real numbers as a node; what else a function takes as it is."""
+    return TensorNode(x) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+
+
+def _recorded(f: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """What a function gives, and the buffers of a module as they were: a look does not change it."""
+    buffers = [(vars(m), dict(vars(m))) for _, m in f.named_modules()] if isinstance(f, Module) else []
+    try:
+        return recorded(getattr(f, "function", f), *inputs)  # of a compiled one the function itself
+    finally:
+        for now, before in buffers:
+            now.clear()
+            now.update(before)
 
 
 #: What a file's name ends in, and what is written into it.
@@ -77,13 +96,16 @@ def view(what: Any, *inputs: Any, down: bool = False) -> View:
     elif isinstance(what, OpNode):
         results = what.outputs
     else:
-        results = recorded(what, *inputs) if callable(what) else what
+        # A function of arrays is one of nodes: what it does to them is what is drawn.
+        given = [x if isinstance(what, Module) or isinstance(x, TensorNode) else _node(x) for x in inputs]
+        results = _recorded(what, given) if callable(what) else what
     nodes = list(results.values()) if isinstance(results, dict) else results
     nodes = [nodes] if isinstance(nodes, TensorNode) else nodes
     if not isinstance(nodes, list | tuple) or not nodes or not all(isinstance(node, TensorNode) for node in nodes):
+        said = f"what {type(what).__name__} gives is {type(results).__name__}" if callable(what) else "this is none"
         raise TypeError(
-            f"view takes a node, as a loss is, a module with its inputs, or a function of nodes, and not "
-            f"{type(what).__name__}: write vg.view(loss), or vg.view(model, x)"
+            f"view takes a node, as a loss is, or a module or function with its inputs, whose result is a node, or a "
+            f"list of them, and {said}: write vg.view(loss), or vg.view(model, x)"
         )
     drawn = scene(nodes, wrong)
     if not drawn.ops and not note:

@@ -87,7 +87,12 @@ class Watched(OpNode):
                     f"was{self._lines()}\nMake a new array (w = w - step for w -= step), or call backward() first.",
                     self,
                 )
-        results = super().apply_backward(upstream, needs, create_graph)
+        thread.kinds_before.append(thread.kind)
+        thread.kind = Recorded if create_graph else thread.kind  # what its backward is made of is looked at as a whole
+        try:
+            results = super().apply_backward(upstream, needs, create_graph)
+        finally:
+            thread.kind = thread.kinds_before.pop()
         self._look("backward", upstream, [r for r, needed in zip(results, needs, strict=True) if needed])
         return results
 
@@ -115,7 +120,8 @@ class Watched(OpNode):
         at = tuple(int(i) for i in np.argwhere(np.isnan(y) if nan and np.isnan(y).any() else np.isinf(y))[0])
         count = int(np.sum(~np.isfinite(y)))
         place = (f" at [{', '.join(map(str, at))}]" if at else "") + (f" and {count - 1} more" if count > 1 else "")
-        text = f"{self._said(direction)} gives {y[at]}{place} from finite numbers{self._lines()}"
+        of = "from infinite ones, of which that is not defined" if before else "from finite numbers"
+        text = f"{self._said(direction)} gives {y[at]}{place} {of}{self._lines()}"
         inputs = [f"  input {i}: {_described(node.value, at)}" for i, node in enumerate(self.inputs)]
         if direction == "backward":
             inputs += [f"  upstream gradient {i}: {_described(go, at)}" for i, go in enumerate(given)]
@@ -148,15 +154,17 @@ class debug(contextlib.ContextDecorator):  # noqa: N801 (as no_grad is called)
     vugrad.viewer.watched.NotFiniteError: Log.forward gives -inf at [1] from finite numbers...
     """
 
+    def __init__(self) -> None:
+        self._errors: list[Any] = []  # a function that it decorates may call itself
+
     def __enter__(self) -> None:
-        self._quiet: Any = np.errstate(all="ignore")  # NumPy's warnings say less
-        self._quiet.__enter__()
+        self._errors.append(np.seterr(all="ignore"))  # NumPy's warnings say less
         thread.kinds_before.append(thread.kind)
         thread.kind = Watched
 
     def __exit__(self, *exception: object) -> None:
         thread.kind = thread.kinds_before.pop()
-        self._quiet.__exit__(*exception)
+        np.seterr(**self._errors.pop())
 
 
 def recorded(f: Callable[..., Any], *inputs: Any) -> Any:
