@@ -91,7 +91,7 @@ def test_the_slider_plays_forward_and_backward(graph):
         page.keyboard.press("End")
         assert status.inner_text() == "14 of 14: backward, BatchMM"
         assert page.locator(".canvas .later").count() == 0
-        assert page.locator(".canvas .arrived").count() == 11
+        assert page.locator(".canvas .arrived").count() == 12
         text = details(page)
         assert "From above comes go" in text
         assert "To weight (8, 4) it hands" in text

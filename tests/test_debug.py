@@ -114,6 +114,22 @@ def test_what_infinity_is_not_defined_for():
         vg.softmax(vg.TensorNode(np.array([[-np.inf, -np.inf]])))
 
 
+def test_gradients_that_add_up_to_infinity():
+    x = vg.TensorNode(np.array([1e-10], np.float32))
+    with vg.debug():
+        y = x * np.float32(1)
+        loss = (y * np.float32(3e38)).sum() + (y * np.float32(3e38)).sum()
+    with pytest.raises(NotFiniteError, match="add up to what is not finite"):
+        loss.backward()
+
+
+def test_data_that_is_not_there_may_be_filled_in():
+    x = vg.TensorNode(np.array([[np.nan, 1.0]]))
+    with vg.debug():
+        y = np.where(np.isnan(x.value.reshape(2)), 0.0, x.reshape(2)).sum()
+    assert float(y) == 1
+
+
 def test_a_function_that_calls_itself():
     before = np.geterr()
 

@@ -209,6 +209,14 @@ def test_models_that_keep_arrays_or_take_one_size_alone():
     assert vg.doctor(mlp(), lambda o, y: (losses.cross_entropy(o, y, "none") * weights).mean(), (X, Y)) == []
 
 
+def test_labels_in_a_column_or_one_hot_may_be_sorted():
+    column = np.sort(REGRESSION > 0, axis=0).astype(np.float32)
+    one_hot = np.eye(3, dtype=np.float32)[np.sort(Y)]
+    for model, y in ((mlp(6, 8, 1), column), (mlp(6, 8, 3), one_hot)):
+        assert "sorted data" in {f.kind for f in vg.doctor(model, losses.mse_loss, (X, y))}
+    assert vg.doctor(mlp(6, 8, 1), losses.mse_loss, (X, np.sort(REGRESSION, axis=0))) == []
+
+
 def test_what_only_looks_like_a_mistake():
     last = mlp()
     for parameter in last.parameters()[2:]:

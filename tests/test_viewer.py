@@ -70,6 +70,12 @@ def test_a_module_called_twice_is_two_groups_and_a_shared_weight_lies_around_bot
     assert found.scene.home[layer.weight] is found.scene.whole
 
 
+def test_two_calls_with_the_same_input_are_two_groups():
+    layer = vg.nn.Linear(4, 4)
+    found = view(lambda x: [layer(x), layer(x)], X)
+    assert [group.kind for group in found.scene.whole.within[1:]] == ["Linear", "Linear"]
+
+
 def test_a_module_that_contains_itself():
     net = network()
     net.itself, net.parts = net, [net, {"again": net}]

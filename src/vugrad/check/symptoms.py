@@ -52,7 +52,8 @@ def diverged(v: Visit) -> Iterator[Finding]:
 def raw_pixels(v: Visit) -> Iterator[Finding]:
     """Pixels from 0 to 255."""
     x = v.x
-    if x.size and x.dtype.kind in "fiu" and x.min() >= 0 and 100 < x.max() <= 255 and np.all(x == np.round(x)):
+    # Whole numbers of a signed type are words or the like, and have a table of weights.
+    if x.size and x.dtype.kind in "fu" and x.min() >= 0 and 100 < x.max() <= 255 and np.all(x == np.round(x)):
         yield Finding(
             "raw pixels",
             "the inputs",
@@ -64,10 +65,13 @@ def raw_pixels(v: Visit) -> Iterator[Finding]:
 
 def sorted_data(v: Visit) -> Iterator[Finding]:
     """Labels in their order, or all the same."""
-    if not v.training or v.y.dtype.kind not in "iu" or v.y.ndim != 1 or len(v.y) < ENOUGH:
+    y = v.y
+    if y.ndim == 2:  # in a column, or one-hot
+        y = y[:, 0] if y.shape[1] == 1 else np.argmax(y, axis=1) if np.all(np.sum(y != 0, axis=1) == 1) else y
+    if not v.training or y.ndim != 1 or len(y) < ENOUGH or np.any(y != np.round(y)):
         return
-    kinds = len(np.unique(v.y))
-    if np.all(np.diff(v.y.astype(np.int64)) >= 0):
+    kinds = len(np.unique(y))
+    if kinds <= len(y) / 2 and np.all(np.diff(y.astype(np.int64)) >= 0):
         what = "all labels of the batch are the same" if kinds == 1 else "the labels of the batch are in order"
         yield Finding(
             "sorted data",
@@ -221,7 +225,8 @@ def dead_units(v: Visit) -> Iterator[Finding]:
             and op.outputs[0].value.ndim > 1
         ):
             y = op.outputs[0].value
-            alive = np.any(y > 0, axis=tuple(a for a in range(y.ndim) if a != 1))
+            units = 1 if y.ndim in (2, 4) else y.ndim - 1  # of images the channels
+            alive = np.any(y > 0, axis=tuple(a for a in range(y.ndim) if a != units))
             share = 1 - float(np.mean(alive))
             if share > DEAD:
                 yield Finding(

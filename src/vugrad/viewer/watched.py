@@ -19,6 +19,8 @@ from vugrad.nn import Module
 
 #: What of the stack is no line of a person's own.
 _OWN, _NUMPY = str(Path(__file__).parents[1]), str(Path(np.__file__).parent)
+#: Ops that hand numbers on as they are: NaN in the data may be left out after them.
+PASSING = {"Reshape", "Transpose", "Slice", "Take", "TakeAlongAxis", "Concatenate", "Stack", "Where", "Pad", "Flip"}
 #: What to write in place of an op that has left the numbers that there are.
 CURES = {
     "Log": "np.log(np.maximum(x, 1e-12)), or of a softmax vg.log_softmax",
@@ -52,11 +54,13 @@ class Call:
 
     Args:
         arguments: the ids of what the module was called with, by which its calls one after the other are told apart.
+        spot: where in the caller's code it was called, which tells those apart that have the same arguments.
         path: of the module in the outermost one that was running; its class's name for that one.
         kind: the module's class.
     """
 
     arguments: tuple[int, ...]
+    spot: int
     path: str
     kind: str
 
@@ -80,13 +84,7 @@ class Watched(OpNode):
 
     def apply_backward(self, upstream: list[Array], needs: list[bool], create_graph: bool) -> tuple[Array, ...]:
         """``Op.backward``; raises if what it was to use has changed, or what it computes is not finite."""
-        for (label, array), before in zip(self._saved(), self.prints, strict=False):
-            if _print(array) != before:
-                raise OverwrittenError(
-                    f"{label} of {self._said()} was written into after the forward, and its backward needs it as it "
-                    f"was{self._lines()}\nMake a new array (w = w - step for w -= step), or call backward() first.",
-                    self,
-                )
+        self._before(upstream)
         thread.kinds_before.append(thread.kind)
         thread.kind = Recorded if create_graph else thread.kind  # what its backward is made of is looked at as a whole
         try:
@@ -96,6 +94,23 @@ class Watched(OpNode):
         self._look("backward", upstream, [r for r, needed in zip(results, needs, strict=True) if needed])
         return results
 
+    def _before(self, upstream: list[Array]) -> None:
+        """Raise if what a backward is to use has changed, or what comes from above is not finite."""
+        for (label, array), before in zip(self._saved(), self.prints, strict=False):
+            if _print(array) != before:
+                raise OverwrittenError(
+                    f"{label} of {self._said()} was written into after the forward, and its backward needs it as it "
+                    f"was{self._lines()}\nMake a new array (w = w - step for w -= step), or call backward() first.",
+                    self,
+                )
+        for go in map(_value, upstream):  # each op's own results were finite
+            if not _is_finite(go):
+                raise NotFiniteError(
+                    f"the gradients that arrive at what {self._said()} gives add up to what is not finite, and each of "
+                    f"them was finite{self._lines()}\n  upstream gradient: {_described(go)}",
+                    self,
+                )
+
     def _saved(self) -> Iterable[tuple[str, Array]]:
         for key, value in self.context.items():
             parts = value if isinstance(value, tuple | list) else [value]
@@ -103,7 +118,7 @@ class Watched(OpNode):
 
     def _look(self, direction: str, given: Iterable[Any], made: Iterable[Any]) -> None:
         given, made = [list(map(_value, arrays)) for arrays in (given, made)]
-        if all(_is_finite(y) for y in made):
+        if all(_is_finite(y) for y in made) or (direction == "forward" and self.op.__name__ in PASSING):
             return
         nan = any(np.isnan(y).any() for y in made if _is_numeric(y))
         before = [x for x in given if not _is_finite(x)]
@@ -182,8 +197,11 @@ class Recorded(Watched):
 
     __slots__ = ()
 
-    def _look(self, *_: Any) -> None:
+    def _before(self, upstream: list[Array]) -> None:
         """It may be anything."""
+
+    def _look(self, *_: Any) -> None:
+        """Here too."""
 
 
 def _where() -> tuple[str, tuple[Call, ...]]:
@@ -194,15 +212,16 @@ def _where() -> tuple[str, tuple[Call, ...]]:
         code = frame.f_code
         if code is Module.__call__.__code__:
             inside = frame.f_locals
-            running.append((tuple(map(id, inside["args"])), inside["self"]))
+            spot = frame.f_back.f_lasti if frame.f_back is not None else 0
+            running.append((tuple(map(id, inside["args"])), spot, inside["self"]))
         elif not line and not code.co_filename.startswith((_OWN, _NUMPY, "<frozen")):
             text = linecache.getline(code.co_filename, frame.f_lineno).strip()
             line = f"{Path(code.co_filename).name}:{frame.f_lineno}" + (f", `{text}`" if text else "")
         frame = frame.f_back
     running.reverse()
-    names = {} if not running else {id(m): path for path, m in running[0][1].named_modules()}
+    names = {} if not running else {id(m): path for path, m in running[0][2].named_modules()}
     return line, tuple(
-        Call(arguments, names.get(id(m)) or type(m).__name__, type(m).__name__) for arguments, m in running
+        Call(arguments, spot, names.get(id(m)) or type(m).__name__, type(m).__name__) for arguments, spot, m in running
     )
 
 
