@@ -16,7 +16,7 @@ from vugrad.graph import TensorNode, no_grad
 from vugrad.graph.backward import below, walk
 from vugrad.nn import Module
 from vugrad.optim import Optimizer
-from vugrad.viewer.watched import recorded
+from vugrad.viewer.watched import kept, recorded
 
 
 class Findings(list[Finding]):
@@ -80,19 +80,12 @@ def doctor(
         )
     names = {node: name for name, node in model.named_parameters()}
     visit = Visit(model, loss, optimizer, training, x, y, names)
-    # Layers make new arrays for their averages and keys; what else a model keeps of a call is put back as well.
-    before = [(vars(module), dict(vars(module))) for _, module in model.named_modules()]
-    try:
-        with np.errstate(all="ignore"):
-            found = Findings(finding for look in BEFORE for finding in look(visit))
-            if not any(finding.kind == "labels out of range" for finding in found):
-                _step(visit)
-                found += [finding for look in AFTER for finding in look(visit)]
-            return found
-    finally:
-        for now, held in before:
-            now.clear()
-            now.update(held)
+    with kept(model), np.errstate(all="ignore"):
+        found = Findings(finding for look in BEFORE for finding in look(visit))
+        if not any(finding.kind == "labels out of range" for finding in found):
+            _step(visit)
+            found += [finding for look in AFTER for finding in look(visit)]
+        return found
 
 
 def _step(visit: Visit) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vugrad import losses, nn, ops, optim, random as randomness
-from vugrad.check.examination import Findings, doctor
 from vugrad.data import Dataset, batches, load
 from vugrad.initializers import INITIALIZERS
 from vugrad.losses import Loss
 from vugrad.suggest import choose
 from vugrad.train.fit import REDUCTIONS, fit
 from vugrad.train.history import History
+
+if TYPE_CHECKING:
+    from vugrad.check.examination import Findings
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ class Recipe:
 
     def doctor(self, seed: int = 0) -> Findings:
         """What is amiss with the recipe's first step; see :func:`vugrad.doctor`."""
+        from vugrad.check.examination import doctor  # which training does not need
+
         randomness.seed(seed)
         data = self.build_data()
         model = self.build_model(data)

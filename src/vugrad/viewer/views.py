@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from vugrad.suggest import choose
 from vugrad.viewer import drawings
 from vugrad.viewer.page import inline, page
 from vugrad.viewer.scene import Scene, scene
-from vugrad.viewer.watched import NotFiniteError, OverwrittenError, recorded
+from vugrad.viewer.watched import NotFiniteError, OverwrittenError, kept, recorded
 
 
 class View:
@@ -52,13 +53,8 @@ def _node(x: Any) -> Any:
 
 def _recorded(f: Callable[..., Any], inputs: Sequence[Any]) -> Any:
     """What a function gives, and the buffers of a module as they were: a look does not change it."""
-    buffers = [(vars(m), dict(vars(m))) for _, m in f.named_modules()] if isinstance(f, Module) else []
-    try:
+    with kept(f) if isinstance(f, Module) else contextlib.nullcontext():
         return recorded(getattr(f, "function", f), *inputs)  # of a compiled one the function itself
-    finally:
-        for now, before in buffers:
-            now.clear()
-            now.update(before)
 
 
 #: What a file's name ends in, and what is written into it.

@@ -6,7 +6,7 @@ import contextlib
 import linecache
 import sys
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,12 +85,10 @@ class Watched(OpNode):
     def apply_backward(self, upstream: list[Array], needs: list[bool], create_graph: bool) -> tuple[Array, ...]:
         """``Op.backward``; raises if what it was to use has changed, or what it computes is not finite."""
         self._before(upstream)
-        thread.kinds_before.append(thread.kind)
-        thread.kind = Recorded if create_graph else thread.kind  # what its backward is made of is looked at as a whole
-        try:
+        with recording(
+            Recorded if create_graph else thread.kind
+        ):  # what its backward is made of is looked at as a whole
             results = super().apply_backward(upstream, needs, create_graph)
-        finally:
-            thread.kind = thread.kinds_before.pop()
         self._look("backward", upstream, [r for r, needed in zip(results, needs, strict=True) if needed])
         return results
 
@@ -182,14 +180,33 @@ class debug(contextlib.ContextDecorator):  # noqa: N801 (as no_grad is called)
         np.seterr(**self._errors.pop())
 
 
-def recorded(f: Callable[..., Any], *inputs: Any) -> Any:
-    """What a function gives, with a graph that knows its lines and modules; not finite numbers are no error."""
+@contextlib.contextmanager
+def recording(kind: type[OpNode] | None) -> Iterator[None]:
+    """Record ops as another kind of node."""
     thread.kinds_before.append(thread.kind)
-    thread.kind = Recorded
+    thread.kind = kind
     try:
-        return f(*inputs)
+        yield
     finally:
         thread.kind = thread.kinds_before.pop()
+
+
+def recorded(f: Callable[..., Any], *inputs: Any) -> Any:
+    """What a function gives, with a graph that knows its lines and modules; not finite numbers are no error."""
+    with recording(Recorded):
+        return f(*inputs)
+
+
+@contextlib.contextmanager
+def kept(module: Module) -> Iterator[None]:
+    """Put back what a module and its parts hold: modes, averages, keys, and whatever else a call leaves in them."""
+    before = [(vars(part), dict(vars(part))) for _, part in module.named_modules()]
+    try:
+        yield
+    finally:
+        for now, held in before:
+            now.clear()
+            now.update(held)
 
 
 class Recorded(Watched):
