@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 
 from vugrad.graph import OpNode
 from vugrad.viewer.picture import LINE, PAD, Shape, kind_of, opened, picture, written
-from vugrad.viewer.scene import Group, Scene
+from vugrad.viewer.scene import Group, Node, Scene
 
 #: Fill, line and letters of each kind, on light and on dark paper.
 COLOURS = {
@@ -117,24 +118,14 @@ def dot(scene: Scene, down: bool = False) -> str:
     def quoted(text: str) -> str:
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
 
-    names = {node: f"n{i}" for i, node in enumerate(scene.home)}
-    lines = ["digraph {", f"rankdir={'TB' if down else 'LR'}"]
+    def node(name: str, part: Node) -> str:
+        label = "\\n".join(quoted(line)[1:-1] for line in written(part))
+        shape = "box" if isinstance(part, OpNode) else "ellipse"
+        return f'{name} [label="{label}" shape={shape} class={kind_of(part, scene)}]'
 
-    def write(group: Group, n: list[int]) -> None:
-        for part in group.parts:
-            if isinstance(part, Group):
-                n[0] += 1
-                lines.append(f"subgraph cluster_{n[0]} {{ label={quoted(written(part)[0])}")
-                write(part, n)
-                lines.append("}")
-            else:
-                label = "\\n".join(quoted(line)[1:-1] for line in written(part))
-                shape = "box" if isinstance(part, OpNode) else "ellipse"
-                lines.append(f'{names[part]} [label="{label}" shape={shape} class={kind_of(part, scene)}]')
-
-    write(scene.whole, [0])
-    lines += [f"{names[a]} -> {names[b]}" for a, b in scene.edges]
-    return "\n".join([*lines, "}"])
+    begin = ["digraph {", f"rankdir={'TB' if down else 'LR'}"]
+    lines = _written(scene, lambda n, text: f"subgraph cluster_{n} {{ label={quoted(text)}", "}", node, "->")
+    return "\n".join([*begin, *lines, "}"])
 
 
 def mermaid(scene: Scene, down: bool = False) -> str:
@@ -143,20 +134,28 @@ def mermaid(scene: Scene, down: bool = False) -> str:
     def quoted(text: str) -> str:
         return '"' + escape(text).replace("&", "#").replace("#amp;", "#38;").replace("\n", " ") + '"'
 
-    names = {node: f"n{i}" for i, node in enumerate(scene.home)}
-    lines = [f"flowchart {'TD' if down else 'LR'}"]
+    def node(name: str, part: Node) -> str:
+        text = quoted("\n".join(written(part)))
+        return f"{name}[{text}]" if isinstance(part, OpNode) else f"{name}([{text}])"
 
-    def write(group: Group, n: list[int]) -> None:
+    lines = _written(scene, lambda n, text: f"subgraph g{n}[{quoted(text)}]", "end", node, "-->")
+    return "\n".join([f"flowchart {'TD' if down else 'LR'}", *lines])
+
+
+def _written(
+    scene: Scene, begin: Callable[[int, str], str], end: str, node: Callable[[str, Node], str], arrow: str
+) -> list[str]:
+    """Groups around nodes, and then the edges, each in the words of a language."""
+    names = {node: f"n{i}" for i, node in enumerate(scene.home)}
+    numbers = itertools.count(1)
+
+    def inside(group: Group) -> Iterator[str]:
         for part in group.parts:
             if isinstance(part, Group):
-                n[0] += 1
-                lines.append(f"subgraph g{n[0]}[{quoted(written(part)[0])}]")
-                write(part, n)
-                lines.append("end")
+                yield begin(next(numbers), written(part)[0])
+                yield from inside(part)
+                yield end
             else:
-                text = quoted("\n".join(written(part)))
-                lines.append(f"{names[part]}[{text}]" if isinstance(part, OpNode) else f"{names[part]}([{text}])")
+                yield node(names[part], part)
 
-    write(scene.whole, [0])
-    lines += [f"{names[a]} --> {names[b]}" for a, b in scene.edges]
-    return "\n".join(lines)
+    return [*inside(scene.whole), *(f"{names[a]} {arrow} {names[b]}" for a, b in scene.edges)]
