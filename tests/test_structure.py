@@ -22,9 +22,9 @@ FLOORS = {
     **dict.fromkeys(["ops"], 1),
     **dict.fromkeys(["nn", "losses", "initializers", "optim", "data"], 2),
     **dict.fromkeys(["course", "core", "functions", "modules"], 2.5),
-    **dict.fromkeys(["check", "compiler", "viewer"], 3),
+    **dict.fromkeys(["check", "compiler", "viewer", "interchange"], 3),
     **dict.fromkeys(["train"], 4),
-    **dict.fromkeys(["lab"], 5),
+    **dict.fromkeys(["lab", "sklearn"], 5),
     **dict.fromkeys(["cli", "__main__", "vugrad"], 6),
 }
 #: Arrays in, batches out.
