@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vugrad as vg
-from vugrad.train import Callback, Checkpoint, EagerWarning, EarlyStopping, History, evaluate, fit, predict
+from vugrad.train import Callback, EagerWarning, EarlyStopping, History, evaluate, fit, predict
 from vugrad.train.recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe
 
 quiet = functools.partial(fit, progress=False)
@@ -170,7 +170,7 @@ def test_the_checkpoint_after_early_stopping_holds_the_best_weights(data, tmp_pa
     net = linear()
     path = tmp_path / "run.safetensors"
     optimizer = vg.optim.SGD(net.parameters(), lr=100.0)
-    quiet(net, data, optimizer=optimizer, epochs=4, callbacks=[EarlyStopping(1), Checkpoint(path)])
+    quiet(net, data, optimizer=optimizer, epochs=4, callbacks=[EarlyStopping(1)], checkpoint=path)
     other = linear(seed=1)
     vg.train.load_checkpoint(path, other)
     assert (other.weight.value == net.weight.value).all()
@@ -199,7 +199,7 @@ class Interrupt(Callback):
 def test_an_interrupt_keeps_the_epochs_and_the_checkpoint(data, tmp_path):
     path = tmp_path / "deep" / "run.safetensors"
     net = linear()
-    history = quiet(net, data, epochs=9, batch_size=20, callbacks=[Interrupt(3), Checkpoint(path)])
+    history = quiet(net, data, epochs=9, batch_size=20, callbacks=[Interrupt(3)], checkpoint=path)
     assert len(history) == 2
     assert history.stopped == f"interrupted in epoch 3; epoch 2 is saved in {path}"
     other = linear(seed=1)
@@ -227,7 +227,7 @@ def test_an_interrupt_before_the_file_is_written_promises_no_file(data, tmp_path
         def on_epoch_end(self, run):
             raise KeyboardInterrupt
 
-    history = quiet(linear(), data, callbacks=[AtTheEnd(), Checkpoint(tmp_path / "run")])
+    history = quiet(linear(), data, callbacks=[AtTheEnd()], checkpoint=tmp_path / "run")
     assert history.stopped == "interrupted in epoch 1"
 
 

@@ -25,8 +25,11 @@ import vugrad as vg
 from vugrad.data.named import DATASETS
 from vugrad.files import as_json, check_writable, write_whole
 from vugrad.suggest import choose
+from vugrad.train.checkpoint import file_at
+from vugrad.train.keeping import Checkpoint
 from vugrad.train.recipe import RECIPES, Recipe
 from vugrad.train.step import inference
+from vugrad.train.trained import Trained
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 console = Console(markup=False, highlight=False, soft_wrap=True)
@@ -119,6 +122,10 @@ def train(
         bool, Flag("--eager", help="Run op by op, not as native code", rich_help_panel="Training")
     ] = False,
     seed: Annotated[int, Flag(help="Of weights, order and dropout", rich_help_panel="Training")] = 0,
+    resume: Annotated[
+        bool,
+        Flag("--resume", help="Go on with the run in --out, with its own settings", rich_help_panel="Training"),
+    ] = False,
     out: Annotated[Path, Flag(help="Folder for pictures and checkpoint", rich_help_panel="Results")] = Path(
         "runs/train"
     ),
@@ -138,12 +145,15 @@ def train(
     from vugrad.train import pictures
 
     base = DEFAULT if recipe_name is None else choose("recipe", recipe_name, RECIPES)
-    given = [name for name in Recipe.__dataclass_fields__ if str(context.get_parameter_source(name)).endswith("LINE")]
-    changes = {name: context.params[name] for name in given}
-    recipe = replace(base, **changes | ({} if hidden is None else {"hidden": _numbers("--hidden", hidden)}))
+    changes = {name: context.params[name] for name in Recipe.__dataclass_fields__ if _is_given(context, name)}
+    changes |= {} if hidden is None else {"hidden": _numbers("--hidden", hidden)}
+    recipe = replace(base, **changes)
+    if resume and file_at(out).is_file():
+        changes |= {name: context.params[name] for name in ("seed", "patience") if _is_given(context, name)}
+        before = Trained.read(out).again(changes if recipe_name is None else asdict(base) | changes)
+        recipe, seed, patience = before.recipe, before.seed, before.patience
     # All that can be wrong is found out before the first epoch.
     callbacks: list[vg.train.Callback] = [] if patience is None else [vg.train.EarlyStopping(patience)]
-    callbacks += [vg.train.Checkpoint(out / "checkpoint.safetensors")]
     if tensorboard is not None:
         callbacks.append(_extra("tensorboard", "vugrad.train.tensorboard").TensorBoard(tensorboard))
     served = _extra("live", "vugrad.train.live") if live else None
@@ -163,7 +173,10 @@ def train(
         callbacks.append(page)
         page.begin()
         console.print(f"the training is at {page.address}\n")
-    history = recipe.fit(network, dataset, rule, steps, callbacks=callbacks, seed=seed, compile=not eager)
+    keeper = Checkpoint(out, resume, Trained.on(dataset, recipe, seed, patience).as_dict())
+    history = recipe.fit(
+        network, dataset, rule, steps, callbacks=callbacks, seed=seed, checkpoint=keeper, compile=not eager
+    )
     split = dataset.test
     assert split is not None  # every dataset that has a name has one
     forward = None if eager else inference(network)
@@ -173,9 +186,7 @@ def train(
     console.print(f"{len(history)} epochs of training in {sum(history['seconds']):.1f} s")
     if history.epochs:
         pictures.draw_curves(history, out / "curves.png")
-        console.print(
-            f"curves in {out / 'curves.png'}, checkpoint in {out / 'checkpoint.safetensors'}", highlight=False
-        )
+        console.print(f"curves in {out / 'curves.png'}, checkpoint in {keeper.path}", highlight=False)
     if dataset.train.x.shape[1:] == (2,):
         pictures.draw_boundary(network, dataset, out / "boundary.png")
         console.print(f"decision boundary in {out / 'boundary.png'}")
@@ -423,6 +434,11 @@ def _extra(name: str, module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(f"this needs the extra {name}: pip install 'vugrad[{name}]' ({error})") from error
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether a flag was on the command line."""
+    return str(context.get_parameter_source(name)).endswith("LINE")
 
 
 def _version(package: str) -> str | None:

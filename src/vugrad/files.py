@@ -1,14 +1,18 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and that one process writes at a time."""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import math
 import os
+import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def check_writable(path: Path) -> None:
@@ -45,7 +49,7 @@ def _finite(record: Any) -> Any:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that at every moment the old or the new one is there, whole."""
+    """Write a file so that at every moment the old or the new one is there, whole, also if the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():  # a device, which is written to and not replaced
         path.write_bytes(content)
@@ -60,3 +64,46 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if hasattr(os, "O_DIRECTORY"):  # where folders can be opened, they can be synced, and the new name with them
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Be the only one, of all processes and threads that ask, to write a file; what they left half written goes.
+
+    Raises ``OSError``, at once, if another one is at it. A process that is killed does not hold it any more.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with open(lock, "a+") as file:
+        if not _locked(file):
+            file.seek(0)
+            raise OSError(f"another process, {file.read() or 'just begun'}, is writing {path}: give another folder")
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        for partial in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"):
+            partial.unlink(missing_ok=True)
+        yield
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock an open file until it is closed; whether nobody else has."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(1 << 30)  # a place where nothing is written, since what is locked cannot be read
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -48,8 +48,7 @@ class Run:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Run:
         """The run that :meth:`as_dict` wrote."""
-        settings: dict[str, Any] = {n: tuple(x) if isinstance(x, list) else x for n, x in record["recipe"].items()}
-        return cls(Recipe(**settings), record["seed"])
+        return cls(Recipe.from_dict(record["recipe"]), record["seed"])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Floor 4: the loop that trains, what can be added to it, and what it leaves behind."""
 
-from vugrad.train.callbacks import Callback, Checkpoint, EarlyStopping, Run
+from vugrad.train.callbacks import Callback, EarlyStopping, Run
 from vugrad.train.checkpoint import load_checkpoint, save_checkpoint
 from vugrad.train.evaluate import confusion_matrix, evaluate, predict
 from vugrad.train.fit import fit
@@ -9,7 +9,6 @@ from vugrad.train.step import EagerWarning
 
 __all__ = [
     "Callback",
-    "Checkpoint",
     "EagerWarning",
     "EarlyStopping",
     "Epoch",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from vugrad.data import Dataset
-from vugrad.files import check_writable
 from vugrad.nn import Module
 from vugrad.optim import LRScheduler, Optimizer
+from vugrad.random import generator
 from vugrad.suggest import choose
-from vugrad.train.checkpoint import require_safetensors, save_checkpoint
 from vugrad.train.history import Epoch, History
 
 
@@ -20,7 +21,8 @@ class Run:
     """One training run as its callbacks see it.
 
     ``epoch`` counts from 1; ``loss`` and ``accuracy`` are the running means of the epoch, ``seen`` the instances
-    they are over.
+    they are over. ``rng`` draws the order of the instances, ``settings`` are what else decides an update, and
+    ``callbacks`` is everyone who sees this.
     """
 
     model: Module
@@ -33,6 +35,9 @@ class Run:
     seen: int = 0
     loss: float = 0.0
     accuracy: float | None = None
+    rng: np.random.Generator = field(default_factory=generator)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    callbacks: Sequence[Callback] = ()
 
     def stop(self, reason: str) -> None:
         """End the training after the batch or epoch at hand, and say why in the history."""
@@ -56,6 +61,13 @@ class Callback:
 
     def on_train_end(self, run: Run) -> None:
         """After the last epoch, an early stop or an interrupt."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What a run that is resumed needs of it: numbers, text, arrays, and lists and dicts of them; or nothing."""
+        return {}
+
+    def load_state_dict(self, state: Any, /) -> None:
+        """Take over what :meth:`state_dict` gave; comes after ``on_train_begin``."""
 
 
 #: What can be watched, and whether more of it is better.
@@ -102,29 +114,10 @@ class EarlyStopping(Callback):
         if self.restore_best and (run.history.stopped or run.epoch == run.epochs):
             run.model.load_state_dict(self._weights)
 
+    def state_dict(self) -> Mapping[str, Any]:
+        """The best epoch so far: its number, its figure and its weights."""
+        return {"best": self._best, "best_epoch": self._best_epoch, "weights": self._weights}
 
-class Checkpoint(Callback):
-    """Write model, optimizer, schedule and history to one file at the end of every epoch (extra ``lab``).
-
-    Args:
-        path: the file; its folder is made if need be, and tried before training begins.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        require_safetensors()
-        self.path = Path(path)
-
-    def on_train_begin(self, run: Run) -> None:
-        """Find out now whether the folder can be written to."""
-        check_writable(self.path)
-        self._saved = 0
-
-    def on_epoch_end(self, run: Run) -> None:
-        """Write the file anew; the one before is there until the new one is whole."""
-        save_checkpoint(self.path, run.model, run.optimizer, run.schedule, run.history)
-        self._saved = len(run.history)
-
-    def on_train_end(self, run: Run) -> None:
-        """Tell an interrupted run where its last whole epoch is."""
-        if run.history.stopped and run.history.stopped.startswith("interrupted") and self._saved:
-            run.history.stopped += f"; epoch {self._saved} is saved in {self.path}"
+    def load_state_dict(self, state: Any, /) -> None:
+        """Go on from the best epoch of the run that is resumed."""
+        self._best, self._best_epoch, self._weights = (state[name] for name in ("best", "best_epoch", "weights"))

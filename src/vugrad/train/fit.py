@@ -7,6 +7,7 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from vugrad import random as randomness
@@ -19,6 +20,7 @@ from vugrad.suggest import choose
 from vugrad.train.callbacks import Callback, Run
 from vugrad.train.evaluate import evaluate
 from vugrad.train.history import Epoch, History
+from vugrad.train.keeping import Checkpoint
 from vugrad.train.step import Batch, Step
 
 #: What the instances' losses are multiplied by, given how many there are, to make the number that is minimised.
@@ -40,6 +42,8 @@ def fit(
     reduction: str = "mean",
     max_norm: float | None = None,
     history: History | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
+    resume: bool = False,
     progress: bool = True,
     compile: bool = True,
 ) -> History:
@@ -60,6 +64,10 @@ def fit(
         max_norm: clip the gradient's 2-norm to this before each update.
         history: of the epochs that the model has behind it, as a checkpoint has it: the training goes on after them,
             up to ``epochs`` in all, and adds to it.
+        checkpoint: a folder, for a file to which all that a run needs to go on is written after every epoch, whole or
+            not at all (extra ``lab``). One process at a time may train into it.
+        resume: go on with the run in ``checkpoint``, if there is one, after its last whole epoch: it ends in the
+            same bits as a run that was never interrupted. Everything else is given as it was; ``epochs`` may be more.
         progress: show a live bar (where the extra ``lab`` is installed).
         compile: run as native code, an epoch in one call (see :func:`vugrad.compile`); what cannot be compiled runs
             op by op, and an :class:`EagerWarning` says why.
@@ -88,11 +96,24 @@ def fit(
     rng = randomness.generator(None if seed is None else randomness.seeded(seed))
     history = History() if history is None else history
     history.stopped = None
-    run = Run(model, data, optimizer, schedule, epochs, history, len(history))
+    if checkpoint is None and resume:
+        raise ValueError("fit: resume goes on with the run in a folder: name it, as in fit(…, checkpoint='runs/a')")
+    keeper = checkpoint if isinstance(checkpoint, Checkpoint | None) else Checkpoint(checkpoint, resume)
+    settings = {
+        "instances": len(data.train.x),
+        "batch_size": batch_size,
+        "shuffle": shuffle,
+        "reduction": reduction,
+        "max_norm": max_norm,
+        "optimizer": type(optimizer).__name__,
+        "schedule": None if schedule is None else type(schedule).__name__,
+    }
+    run = Run(model, data, optimizer, schedule, epochs, history, len(history), rng=rng, settings=settings)
     # The bar begins last, when nothing can be refused any more, and ends last, to print what the others have said.
     watched = any(callback.every_batch and _overrides(callback, "on_batch_end") for callback in callbacks)
     foreign = any(not type(callback).__module__.startswith("vugrad.") for callback in callbacks)
-    callbacks = [*callbacks, *([_progress_bar()] if progress and _has_rich() else [])]
+    callbacks = [*callbacks, *([] if keeper is None else [keeper])]
+    run.callbacks = callbacks = [*callbacks, *([_progress_bar()] if progress and _has_rich() else [])]
 
     step = Step(model, loss, optimizer, weight, max_norm, compile and not is_watched())
 
@@ -158,9 +179,11 @@ def fit(
             callback.on_epoch_end(run)
 
     optimizer.zero_grad()
-    for callback in callbacks:
-        callback.on_train_begin(run)
     with contextlib.ExitStack() as endings:
+        if keeper is not None:
+            endings.enter_context(keeper.held())
+        for callback in callbacks:
+            callback.on_train_begin(run)
         for callback in reversed(callbacks):  # a stack: the last one in is the first to run, and all of them do
             endings.callback(callback.on_train_end, run)
         try:

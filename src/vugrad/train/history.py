@@ -57,8 +57,15 @@ class History:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> History:
-        """The history that :meth:`as_dict` wrote."""
-        return cls([Epoch(**epoch) for epoch in record["epochs"]], record["stopped"])
+        """The history that :meth:`as_dict` wrote; ``ValueError``, ``TypeError`` or ``KeyError`` for anything else."""
+        epochs = [Epoch(**epoch) for epoch in record["epochs"]]
+        for epoch in epochs:
+            wrong = {name: value for name, value in vars(epoch).items() if not _is_figure(name, value)}
+            if wrong:
+                raise ValueError(f"not the record of an epoch: {wrong}")
+        if not isinstance(record["stopped"], str | None):
+            raise ValueError(f"stopped says why training ended, and not {record['stopped']!r}")
+        return cls(epochs, record["stopped"])
 
     def _repr_html_(self) -> str | None:
         """Its curves, in a notebook where the extra ``lab`` is installed."""
@@ -72,3 +79,9 @@ class History:
         ended = f", stopped: {self.stopped}" if self.stopped else ""
         last = f", last {json.dumps(asdict(self.epochs[-1]))}" if self.epochs else ""
         return f"<History of {len(self)} epochs{last}{ended}>"
+
+
+def _is_figure(name: str, value: Any) -> bool:
+    """Whether a value can be that figure of an epoch; JSON has null for losses that are not finite."""
+    kinds = (int,) if name == "epoch" else (int, float, type(None))
+    return isinstance(value, kinds) and not isinstance(value, bool)

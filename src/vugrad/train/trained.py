@@ -1,0 +1,79 @@
+"""What ``vugrad train`` leaves behind: a network, and how it came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vugrad.data import Dataset
+from vugrad.nn import Module
+from vugrad.train.checkpoint import load_checkpoint, read
+from vugrad.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a network was trained, as the manifest of its checkpoint has it: enough to make it again, or go on with it.
+
+    ``shape`` is that of an instance, ``low`` and ``high`` are the least and the greatest number in the training
+    images: background and ink.
+    """
+
+    recipe: Recipe
+    seed: int
+    patience: int | None
+    shape: tuple[int, ...]
+    classes: int
+    low: float
+    high: float
+
+    @classmethod
+    def on(cls, data: Dataset, recipe: Recipe, seed: int, patience: int | None) -> Trained:
+        """A training that is about to begin."""
+        x = data.train.x
+        return cls(recipe, seed, patience, x.shape[1:], data.num_classes, float(x.min()), float(x.max()))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Trained:
+        """What a checkpoint, or the one in a folder, says.
+
+        Raises ``FileNotFoundError``, or ``ValueError`` for one that ``vugrad train`` has not written.
+        """
+        saved = read(path)
+        try:
+            about = dict(saved.manifest["about"])
+            made = cls(Recipe.from_dict(about.pop("recipe")), shape=tuple(about.pop("shape")), **about)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{saved.path} does not say what network it is of: only those that `vugrad train` writes do. Make the "
+                "network yourself, and read its weights with vg.train.load_checkpoint"
+            ) from error
+        return made
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def network(self, path: str | Path) -> Module:
+        """The network, with the weights in a checkpoint."""
+        zeros = np.zeros((2, *self.shape), np.float32)
+        zeros[0], zeros[1] = self.low, self.high
+        model = self.recipe.build_model(Dataset((zeros, np.zeros(2, np.int64)), num_classes=self.classes))
+        load_checkpoint(path, model)
+        return model.eval()
+
+    def again(self, settings: Mapping[str, Any]) -> Trained:
+        """The same, to be resumed with these settings, of which only ``epochs`` may be others.
+
+        Raises ``ValueError`` that lists those that are.
+        """
+        was = {**asdict(self.recipe), "seed": self.seed, "patience": self.patience}
+        differ = [f"{name} was {was[name]}, not {value}" for name, value in settings.items() if value != was[name]]
+        differ = [line for line in differ if not line.startswith("epochs ")]
+        if differ:
+            raise ValueError("a run is resumed with the settings that it began with:\n  " + "\n  ".join(differ))
+        return replace(self, recipe=replace(self.recipe, epochs=settings.get("epochs", self.recipe.epochs)))
