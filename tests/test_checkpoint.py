@@ -1,12 +1,16 @@
 """Checkpoints come back whole or not at all."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 import vugrad as vg
 from vugrad.files import check_writable, write_whole
-from vugrad.train import History, load_checkpoint, save_checkpoint
+from vugrad.interchange.tensors import read_tensors, write_tensors
+from vugrad.train import Epoch, History, load_checkpoint, save_checkpoint
+from vugrad.train.checkpoint import FORMAT, digest
 
 
 def parts(seed=0, features=4):
@@ -81,25 +85,80 @@ def test_another_optimizer_changes_nothing(tmp_path):
     assert all((other.state_dict()[name] == before[name]).all() for name in before)
 
 
-@settings(max_examples=60, deadline=None)
+def state(net, optimizer, schedule, rng):
+    """All bits of what a checkpoint is loaded into."""
+    arrays = [*net.state_dict().items(), *optimizer.state_dict()["state"].items()]
+    rest = [optimizer.lr, optimizer.initial_lr, [entry["step"] for entry in optimizer.state], schedule.last_step]
+    return [(name, array.tobytes()) for name, array in arrays], rest, rng.bit_generator.state
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A checkpoint's path and content, what was saved, and what is there to load it into."""
+    path = tmp_path_factory.mktemp("saved") / "run.safetensors"
+    own, others = [(*parts(seed), np.random.default_rng(seed)) for seed in (0, 1)]
+    go_on(*own[:3], 2)
+    epoch = Epoch(1, 0.5, None, 0.4, 0.9, 0.1, 1.0, 10.0)
+    save_checkpoint(path, *own[:3], History([epoch]), own[3])
+    return path, path.read_bytes(), state(*own), others
+
+
+@settings(max_examples=200)
 @given(data=st.data())
-def test_a_corrupt_file_is_an_error_of_ours(data, tmp_path_factory):
-    path = tmp_path_factory.mktemp("corrupt") / "run.safetensors"
-    net = parts()[0]
-    before = net.state_dict()
-    save_checkpoint(path, net)
-    content = bytearray(path.read_bytes())
+def test_a_damaged_file_is_an_error_of_ours_and_nothing_is_loaded(data, saved):
+    path, content, meant, others = saved
+    damaged, before = bytearray(content), state(*others)
     if data.draw(st.booleans(), "truncate"):
-        content = content[: data.draw(st.integers(0, len(content) - 1))]
+        damaged = damaged[: data.draw(st.integers(0, len(content) - 1))]
     else:
-        # In the header, where every byte matters; in the arrays another number is another number.
-        position = data.draw(st.integers(0, 8 + int.from_bytes(content[:8], "little") - 1))
-        content[position] ^= data.draw(st.integers(1, 255))
+        damaged[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(damaged)
+    net, optimizer, schedule, rng = others
+    with pytest.raises(ValueError, match="not a whole"):
+        load_checkpoint(path, net, optimizer, schedule, rng)
+    assert state(*others) == before != meant
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_manifest_that_says_something_else(data, saved):
+    """One that somebody wrote, with a hash that is right: an error of ours, and nothing is loaded, or a state."""
+    path, content, _, others = saved
     path.write_bytes(content)
+    tensors, metadata = read_tensors(path)
+    manifest = json.loads(metadata["manifest"])
+    places, within = [], [(manifest, key) for key in manifest]
+    while within:
+        owner, key = within.pop()
+        places.append((owner, key))
+        inner = owner[key]
+        within += (
+            [(inner, k) for k in (inner if isinstance(inner, dict) else range(len(inner)))]
+            if (isinstance(inner, dict | list))
+            else []
+        )
+    owner, key = data.draw(st.sampled_from(places))
+    names = st.sampled_from([*tensors, "model", "x"])
+    odd = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), names)
+    odd = st.one_of(odd, st.lists(odd, max_size=2), st.dictionaries(st.sampled_from(["tensor", "0"]), odd, max_size=2))
+    if data.draw(st.booleans(), "leave it out") and isinstance(owner, dict):
+        del owner[key]
+    else:
+        owner[key] = data.draw(odd)
+    text = json.dumps(manifest)
+    write_tensors(path, tensors, {"format": FORMAT, "manifest": text, "sha256": digest(text, tensors)})
+    net, optimizer, schedule, rng = others
+    before = state(*others)
     try:
-        load_checkpoint(path, net)
+        history = load_checkpoint(path, net, optimizer, schedule, rng)
     except ValueError:
-        assert all((net.state_dict()[name] == before[name]).all() for name in before)
+        assert state(*others) == before
+    else:
+        repr(history)
+        optimizer.step()
+        rng.random()
+        save_checkpoint(path, net, optimizer, schedule, history, rng)
+        net(np.zeros((5, 4), np.float32))
 
 
 def test_what_is_not_a_checkpoint(tmp_path):

@@ -127,6 +127,27 @@ def test_bad_flags_are_one_clear_line_before_any_training(arguments, message, tm
     assert "epoch" not in result.stdout
 
 
+def test_a_run_is_resumed_with_its_own_settings(tmp_path):
+    small = ["train", "--data", "digits", "--hidden", "16", "--lr", "0.01", "--seed", "3", "--patience", "5"]
+    small += ["--schedule", "constant"]
+    invoke(*small, "--epochs", "4", "--json", "whole.json", "--out", "whole")
+    assert "there is no run in parts to go on with" in invoke(*small, "--epochs", "2", "--out", "parts", "--resume")
+    resume = ["train", "--out", "parts", "--resume"]
+    assert "goes on after epoch 2" in invoke(*resume, "--epochs", "4", "--json", "parts.json")
+    whole, parts = (json.loads(Path(name).read_text()) for name in ("whole.json", "parts.json"))
+    assert (parts["settings"], parts["test"]) == (whole["settings"], whole["test"])
+    figures = [[(epoch["loss"], epoch["lr"]) for epoch in record["epochs"]] for record in (whole, parts)]
+    assert figures[0] == figures[1]
+    result = run(*resume, "--lr", "0.02", "--seed", "4")
+    assert result.returncode == 2
+    assert "lr was 0.01, and is 0.02 now" in result.stderr
+    assert "seed was 3, and is 4 now" in result.stderr
+    Path("parts/checkpoint.safetensors").write_bytes(Path("whole/checkpoint.safetensors").read_bytes()[:-9])
+    result = run(*resume)
+    assert result.returncode == 2
+    assert "not a whole" in result.stderr
+
+
 def test_ctrl_c_saves_what_there_is(tmp_path):
     arguments = ("train", "--data", "digits", "--hidden", "512,512", "--epochs", "2000", "--batch-size", "16")
     process = subprocess.Popen(

@@ -152,6 +152,9 @@ def train(
         changes |= {name: context.params[name] for name in ("seed", "patience") if _is_given(context, name)}
         before = Trained.read(out).again(changes if recipe_name is None else asdict(base) | changes)
         recipe, seed, patience = before.recipe, before.seed, before.patience
+        console.print(f"the run in {file_at(out)} goes on after epoch {before.epoch}", highlight=False)
+    elif resume:
+        console.print(f"there is no run in {out} to go on with: this is a new one", highlight=False)
     # All that can be wrong is found out before the first epoch.
     callbacks: list[vg.train.Callback] = [] if patience is None else [vg.train.EarlyStopping(patience)]
     if tensorboard is not None:

@@ -49,7 +49,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         raise FileNotFoundError(f"there is no file {path}")
     content = path.read_bytes()
     try:
-        parts = deserialize(content)
+        parts = deserialize(content)  # type: ignore[no-untyped-call]
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return {name: _array(**part) for name, part in parts}, header.get("__metadata__", {})
     except (SafetensorError, ValueError, OverflowError) as error:

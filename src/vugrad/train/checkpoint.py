@@ -107,7 +107,7 @@ def write(path: Path, parts: Mapping[str, Stateful], history: History, **more: A
     tensors: dict[str, Array] = {}
     states = {name: pack(name, part.state_dict(), tensors) for name, part in parts.items()}
     manifest = json.dumps({**more, "history": history.as_dict(), "parts": states})
-    write_tensors(path, tensors, {"format": FORMAT, "manifest": manifest, "sha256": _digest(manifest, tensors)})
+    write_tensors(path, tensors, {"format": FORMAT, "manifest": manifest, "sha256": digest(manifest, tensors)})
 
 
 class Saved:
@@ -152,7 +152,7 @@ def read(path: str | Path) -> Saved:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
         text = metadata["manifest"]
-        if _digest(text, tensors) != metadata["sha256"]:
+        if digest(text, tensors) != metadata["sha256"]:
             raise ValueError("it is damaged: what is in it has another hash than what was saved")
         return Saved(path, json.loads(text), tensors)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -192,7 +192,8 @@ def _unpack(state: Any, tensors: Mapping[str, Array]) -> Any:
     return [_unpack(value, tensors) for value in state] if isinstance(state, list) else state
 
 
-def _digest(manifest: str, tensors: Mapping[str, Array]) -> str:
+def digest(manifest: str, tensors: Mapping[str, Array]) -> str:
+    """The hash that says that manifest and tensors are those that were saved."""
     total = hashlib.sha256(manifest.encode())
     for name in sorted(tensors):
         total.update(f"{name} {tensors[name].dtype.str} {tensors[name].shape}".encode())

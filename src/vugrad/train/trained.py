@@ -30,6 +30,8 @@ class Trained:
     classes: int
     low: float
     high: float
+    #: The epochs that it has behind it.
+    epoch: int = 0
 
     @classmethod
     def on(cls, data: Dataset, recipe: Recipe, seed: int, patience: int | None) -> Trained:
@@ -46,7 +48,8 @@ class Trained:
         saved = read(path)
         try:
             about = dict(saved.manifest["about"])
-            made = cls(Recipe.from_dict(about.pop("recipe")), shape=tuple(about.pop("shape")), **about)
+            recipe, shape = Recipe.from_dict(about.pop("recipe")), tuple(about.pop("shape"))
+            made = cls(recipe, shape=shape, **about | {"epoch": len(saved.history)})
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{saved.path} does not say what network it is of: only those that `vugrad train` writes do. Make the "
@@ -72,8 +75,8 @@ class Trained:
         Raises ``ValueError`` that lists those that are.
         """
         was = {**asdict(self.recipe), "seed": self.seed, "patience": self.patience}
-        differ = [f"{name} was {was[name]}, not {value}" for name, value in settings.items() if value != was[name]]
-        differ = [line for line in differ if not line.startswith("epochs ")]
+        differ = [name for name, value in settings.items() if name != "epochs" and value != was[name]]
         if differ:
-            raise ValueError("a run is resumed with the settings that it began with:\n  " + "\n  ".join(differ))
+            lines = [f"\n  {name} was {was[name]}, and is {settings[name]} now" for name in differ]
+            raise ValueError("a run is resumed with the settings that it began with:" + "".join(lines))
         return replace(self, recipe=replace(self.recipe, epochs=settings.get("epochs", self.recipe.epochs)))
