@@ -213,6 +213,21 @@ def train(
 
 
 @app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="What vugrad train wrote: its folder, or the checkpoint in it")],
+    images: Annotated[list[Path], typer.Argument(help="PNG or JPEG of one digit each, of any size")],
+    json_file: Annotated[
+        Path | None, Flag("--json", help="Also write what was found here; - for the screen, and nothing else there")
+    ] = None,
+) -> None:
+    """Read digits in pictures, dark on light or light on dark, with a network that `vugrad train` made."""
+    from vugrad.train.reading import predict_files
+
+    if not predict_files(console, model, images, json_file):
+        raise typer.Exit(1)
+
+
+@app.command()
 def explain(
     model: Annotated[str | None, Flag(help="cnn or mlp (default: cnn for images it fits)")] = None,
     data: Annotated[str, Flag(help="The shape of the data, which is random here: as for train")] = DEFAULT.data,

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import uvicorn
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -28,6 +27,8 @@ from vugrad.nn import Module
 from vugrad.ops import Softmax
 from vugrad.train.callbacks import Callback, Run
 from vugrad.train.evaluate import predict
+from vugrad.train.handwriting import centred
+from vugrad.train.trained import box_of
 from vugrad.viewer.figures import bins, rounded
 
 HOST = "127.0.0.1"
@@ -66,6 +67,7 @@ class LivePage(Callback):
         self._range = float(x.min()), float(x.max())
         square = x.ndim == 4 and x.shape[1] == 1 and x.shape[2] == x.shape[3]
         image = x.shape[1:] if square and run.data.train.y.dtype.kind in "iu" else None
+        self._box = box_of(x) if square else 0
         self.state |= {"epochs": [], "total": run.epochs, "shape": image, "instances": len(x), "done": None}
         self._began = time.perf_counter()
         self.begin()
@@ -136,7 +138,7 @@ class LivePage(Callback):
         """The share of each class for a drawing, from 0 (paper) to 1 (ink); by the weights of the last epoch's end."""
         assert self._model is not None
         low, high = self._range
-        image = low + (high - low) * centred(pixels, self.state["shape"][-1])
+        image = low + (high - low) * centred(pixels, self.state["shape"][-1], self._box)
         with self._lock:
             outputs = predict(self._model, image.astype(np.float32)[None, None])
         return [float(v) for v in Softmax.do_forward(outputs, axis=1).value[0]]
@@ -218,28 +220,6 @@ class LivePage(Callback):
             self._server.should_exit = True
             self._thread.join(10)
             self._server = None
-
-
-def centred(pixels: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, Any]:
-    """A drawing as MNIST has its digits: in a box of 20/28 of the side, its centre of mass in the middle.
-
-    Source: LeCun's page on MNIST.
-    """
-    image = np.zeros((side, side))
-    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
-    if not len(rows):
-        return image
-    ink = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    box = max(1, round(side * 20 / 28))
-    h, w = (max(1, round(n * box / max(ink.shape))) for n in ink.shape)
-    small = np.asarray(Image.fromarray((ink * 255).astype(np.uint8)).resize((w, h), Image.Resampling.BOX)) / 255
-    total = small.sum() or 1.0
-    top, left = (
-        int(np.clip(round(side / 2 - float(np.sum(np.arange(n) * small.sum(axis=a))) / total), 0, side - n))
-        for n, a in ((h, 1), (w, 0))
-    )
-    image[top : top + h, left : left + w] = small
-    return image
 
 
 def _histogram(x: Any) -> dict[str, Any] | None:

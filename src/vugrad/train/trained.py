@@ -19,8 +19,8 @@ from vugrad.train.recipe import Recipe
 class Trained:
     """How a network was trained, as the manifest of its checkpoint has it: enough to make it again, or go on with it.
 
-    ``shape`` is that of an instance, ``low`` and ``high`` are the least and the greatest number in the training
-    images: background and ink.
+    ``shape`` is that of an instance. Of images, ``low`` and ``high`` are the least and the greatest number, paper and
+    ink, and ``box`` says how large they are drawn: see :func:`box_of`.
     """
 
     recipe: Recipe
@@ -30,6 +30,7 @@ class Trained:
     classes: int
     low: float
     high: float
+    box: int | None
     #: The epochs that it has behind it.
     epoch: int = 0
 
@@ -37,7 +38,8 @@ class Trained:
     def on(cls, data: Dataset, recipe: Recipe, seed: int, patience: int | None) -> Trained:
         """A training that is about to begin."""
         x = data.train.x
-        return cls(recipe, seed, patience, x.shape[1:], data.num_classes, float(x.min()), float(x.max()))
+        box = box_of(x) if x.ndim == 4 else None
+        return cls(recipe, seed, patience, x.shape[1:], data.num_classes, float(x.min()), float(x.max()), box)
 
     @classmethod
     def read(cls, path: str | Path) -> Trained:
@@ -80,3 +82,13 @@ class Trained:
             lines = [f"\n  {name} was {was[name]}, and is {settings[name]} now" for name in differ]
             raise ValueError("a run is resumed with the settings that it began with:" + "".join(lines))
         return replace(self, recipe=replace(self.recipe, epochs=settings.get("epochs", self.recipe.epochs)))
+
+
+def box_of(images: np.ndarray[Any, Any]) -> int:
+    """How many pixels of what is drawn lie along its longer side, in most of the images (N, 1, H, W): 20 in MNIST."""
+    ink = images[:, 0] > images.min()
+    extents = []
+    for axis in (1, 2):
+        used = ink.any(axis=3 - axis)
+        extents.append(used.shape[1] - used.argmax(axis=1) - used[:, ::-1].argmax(axis=1))
+    return int(np.median(np.maximum(*extents)))
