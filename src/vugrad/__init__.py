@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from vugrad import check as check, compiler as compiler, data as data, train as train
     from vugrad.check import doctor as doctor, gradcheck as gradcheck, prove as prove
     from vugrad.compiler import compile as compile, get_threads as get_threads, set_threads as set_threads
+    from vugrad.interchange.onnx import export_onnx as export_onnx
     from vugrad.viewer import debug as debug, view as view
 
 __version__ = "0.1.0"
@@ -83,6 +84,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("vugrad.compiler"), name)
     if name in ("doctor", "gradcheck", "prove"):
         return getattr(importlib.import_module("vugrad.check"), name)
+    if name == "export_onnx":
+        return importlib.import_module("vugrad.interchange.onnx").export_onnx
     if name in ("debug", "view"):
         return getattr(importlib.import_module("vugrad.viewer"), name)
     raise AttributeError(f"module 'vugrad' has no attribute {name!r}")

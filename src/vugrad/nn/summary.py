@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vugrad.graph import TensorNode, no_grad
+from vugrad.nn.calls import Forward, in_eval_mode
 from vugrad.nn.module import Module
 
 
@@ -71,9 +72,7 @@ def _output_shapes(model: Module, batch: Any) -> dict[int, tuple[int, ...]]:
     """The shape of what each module last returned when the model ran on the batch, by the module's id."""
     shapes: dict[int, tuple[int, ...]] = {}
 
-    def recorded(module: Module) -> Any:
-        forward = module.forward
-
+    def recorded(path: str, module: Module, forward: Forward) -> Forward:
         def record(*args: Any, **keywords: Any) -> Any:
             result = forward(*args, **keywords)
             shapes[id(module)] = np.shape(result)
@@ -81,17 +80,6 @@ def _output_shapes(model: Module, batch: Any) -> dict[int, tuple[int, ...]]:
 
         return record
 
-    modules = [module for _, module in model.named_modules()]
-    before = [(module.training, vars(module).get("forward")) for module in modules]
-    try:
-        for module in modules:
-            module.forward = recorded(module)  # type: ignore[method-assign]
-        with no_grad():
-            model.eval()(batch)
-    finally:
-        for module, (mode, forward) in zip(modules, before, strict=True):
-            module.training = mode
-            del module.forward
-            if forward is not None:
-                module.forward = forward  # type: ignore[method-assign]
+    with in_eval_mode(model, recorded), no_grad():
+        model(batch)
     return shapes

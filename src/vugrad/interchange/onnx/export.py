@@ -1,0 +1,162 @@
+"""``vg.export_onnx``: a model as an ONNX file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vugrad.files import check_writable, write_whole
+from vugrad.graph import TensorNode
+from vugrad.interchange.onnx.graph import Graph
+from vugrad.interchange.onnx.patterns import find
+from vugrad.interchange.onnx.record import record
+from vugrad.interchange.onnx.steps import Steps
+from vugrad.interchange.onnx.translate import constant
+from vugrad.nn import Module
+
+Array = Any
+
+#: The newest set of operators that both onnx 1.23 and onnxruntime 1.32 call released.
+OPSET = 28
+#: The file format that came with it.
+IR_VERSION = 14
+#: A file of this many bytes and more is none that protocol buffers can read.
+LIMIT = 2**31
+
+
+def export_onnx(model: Module, example: Any, path: str | os.PathLike[str]) -> None:
+    """Write a model as an ONNX file, which onnxruntime and others run without vugrad, for every batch size.
+
+    The model is exported in eval mode, and is afterwards as it was. Parameters and buffers have the names that they
+    have in its ``state_dict``; what is computed from them alone is computed now. The first axis of every input is the
+    batch. What a pooling or ``argmax`` makes of NaN is the runtime's to say; float64 is exported too, but onnxruntime
+    has no float64 for ``erf``, ``tan``, ``sinh``, ``cosh`` and the arc functions.
+
+    Args:
+        model: the module.
+        example: a batch of inputs, of any size: an array, or a tuple of them for a model of several inputs.
+        path: of the file, ``model.onnx`` for example.
+
+    Raises ``ImportError`` without the package onnx, :class:`~vugrad.compiler.CannotCompileError` for a model that
+    cannot be recorded, ``ValueError`` for one that is not the same at every batch size, and ``OSError`` if the file
+    cannot be written.
+
+    >>> import numpy as np, vugrad as vg, tempfile
+    >>> model = vg.nn.MLP([4, 3, 2])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     vg.export_onnx(model, np.zeros((1, 4), np.float32), f"{folder}/mlp.onnx")
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise ImportError("ONNX files need the package onnx: pip install 'vugrad[onnx]'")
+    if not isinstance(model, Module):
+        raise TypeError(f"export_onnx takes a vg.nn.Module, not a {type(model).__name__}: give it the model itself")
+    examples, path = _examples(example), Path(path)
+    check_writable(path)
+    names = _input_names(model, len(examples))
+    steps = record(model, examples)
+    graph, outputs = build(steps, names)
+    write_whole(path, _serialized(graph, steps, names, outputs, type(model).__name__))
+
+
+def _examples(example: Any) -> list[Array]:
+    """The arrays of the example; ``ValueError`` if they have no batch, or not the same."""
+    parts = example if isinstance(example, tuple) else (example,)
+    arrays = [np.asarray(part.value if isinstance(part, TensorNode) else part) for part in parts]
+    if not arrays or not all(array.ndim for array in arrays) or len({len(array) for array in arrays}) > 1:
+        shapes = " and ".join(str(array.shape) for array in arrays) or "nothing"
+        raise ValueError(
+            f"the example is of shape {shapes}: give a batch, whose first axis is the same in every array. "
+            "A single instance x becomes one as x[None]"
+        )
+    return arrays
+
+
+def _input_names(model: Module, count: int) -> list[str]:
+    """What ``forward`` calls its arguments, or numbers where it gives them no names."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in kinds]
+    names = [*named[:count], *(f"input_{i}" for i in range(len(named), count))]
+    taken = {path for path, _ in model.named_members()}
+    return [f"input_{i}" if name in taken else name for i, name in enumerate(names)]
+
+
+def build(steps: Steps, inputs: list[str]) -> tuple[Graph, dict[str, str]]:
+    """The graph, and the name of the input or result that each output is."""
+    outputs = [name for name, _ in steps.outputs]
+    graph = Graph(inputs[0], [*inputs, *outputs, *(name for name, _ in steps.state.values())])
+    names: dict[int, str] = {
+        number: inputs[int(x.parameters["name"].split()[-1])]
+        for number, x in enumerate(steps.steps)
+        if x.primitive == "input" and x.parameters["kind"] == "argument"
+    }
+    # Backwards, what is needed and how it is made; then forwards, so that the nodes come in order.
+    needed = {number for _, number in steps.outputs}
+    matches = {}
+    for number in reversed(range(len(steps.steps))):
+        if number in needed and number not in names and not steps.known[number]:
+            matches[number] = find(steps, number)
+            needed.update(matches[number].operands)
+    for number in sorted(needed - names.keys()):
+        graph.path = steps[number].path
+        if steps.known[number]:
+            names[number] = constant(graph, steps, number, [])
+        else:
+            names[number] = matches[number].emit(graph, [names[i] for i in matches[number].operands])
+    results = {name: names[number] for name, number in steps.outputs}
+    graph.finish(results)
+    return graph, results
+
+
+def _serialized(graph: Graph, steps: Steps, inputs: list[str], outputs: dict[str, str], name: str) -> bytes:
+    """The file's content, checked by onnx, with the shape of every result in it."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    size = sum(value.nbytes for value in graph.values.values())
+    if size >= LIMIT:
+        raise ValueError(
+            f"the model's arrays are {size / 2**30:.2f} GiB, and an ONNX file holds less than {LIMIT / 2**30:.0f} GiB: "
+            "export its parts one by one"
+        )
+
+    def described(name: str, number: int) -> Any:
+        x = steps[number]
+        shape = [n if isinstance(n, int) else str(n) for n in x.shape]
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.dtype), shape)
+
+    def attribute(key: str, value: Any) -> Any:
+        return helper.np_dtype_to_tensor_dtype(value) if isinstance(value, np.dtype) else value
+
+    arguments = {
+        inputs[int(x.parameters["name"].split()[-1])]: number
+        for number, x in enumerate(steps.steps)
+        if x.primitive == "input" and x.parameters["kind"] == "argument"
+    }
+    nodes = [
+        helper.make_node(
+            node.op, node.inputs, [node.output], node.name, **{k: attribute(k, v) for k, v in node.attributes.items()}
+        )
+        for node in graph.nodes.values()
+    ]
+    proto = helper.make_model(
+        helper.make_graph(
+            nodes,
+            name,
+            [described(name, arguments[name]) for name in inputs],
+            [described(name, number) for name, number in steps.outputs],
+            [numpy_helper.from_array(value, name) for name, value in graph.values.items()],
+        ),
+        producer_name="vugrad",
+        producer_version=vars(sys.modules["vugrad"])["__version__"],
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    proto = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(proto, full_check=True)
+    return bytes(proto.SerializeToString())
