@@ -19,16 +19,17 @@ KERNELS: dict[str, str] = {
     "Pow": "i32 i64 f32 f64",
     **dict.fromkeys(("Max", "Min"), "i8 i32 i64 u8 u32 u64 f32 f64"),
     **dict.fromkeys(("ReduceSum", "Einsum"), "i32 i64 f32 f64"),
-    **dict.fromkeys(("ReduceMax", "ReduceMin"), "bool i8 i32 i64 u8 f32 f64"),
-    **dict.fromkeys(("ArgMax", "ArgMin"), "i8 i32 i64 u8 f32 f64"),
+    # It has none for u64 here, and no other dtype holds all of its numbers.
+    **dict.fromkeys(("ReduceMax", "ReduceMin"), "bool i8 i32 i64 u8 u64 f32 f64"),
+    **dict.fromkeys(("ArgMax", "ArgMin"), "i8 i32 i64 u8 u64 f32 f64"),
     "MatMul": "i32 i64 u32 u64 f32 f64",
     "Where": "i8 i32 i64 u8 u32 f32 f64",
     **dict.fromkeys(("Less", "LessOrEqual", "Greater", "GreaterOrEqual"), "i8 i16 i32 i64 u8 u16 u32 u64 f32 f64"),
 }
-#: In which dtypes the numbers of another are computed with, if need be: those that hold them all.
+#: In which dtypes numbers of another are computed, if need be: in those that hold them all, or the same bits.
 WIDER = {
     **dict.fromkeys(("bool", "i8", "i16", "u8", "u16"), ("i32", "i64")),
-    **dict.fromkeys(("i32", "u32", "u64"), ("i64",)),  # sums and products of u64 are the same bits
+    **dict.fromkeys(("i32", "u32", "u64"), ("i64",)),
 }
 
 

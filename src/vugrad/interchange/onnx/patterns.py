@@ -73,14 +73,14 @@ def relu(s: Steps, number: int) -> Match | None:
 
 
 def gelu(s: Steps, number: int) -> Match | None:
-    """x Φ(x)."""
+    """The product x Φ(x)."""
     normal = ("mul", 0.5, ("add", 1.0, ("erf", ("mul", "x", 0.5**0.5))))
     return operator("Gelu", s, ("mul", "x", normal), number)
 
 
 def leaky_relu(s: Steps, number: int) -> Match | None:
     """The same x, or less of it where it is negative."""
-    slope = ("where", ("gt", "x", 0.0), 1.0, "slope")
+    slope = ("cast", ("where", ("gt", "x", 0.0), 1.0, "slope"))
     return operator("LeakyRelu", s, ("mul", "x", slope), number, alpha="slope")
 
 
@@ -128,7 +128,7 @@ def mean(s: Steps, number: int) -> Match | None:
         return None
     axes, (x,) = total.parameters["axes"], total.operands
     extents = tuple(s[x].shape[a] for a in axes)
-    if not fixed(extents) or s.number(divisor) != math.prod(extents):  # type: ignore[arg-type]
+    if not fixed(extents) or s.number(divisor) != math.prod(extents):
         return None
     return Match(
         (x,),
@@ -214,7 +214,7 @@ def product(s: Steps, number: int) -> Match | None:
 
 
 def _matrices(s: Steps, number: int, a: str, b: str, output: str, k: str, operands: tuple[int, ...]) -> Match | None:
-    """A product left @ right, the left one's letters being those of stack, rows and k, the right one's stack, k and columns."""
+    """A product left @ right: of letters for the stack, the rows and k, with those for the stack, k and the columns."""
     stack = [c for c in output if c in a and c in b]
     rows, columns = [c for c in output if c not in b], [c for c in output if c not in a]
     if list(output) != [*stack, *rows, *columns] or len(columns) > 1 or (stack and (len(rows) != 1 or not columns)):

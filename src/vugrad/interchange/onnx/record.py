@@ -28,7 +28,14 @@ def record(model: Module, examples: Sequence[Array]) -> Steps:
     Raises ``ValueError`` for a model that computes something else at another batch size, or changes its state.
     """
     with in_eval_mode(model, _naming):
-        traces = [trace(model, _batches(examples, size), (model,), origins=True) for size in SIZES]
+        try:
+            traces = [trace(model, _batches(examples, size), (model,), origins=True) for size in SIZES]
+        except (ValueError, IndexError) as error:
+            error.add_note(
+                f"export_onnx runs the model on batches of {' and '.join(map(str, SIZES))} instances like the "
+                "example's, since the graph is to work for every batch size"
+            )
+            raise
     first = traces[0]
     for output in first.program.outputs:
         if output.into is not None:

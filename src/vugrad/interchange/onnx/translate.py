@@ -283,8 +283,9 @@ def fold(g: Graph, s: Steps, number: int, xs: list[str]) -> str:
 def _check_fixed(s: Steps, number: int, extents: Dims) -> None:
     if not fixed(extents):
         raise ValueError(
-            f"{s[number].primitive} in {s[number].path or 'the model'} has windows over the batch, whose number "
-            "depends on its size: the last two axes of an image are its rows and columns, and the first is the batch"
+            f"windows of shape {s[number].shape[-2:]} in {s[number].path or 'the model'} run over the batch, "
+            "so that their number depends on its size: the last two axes of images are rows and columns, and the first "
+            "the batch"
         )
 
 
