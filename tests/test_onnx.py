@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import test_compiler_fuzz as compiler_fuzz
 from hypothesis import given, settings, strategies as st
 from onnx.reference import ReferenceEvaluator
 
@@ -449,6 +450,40 @@ def test_positions_from_the_input_count_from_the_end_and_are_kept_within(path):
     np.testing.assert_array_equal(found, model.table[[0, 0, 2, 0, 2, 2, 2], [0, 0, 3, 0, 3, 3, 3]])
 
 
+def test_gaps_between_rows_and_between_instances(path):
+    def spread(index, rows, columns):
+        return Function(lambda x: ops.primitives.scatter(x, index, (rows * len(x), columns)))
+
+    for model in (spread((slice(None), slice(1, 9, 2)), 1, 9), spread((slice(0, None, 2),), 2, 4)):
+        graph = check(model, numbers(4), path)
+        assert "ScatterND" not in kinds(graph)
+    assert [d.dim_param or d.dim_value for d in graph.graph.output[0].type.tensor_type.shape.dim] == ["2*batch", 4]
+
+
+class Random(nn.Module):
+    """A random function of the compiler's tests, of the first instances."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.random = compiler_fuzz.Function(seed)
+        self.nodes = self.random.nodes
+
+    def forward(self, *batches):
+        values = [*(x[0] for x in batches), *(node.value for node in self.nodes)]
+        for function, operands in self.random.steps:
+            values.append(function(*(values[i] for i in operands)))
+        return tuple(values[i] for i in self.random.outputs)
+
+
+@pytest.mark.parametrize("seed", range(188, 218))
+def test_random_functions(seed, path):
+    model = Random(seed)
+    xs = tuple(np.stack([x, x]) for x in model.random.arguments)
+    with np.errstate(all="ignore"):
+        graph = exported(model, xs, path)
+        assert_same(eager(model, *xs), runs(graph)(*xs), near=1e-4)
+
+
 def test_instances_pick_from_their_own_rows(path):
     """Positions that are the instances' own, 0, 1, 2 …, are made in the graph."""
     model = Function(lambda x, i: x[np.arange(len(x)), i])
@@ -477,6 +512,27 @@ def test_several_inputs_and_outputs(path):
     assert [x.name for x in graph.graph.output] == ["output_scaled", "output_same", "output_again"]
     xs = np.arange(8.0).reshape(2, 4), np.array([1.0, 2.0])
     assert_same([xs[0] * xs[1][:, None], xs[0], xs[0] * xs[1][:, None]], runs(graph)(*xs))
+
+
+def test_names_that_are_taken(path):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.x, self.output = nn.parameter(np.ones(4)), np.ones(4)
+
+        def forward(self, x):
+            return x * self.x + self.output
+
+    class Output(nn.Module):
+        def forward(self, output):
+            return output, np.exp(output), output + 1.0
+
+    graph = check(Named(), numbers(4, dtype=np.float64), path)
+    assert [graph.graph.input[0].name, graph.graph.output[0].name] == ["x_1", "output_1"]
+    assert {x.name for x in graph.graph.initializer} == {"x", "output"}
+    assert kinds(check(Output(), numbers(4), path)).count("Identity") == 1
+    taken = check(Function(lambda output_0, output: (output_0, output)), lambda n: (numbers(4)(n), numbers(2)(n)), path)
+    assert len({x.name for x in (*taken.graph.input, *taken.graph.output)}) == 4
 
 
 def test_a_bias_used_twice_and_results_used_inside(path):

@@ -1,8 +1,8 @@
 """ONNX: a network as the graph that other libraries read and run (extra ``onnx``).
 
-``record.py`` runs the model at three batch sizes and makes one program of them, ``steps.py`` is that program;
-``patterns.py`` finds what ONNX has one operator for, ``translate.py`` says how every primitive is written otherwise,
-``graph.py`` collects nodes and initializers, and ``export.py`` checks the graph and writes the file.
+``record.py`` runs the model at three batch sizes and makes one program of them, ``steps.py`` is that program.
+``patterns.py`` and ``images.py`` find what ONNX has one operator for; ``translate.py`` and ``movement.py`` say how each
+primitive is written otherwise; ``graph.py`` collects the nodes, and ``export.py`` checks them and writes the file.
 """
 
 from vugrad.interchange.onnx.export import export_onnx

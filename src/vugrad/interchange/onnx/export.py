@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -26,8 +27,8 @@ Array = Any
 OPSET = 28
 #: The file format that came with it.
 IR_VERSION = 14
-#: A file of this many bytes and more is none that protocol buffers can read.
-LIMIT = 2**31
+#: Arrays of this many bytes are too many: protocol buffers end at 2 GiB, and the nodes are to fit in too.
+LIMIT = 2**31 - 2**24
 
 
 def export_onnx(model: Module, example: Any, path: str | os.PathLike[str]) -> None:
@@ -58,10 +59,13 @@ def export_onnx(model: Module, example: Any, path: str | os.PathLike[str]) -> No
         raise TypeError(f"export_onnx takes a vg.nn.Module, not a {type(model).__name__}: give it the model itself")
     examples, path = _examples(example), Path(path)
     check_writable(path)
-    names = _input_names(model, len(examples))
+    arguments = _argument_names(model, len(examples))
     steps = record(model, examples)
-    graph, outputs = build(steps, names)
-    write_whole(path, _serialized(graph, steps, names, outputs, type(model).__name__))
+    taken = {name for name, _ in steps.state.values()}
+    inputs = [_free(name, taken) for name in arguments]
+    outputs = [_free(name, taken) for name, _ in steps.outputs]
+    graph = build(steps, inputs, outputs)
+    write_whole(path, _serialized(graph, steps, inputs, outputs, type(model).__name__))
 
 
 def _examples(example: Any) -> list[Array]:
@@ -77,24 +81,24 @@ def _examples(example: Any) -> list[Array]:
     return arrays
 
 
-def _input_names(model: Module, count: int) -> list[str]:
-    """What ``forward`` calls its arguments, or numbers where it gives them no names."""
+def _argument_names(model: Module, count: int) -> list[str]:
+    """What ``forward`` calls its arguments; numbers where it gives them no names."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     named = [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in kinds]
-    names = [*named[:count], *(f"input_{i}" for i in range(len(named), count))]
-    taken = {path for path, _ in model.named_members()}
-    return [f"input_{i}" if name in taken else name for i, name in enumerate(names)]
+    return [*named[:count], *(f"input_{i}" for i in range(len(named), count))]
 
 
-def build(steps: Steps, inputs: list[str]) -> tuple[Graph, dict[str, str]]:
-    """The graph, and the name of the input or result that each output is."""
-    outputs = [name for name, _ in steps.outputs]
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with a count behind it if it is taken, which it then is."""
+    found = next(n for n in itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1))) if n not in taken)
+    taken.add(found)
+    return found
+
+
+def build(steps: Steps, inputs: list[str], outputs: list[str]) -> Graph:
+    """The graph, under these names."""
     graph = Graph(inputs[0], [*inputs, *outputs, *(name for name, _ in steps.state.values())])
-    names: dict[int, str] = {
-        number: inputs[int(x.parameters["name"].split()[-1])]
-        for number, x in enumerate(steps.steps)
-        if x.primitive == "input" and x.parameters["kind"] == "argument"
-    }
+    names = dict(zip(steps.arguments, inputs, strict=True))
     # Backwards, what is needed and how it is made; then forwards, so that the nodes come in order.
     needed = {number for _, number in steps.outputs}
     matches = {}
@@ -108,12 +112,11 @@ def build(steps: Steps, inputs: list[str]) -> tuple[Graph, dict[str, str]]:
             names[number] = constant(graph, steps, number, [])
         else:
             names[number] = matches[number].emit(graph, [names[i] for i in matches[number].operands])
-    results = {name: names[number] for name, number in steps.outputs}
-    graph.finish(results)
-    return graph, results
+    graph.finish({name: names[number] for name, (_, number) in zip(outputs, steps.outputs, strict=True)})
+    return graph
 
 
-def _serialized(graph: Graph, steps: Steps, inputs: list[str], outputs: dict[str, str], name: str) -> bytes:
+def _serialized(graph: Graph, steps: Steps, inputs: list[str], outputs: list[str], name: str) -> bytes:
     """The file's content, checked by onnx, with the shape of every result in it."""
     import onnx
     from onnx import helper, numpy_helper
@@ -133,11 +136,6 @@ def _serialized(graph: Graph, steps: Steps, inputs: list[str], outputs: dict[str
     def attribute(key: str, value: Any) -> Any:
         return helper.np_dtype_to_tensor_dtype(value) if isinstance(value, np.dtype) else value
 
-    arguments = {
-        inputs[int(x.parameters["name"].split()[-1])]: number
-        for number, x in enumerate(steps.steps)
-        if x.primitive == "input" and x.parameters["kind"] == "argument"
-    }
     nodes = [
         helper.make_node(
             node.op, node.inputs, [node.output], node.name, **{k: attribute(k, v) for k, v in node.attributes.items()}
@@ -148,8 +146,8 @@ def _serialized(graph: Graph, steps: Steps, inputs: list[str], outputs: dict[str
         helper.make_graph(
             nodes,
             name,
-            [described(name, arguments[name]) for name in inputs],
-            [described(name, number) for name, number in steps.outputs],
+            [described(name, number) for name, number in zip(inputs, steps.arguments, strict=True)],
+            [described(name, number) for name, (_, number) in zip(outputs, steps.outputs, strict=True)],
             [numpy_helper.from_array(value, name) for name, value in graph.values.items()],
         ),
         producer_name="vugrad",

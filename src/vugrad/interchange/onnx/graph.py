@@ -176,7 +176,7 @@ class Graph:
     def _folded(self, x: str, value: Array, op: str) -> str:
         key = (x, op, value.shape, value.strides)
         if key not in self._alike:
-            self._alike[key] = self.initializer(f"{x}/{op}", np.ascontiguousarray(value))
+            self._alike[key] = self.initializer(f"{x}/{op}", value)
         return self._alike[key]
 
     # --- the whole

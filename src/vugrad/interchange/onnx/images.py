@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from vugrad.interchange.onnx.graph import Graph
+from vugrad.interchange.onnx.movement import sliced
 from vugrad.interchange.onnx.steps import Dim, Dims, Step, Steps, fixed
-from vugrad.interchange.onnx.translate import sliced
 
 Made = tuple[tuple[int, ...], Callable[[Graph, list[str]], str]]
 

@@ -142,8 +142,8 @@ def batch_norm(s: Steps, number: int) -> Match | None:
     scale = ("div", "weight", ("sqrt", ("add", "variance", "eps")))
     shift = ("sub", "bias", ("mul", "mean", scale))
     scaled = ("mul", "x", ("reshape?", "scale", scale))
-    if not s.fits(number, ("add", scaled, ("reshape?", "shift", shift)), found):
-        return None
+    if s[number].dtype != np.float32 or not s.fits(number, ("add", scaled, ("reshape?", "shift", shift)), found):
+        return None  # ε is an attribute, and attributes are float32
     operands = tuple(found[name] for name in ("x", "weight", "bias", "mean", "variance"))
     x, *rest = (s[i].shape for i in operands)
     per_channel = (*x[1:2], *[1] * (len(x) - 2))
@@ -161,7 +161,7 @@ def layer_norm(s: Steps, number: int) -> Match | None:
     centred = ("sub", "x", ("div", ("kept sum", "x"), "n"))
     variance = ("div", ("kept sum", ("mul", centred, centred)), "n")
     pattern = ("add", ("mul", ("div", centred, ("sqrt", ("add", variance, "eps"))), "weight"), "bias")
-    if not s.fits(number, pattern, found):
+    if s[number].dtype != np.float32 or not s.fits(number, pattern, found):
         return None
     operands = tuple(found[name] for name in ("x", "weight", "bias"))
     shape, *rest = (s[i].shape for i in operands)
@@ -183,9 +183,7 @@ def kept(s: Steps, number: int) -> Match | None:
     if y is None:
         return None
     # In x - max(x), NaN goes by x itself.
-    users = [x for x in s.steps if number in x.operands]
-    heard = all(x.primitive == "sub" and x.operands == (y.operands[0], number) for x in users)
-    heard = heard and not any(number == output for _, output in s.outputs)
+    heard = all(i >= 0 and s[i].primitive == "sub" and s[i].operands[0] == y.operands[0] for i in s.users[number])
     return Match(y.operands, lambda g, xs: reduced(g, s, y, xs[0], keep=True, heard=heard))
 
 
@@ -257,7 +255,7 @@ def biased(s: Steps, number: int) -> Match | None:
         return None
     for main, bias in (s[number].operands, s[number].operands[::-1]):
         y = s[main]
-        if s.uses[main] > 1 or y.shape != s[number].shape or not s.known[bias]:
+        if len(s.users[main]) > 1 or y.shape != s[number].shape or not s.known[bias]:
             continue
         match, shape = gemm(s, main) or image(images.convolution)(s, main), s[bias].shape
         per_channel = (*y.shape[1:2], *[1] * (len(y.shape) - 2))

@@ -48,10 +48,9 @@ def record(model: Module, examples: Sequence[Array]) -> Steps:
     steps = _common([t.program for t in traces])
     names = {id(getattr(member, "value", member)): path for path, member in model.named_members()}
     arrays = {slot.name: slot.get() for slot in first.slots}
-    state = {}
-    for name, number in first.program.inputs("state").items():
-        state[number] = names.get(id(arrays[name]), name), np.array(arrays[name])
-    return Steps(steps, _outputs(first), state)
+    state = {n: (names.get(id(arrays[name]), name), arrays[name]) for name, n in first.program.inputs("state").items()}
+    arguments = first.program.inputs("argument")
+    return Steps(steps, [arguments[f"argument {i}"] for i in range(len(examples))], state, _outputs(first))
 
 
 def _batches(examples: Sequence[Array], size: int) -> tuple[Array, ...]:

@@ -74,23 +74,37 @@ def joint(shapes: Sequence[Dims]) -> Dims | None:
 
 
 class Steps:
-    """The steps in order, the outputs' names and numbers, and the arrays of the model's state by their steps."""
+    """A whole program.
 
-    def __init__(self, steps: list[Step], outputs: list[tuple[str, int]], state: dict[int, tuple[str, Array]]) -> None:
-        self.steps, self.outputs, self.state = steps, outputs, state
-        self.uses = [0] * len(steps)
+    Args:
+        steps: in an order in which they can be done.
+        arguments: the numbers of those that stand for the model's arguments, in order.
+        state: the names and the arrays of the model's state, by the numbers of those that stand for them.
+        outputs: the names and the numbers of the results.
+    """
+
+    def __init__(
+        self,
+        steps: list[Step],
+        arguments: list[int],
+        state: dict[int, tuple[str, Array]],
+        outputs: list[tuple[str, int]],
+    ) -> None:
+        self.steps, self.arguments, self.state, self.outputs = steps, arguments, state, outputs
+        #: For each result the numbers of the steps that use it, and -1 for every output that it is.
+        self.users: list[list[int]] = [[] for _ in steps]
         #: Whether the numbers of a result are known now: it depends on constants and on the model's state alone.
         self.known: list[bool] = []
         for number, x in enumerate(steps):
             for operand in x.operands:
-                self.uses[operand] += 1
+                self.users[operand].append(number)
             large = x.primitive == "broadcast" and fixed(x.shape) and math.prod(x.shape) > LARGE  # type: ignore[arg-type]
             derived = bool(x.operands) and x.fixed and not large and x.primitive != "bits"
             self.known.append(
                 x.primitive == "constant" or number in state or (derived and all(self.known[i] for i in x.operands))
             )
         for _, number in outputs:
-            self.uses[number] += 1
+            self.users[number].append(-1)
         self._values: dict[int, Array] = {}
 
     def __getitem__(self, number: int) -> Step:
