@@ -20,6 +20,7 @@ from vugrad.compiler import CannotCompileError
 from vugrad.compiler.arrays.program import PRIMITIVES
 from vugrad.compiler.trace import trace
 from vugrad.interchange.onnx import export as exporting
+from vugrad.interchange.onnx.translate import TRANSLATIONS
 from vugrad.ops.table import ROWS
 
 SIZES = (1, 2, 5, 7)
@@ -427,6 +428,7 @@ def test_every_primitive(name, path):
 
 def test_every_primitive_is_tested():
     assert CASES.keys() == PRIMITIVES.keys() - {"input", "constant", "bits"}
+    assert TRANSLATIONS.keys() - {"range"} == PRIMITIVES.keys() - {"input"}
 
 
 @pytest.mark.parametrize("name", ["erf", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh"])

@@ -48,7 +48,7 @@ class Graph:
     """Nodes and initializers.
 
     Args:
-        batched: the name and the number of axes of an input, whose first extent is the batch.
+        batched: the name of an input, whose first extent is the batch.
         taken: names that stand for something already.
     """
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vugrad.compiler.arrays.program import PRIMITIVES
 from vugrad.interchange.onnx import movement
 from vugrad.interchange.onnx.graph import Graph
 from vugrad.interchange.onnx.steps import Affine, Step, Steps
@@ -206,13 +205,8 @@ def random(g: Graph, s: Steps, number: int, xs: list[str]) -> str:
     )
 
 
-def argument(g: Graph, s: Steps, number: int, xs: list[str]) -> str:
-    """The graph's own inputs have names from the start."""
-    raise AssertionError
-
-
+#: By primitive; the graph's own inputs have names from the start, and need none.
 TRANSLATIONS: dict[str, Translation] = {
-    "input": argument,
     "constant": constant,
     "range": positions,
     "add": plain("Add", "Or"),
@@ -280,4 +274,3 @@ TRANSLATIONS: dict[str, Translation] = {
     "scatter": movement.scatter,
     "bits": random,
 }
-assert PRIMITIVES.keys() <= TRANSLATIONS.keys()
