@@ -187,7 +187,8 @@ def _traced(
         holes = _with_holes(function(*stand_ins), program, "result")
         for slot, value in zip(places, before, strict=True):
             _write_back(program, slot, value)
-        program.outputs = [o for o in program.outputs if o.into is None or o.number != program.inputs()[o.into]]
+        inputs = program.inputs()
+        program.outputs = [o for o in program.outputs if o.into is None or o.number != inputs[o.into]]
         _check_gradients(program, nodes, earlier)
     finally:
         for slot, value in zip(places, before, strict=True):
