@@ -15,20 +15,33 @@ INDEX = np.dtype(np.int64)
 
 @dataclass
 class Arena:
-    """The offsets of all buffers, in bytes; those of scratch buffers in a thread's own part, of ``scratch`` bytes."""
+    """Where the buffers of a program lie.
+
+    ``offsets`` are those of its own buffers, in bytes; of scratch buffers in a thread's own part, of ``scratch`` bytes.
+    ``slots`` say which pointer of a table is that of each buffer that is given to it: slot 0 is that of its own memory,
+    of ``size`` bytes, and slot 1 that of the counters.
+    """
 
     offsets: dict[Buffer, int]
     scratch: int
     size: int
+    slots: dict[Buffer, int]
+
+    @property
+    def table(self) -> int:
+        """The pointers in the table."""
+        return len(self.slots) + 2
 
 
 def arrange(program: LoopProgram) -> Arena:
-    """A place for every temporary and scratch buffer."""
+    """A place for every temporary and scratch buffer, and a slot for every other."""
     spans = _spans(program)
     offsets, scratch = _packed({b: s for b, s in spans.items() if b.role == "scratch"})
     shared, size = _packed({b: s for b, s in spans.items() if b.role == "temporary"})
     begin = scratch * program.threads
-    return Arena(offsets | {b: begin + offset for b, offset in shared.items()}, scratch, begin + size)
+    given = [b for b in program.buffers if b.role not in ("temporary", "scratch")]
+    slots = {buffer: i + 2 for i, buffer in enumerate(given)}
+    return Arena(offsets | {b: begin + offset for b, offset in shared.items()}, scratch, begin + size, slots)
 
 
 def _spans(program: LoopProgram) -> dict[Buffer, tuple[int, int]]:

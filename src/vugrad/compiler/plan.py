@@ -50,11 +50,10 @@ class Plan:
         machine = Machine(target.vector_bytes, target.registers, threads.get_threads())
         check = trace.program.outputs[0].name if finite else None
         self._key = (target.key, repr(machine), str(check is not None), _version(), trace.fingerprint)
-        self.lowered, self.arena = _lowerings.get(self._key, lambda: _lowered(trace.program, machine, check))
+        self.lowered, self.arena = _lowerings.get(self._key, lambda: laid_out(trace.program, machine, check))
         self.threads = self.lowered.loops.threads  # fewer than allowed where there is not so much to share
         _check_memory(self.arena.size)
-        given = [b for b in self.lowered.loops.buffers if b.role not in ("temporary", "scratch")]
-        self.slots = {buffer: i + 2 for i, buffer in enumerate(given)}  # 0 is the plan's own memory, 1 the counters
+        self.slots = self.arena.slots
         self._check = None if check is None else self._stage_of(self.lowered.outputs[check])
         #: The cycles of each kernel on each thread, in a copy that counts them.
         self.counters: Array = np.zeros(1, np.int64)
@@ -75,7 +74,7 @@ class Plan:
         self._memory = _aligned(self.arena.size)
         self._numbers: dict[str, Array] = {}  # of the state, those that are Python numbers
         self._held: dict[Buffer, Array] = {}
-        self._pointers = np.zeros(len(self.slots) + 2, np.uint64)
+        self._pointers = np.zeros(self.arena.table, np.uint64)
         self._pointers[0] = self._memory.ctypes.data
         for buffer in self.slots:
             if buffer.role == "constant":
@@ -87,10 +86,9 @@ class Plan:
 
     def text(self, profile: bool = False) -> str:
         """The program as LLVM's text; with ``profile``, kernels count their cycles."""
-        kernels = emit(self.lowered.loops, self.arena.offsets, self.slots, self.arena.scratch, profile)
+        kernels = emit(self.lowered.loops, self.arena, profile)
         stages = len(self.lowered.loops.stages)
-        flush = llvm.host().triple.startswith("x86_64")
-        return f"{kernels}\n{driver(stages, self.threads, len(self.slots) + 2, self._check, flush)}"
+        return f"{kernels}\n{driver(stages, self.threads, self.arena.table, self._check, llvm.host().flushes)}"
 
     def _compiled(self, target: llvm.Target) -> llvm.Code:
         key = cache.key(*self._key)
@@ -183,7 +181,7 @@ class Plan:
         self._check_free()
         with self._lock:
             self._runner = threading.get_ident()
-            strides = np.zeros(len(self.slots) + 2, np.int64)
+            strides = np.zeros(self.arena.table, np.int64)
             outputs = {}
             for i, x in enumerate(arguments):
                 if f"argument {i}" in self.lowered.inputs:
@@ -343,7 +341,7 @@ _lowerings: Recent[tuple[Lowered, Arena]] = Recent(RECENT)
 _codes: Recent[llvm.Code] = Recent(RECENT)
 
 
-def _lowered(program: Program, machine: Machine, check: str | None) -> tuple[Lowered, Arena]:
+def laid_out(program: Program, machine: Machine, check: str | None = None) -> tuple[Lowered, Arena]:
     """A program as loops that were verified, and where their buffers lie."""
     lowered = lower(program, machine, check)
     verify(lowered.loops, mend=True)

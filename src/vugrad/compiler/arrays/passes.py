@@ -6,12 +6,13 @@ and a few laws of algebra that hold for every number, NaN and infinity included.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from vugrad.compiler.arrays.interpret import apply
-from vugrad.compiler.arrays.program import Instruction, Output, Program, Shape, infer
+from vugrad.compiler.arrays.program import VIEWS, Instruction, Output, Program, Shape, infer
 
 #: A constant result of up to so many elements is stored; a larger one is cheaper to compute again.
 FOLDED = 4096
@@ -58,8 +59,37 @@ def live(program: Program) -> set[int]:
     return found
 
 
+def bound(program: Program, values: Mapping[str, Any]) -> Program:
+    """The program for some inputs' arrays, given by name, which become constants.
+
+    What depends on constants alone is computed now, whatever its size, and rounded as NumPy rounds; but views stay, so
+    that nothing is stored twice.
+
+    >>> program = Program()
+    >>> x = program.add("input", name="x", kind="argument", shape=(2,), dtype=np.dtype("f8"))
+    >>> w = program.add("input", name="w", kind="state", shape=(2,), dtype=np.dtype("f8"))
+    >>> program.outputs.append(Output("y", program.add("mul", x, program.add("exp", w))))
+    >>> print(bound(program, {"w": np.array([0.0, 1.0])}))
+    %0: f64[2] = input(name=x, kind=argument)
+    %1: f64[2] = constant(value=[1.0, 2.718281828459045])
+    %2: f64[2] = mul(%0, %1)
+    return y=%2
+    """
+    known: dict[int, Any] = {}
+    result = Program(outputs=list(program.outputs))
+    for number, x in enumerate(program.instructions):
+        if x.primitive == "input" and x.parameters["name"] in values:
+            known[number] = np.array(values[x.parameters["name"]], x.dtype)
+        elif x.primitive == "constant" or (x.operands and all(i in known for i in x.operands)):
+            known[number] = _applied(x, [known[i] for i in x.operands], x.shape)
+        if number in known and x.primitive not in VIEWS:
+            x = Instruction("constant", (), {"value": known[number]}, x.shape, x.dtype)
+        result.instructions.append(x)
+    return _without_dead(result)
+
+
 def _without_dead(program: Program) -> Program:
-    """The program without what the laws of algebra have made useless."""
+    """The program without what nothing needs."""
     alive, kept, new_number = live(program), Program(), dict[int, int]()
     for number, x in enumerate(program.instructions):
         if number in alive:

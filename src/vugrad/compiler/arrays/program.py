@@ -35,6 +35,9 @@ PRIMITIVES: dict[str, str] = {
     "bits": "random",
 }
 
+#: Those that show numbers which are there already, in another order or more than once.
+VIEWS = ("reshape", "transpose", "broadcast", "slice", "window")
+
 #: The dtypes that a program can hold, by their short names.
 DTYPES: dict[str, DType] = {
     "bool": np.dtype(bool),

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+from vugrad.compiler.arena import Arena
 from vugrad.compiler.emit.kernels import ATTRIBUTES, KernelWriter
 from vugrad.compiler.loops.index import Var
 from vugrad.compiler.loops.program import BlockLoop, Buffer, Kernel, LoopProgram
 
 
-def emit(
-    program: LoopProgram, offsets: dict[Buffer, int], slots: dict[Buffer, int], scratch: int, profile: bool = False
-) -> str:
+def emit(program: LoopProgram, arena: Arena, profile: bool = False, alone: bool = False) -> str:
     """The text of a module with one function for each stage, ``stage0(table, thread)`` and so on.
 
     Kernels that do the same to different buffers, as those of equal layers, are one function.
 
     Args:
         program: the loops.
-        offsets: where in the plan's own memory, slot 0 of the table, each of its buffers begins, in bytes; of a
-            scratch buffer, where the first thread's begins.
-        slots: in which slot of the table of pointers each of the other buffers stands.
-        scratch: the bytes of one thread's scratch memory.
+        arena: where in the table of pointers, and in the plan's own memory, the buffers are.
         profile: add each kernel's cycles to a counter of its own for each thread, at the table's slot 1.
+        alone: let no loop become a call of the C library.
     """
     names: dict[str, str] = {}
     texts: list[str] = []
     declared: dict[str, None] = {}
     number = 0
     for i, stage in enumerate(program.stages):
-        writer = StageWriter(stage.thread, offsets, slots, scratch, program.threads if profile else 0)
+        writer = StageWriter(stage.thread, arena, program.threads if profile else 0)
         for part in stage.parts:
             block = part.var if isinstance(part, BlockLoop) else None
             calls: list[Call] = []
@@ -42,7 +39,8 @@ def emit(
             writer.part(part, calls)
         texts.append(writer.text(f"stage{i}"))
         declared |= writer.out.declared
-    return "\n".join([*declared, *texts])
+    attributes = f'{ATTRIBUTES} "no-builtins"' if alone else ATTRIBUTES
+    return "\n".join([*declared, *texts, f"attributes #0 = {{ {attributes} }}"])
 
 
 def kernel_text(name: str, kernel: Kernel, thread: Var, block: Var | None) -> tuple[str, list[Buffer], dict[str, None]]:
@@ -58,16 +56,9 @@ Call = tuple[str, list[Buffer], int]
 class StageWriter(KernelWriter):
     """Writes one stage's function: where its buffers are, and the calls of its kernels."""
 
-    def __init__(
-        self,
-        thread: Var,
-        offsets: dict[Buffer, int],
-        slots: dict[Buffer, int],
-        scratch: int,
-        counted: int,
-    ) -> None:
+    def __init__(self, thread: Var, arena: Arena, counted: int) -> None:
         super().__init__(thread, None)
-        self.offsets, self.slots, self.scratch, self.counted = offsets, slots, scratch, counted
+        self.arena, self.counted = arena, counted
 
     def text(self, name: str) -> str:
         """The text of the function; where buffers begin stands in its first block."""
@@ -75,7 +66,7 @@ class StageWriter(KernelWriter):
         self.out.lines = []
         for buffer, register in self.pointers.items():
             self.pointer(buffer, register)
-        head = [f"define void @{name}(ptr %table, i64 %thread) {ATTRIBUTES} {{", "entry:", *self.out.lines]
+        head = [f"define internal void @{name}(ptr %table, i64 %thread) #0 {{", "entry:", *self.out.lines]
         return "\n".join([*head, "  br label %start", "start:", *body, "  ret void", "}"])
 
     def part(self, part: Kernel | BlockLoop, calls: list[Call]) -> None:
@@ -110,9 +101,9 @@ class StageWriter(KernelWriter):
 
     def pointer(self, buffer: Buffer, register: str) -> None:
         """Where a buffer begins."""
-        slot = self.out.emit(f"getelementptr ptr, ptr %table, i64 {self.slots.get(buffer, 0)}")
+        slot = self.out.emit(f"getelementptr ptr, ptr %table, i64 {self.arena.slots.get(buffer, 0)}")
         base = self.out.emit(f"load ptr, ptr {slot}")
         if buffer.role == "scratch":
-            own = self.out.emit(f"mul i64 %thread, {self.scratch}")
+            own = self.out.emit(f"mul i64 %thread, {self.arena.scratch}")
             base = self.out.emit(f"getelementptr i8, ptr {base}, i64 {own}")
-        self.out.lines.append(f"  {register} = getelementptr i8, ptr {base}, i64 {self.offsets.get(buffer, 0)}")
+        self.out.lines.append(f"  {register} = getelementptr i8, ptr {base}, i64 {self.arena.offsets.get(buffer, 0)}")

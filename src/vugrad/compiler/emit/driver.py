@@ -29,7 +29,8 @@ class Control(IntEnum):
 
 
 #: Numbers too small to be normal count as 0 from here on: an x86 processor takes a hundred times as long for them, and
-#: what decays, as the means of Adam do where gradients are 0, is such a number for a long time.
+#: what decays, as the means of Adam do where gradients are 0, is such a number for a long time. The caller's own mode,
+#: with the exceptions that it has seen, is put back at the end.
 FLUSHED = (
     "  %before = alloca i32",
     "  %flushing = alloca i32",
@@ -39,6 +40,8 @@ FLUSHED = (
     "  store i32 %changed, ptr %flushing",
     "  call void @llvm.x86.sse.ldmxcsr(ptr %flushing)",
 )
+RESTORED = ("  call void @llvm.x86.sse.ldmxcsr(ptr %before)",)
+MODES = tuple(f"declare void @llvm.x86.sse.{name}(ptr)" for name in ("stmxcsr", "ldmxcsr"))
 
 
 def driver(stages: int, threads: int, slots: int, check: tuple[Buffer, int, int] | None, flush: bool) -> str:
@@ -48,7 +51,7 @@ def driver(stages: int, threads: int, slots: int, check: tuple[Buffer, int, int]
     ``check``, a buffer of one number, its slot, and a stage, the run ends after that stage if the number is not finite.
     """
     text = ["declare i32 @sched_yield()"] if threads > 1 else []
-    text += [f"declare void @llvm.x86.sse.{name}(ptr)" for name in ("stmxcsr", "ldmxcsr")] if flush else []
+    text += MODES if flush else ()
     text += _barrier(threads) if threads > 1 else []
     lines = [
         "define void @run(ptr %tables, ptr %strides, ptr %control, i64 %thread) {",
@@ -105,7 +108,7 @@ def driver(stages: int, threads: int, slots: int, check: tuple[Buffer, int, int]
         *wait,  # nobody overtakes the others by a step: the decision must have been read
         "  br label %step",
         "end:",
-        *(["  call void @llvm.x86.sse.ldmxcsr(ptr %before)"] if flush else []),
+        *(RESTORED if flush else ()),
         "  ret void",
         "}",
     ]

@@ -25,8 +25,8 @@ from vugrad.compiler.loops.program import (
     Update,
 )
 
-#: Vectors as wide as the kernels ask for, where the machine has them.
-ATTRIBUTES = '"no-trapping-math"="true" "prefer-vector-width"="512" "min-legal-vector-width"="512" nounwind'
+#: What holds for all functions: vectors are as wide as the kernels ask for, where the machine has them.
+ATTRIBUTES = 'nounwind "no-trapping-math"="true" "prefer-vector-width"="512" "min-legal-vector-width"="512"'
 
 
 class KernelWriter(ExpressionWriter):
@@ -36,7 +36,7 @@ class KernelWriter(ExpressionWriter):
         """The text of a kernel's function: it takes a pointer for each of ``pointers``, the thread, and the block."""
         self.statements(kernel.body)
         taken = "".join(f"ptr {register}, " for register in self.pointers.values())
-        head = [f"define internal void @{name}({taken}i64 %thread, i64 %block) noinline {ATTRIBUTES} {{", "entry:"]
+        head = [f"define internal void @{name}({taken}i64 %thread, i64 %block) noinline #0 {{", "entry:"]
         head += [f"  {slot} = alloca {value.type}" for slot, value in self.locals.values()]
         return "\n".join([*head, "  br label %start", "start:", *self.out.lines, "  ret void", "}"])
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vugrad.compiler.arrays import Instruction, Program
+from vugrad.compiler.arrays import VIEWS, Instruction, Program
 from vugrad.compiler.loops.index import Index, Indirect, Var, delinear, linear, of
 from vugrad.compiler.loops.program import Call, Condition, Constant, Expression, Guard, Position, guard
 
@@ -33,7 +33,6 @@ class Reduction:
 
 
 SUMS = ("sum", "contract", "fold")
-VIEWS = ("reshape", "transpose", "broadcast", "slice", "window")
 
 
 def is_reduction(x: Instruction, program: Program) -> bool:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from vugrad.compiler.arrays import Program
+from vugrad.compiler.arrays import VIEWS, Program
 from vugrad.compiler.loops.index import Index, Var, linear, of
 from vugrad.compiler.loops.program import Constant, Expression
-from vugrad.compiler.lower.access import SUMS, VIEWS, Access, Place, counts_along, is_reduction
+from vugrad.compiler.lower.access import SUMS, Access, Place, counts_along, is_reduction
 from vugrad.compiler.lower.batch import batch_axes, batched
 
 #: So many operations may be done again for each user before a result is stored; so many may be in one expression.

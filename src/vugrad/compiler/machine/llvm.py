@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import functools
+import re
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +29,16 @@ class Target:
         return 32 if self.vector_bytes == 64 or not self.triple.startswith("x86") else 16
 
     @property
+    def flushes(self) -> bool:
+        """Whether numbers too small to be normal are so slow that they had better count as 0."""
+        return self.triple.startswith("x86_64")
+
+    @property
+    def fuses(self) -> bool:
+        """Whether a multiply-add that rounds once is one instruction."""
+        return "+fma" in self.features.split(",") or not self.triple.startswith("x86")
+
+    @property
     def key(self) -> str:
         """All that machine code depends on, LLVM's own version included."""
         return f"{llvm.llvm_version_info} {self.triple} {self.cpu} {self.features}"
@@ -34,8 +47,6 @@ class Target:
 @functools.cache
 def host() -> Target:
     """The machine that this runs on."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features()
     names = features.flatten()
     if features.get("avx512f") and features.get("avx512vl"):
@@ -47,7 +58,23 @@ def host() -> Target:
     return Target(llvm.get_process_triple(), llvm.get_host_cpu_name(), names, size)
 
 
+#: Processors that code is made for by name; they need not be this one.
+TARGETS: dict[str, Callable[[], Target]] = {
+    "host": host,
+    "x86-64": lambda: Target("x86_64-unknown-linux-gnu", "x86-64", "+sse2", 16),
+    "x86-64-v3": lambda: Target("x86_64-unknown-linux-gnu", "x86-64-v3", "+avx2,+fma", 32),
+    "aarch64": lambda: Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16),
+}
+
+
+@functools.cache
+def _initialize() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+
+
 def _machine(target: Target) -> Any:
+    _initialize()
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
     )
@@ -55,9 +82,8 @@ def _machine(target: Target) -> Any:
 
 def compile_text(text: str, target: Target) -> bytes:
     """Machine code, as an object file, from a module's text."""
-    host()
     machine = _machine(target)
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text if target.fuses else _without_fma(text))
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
     module.verify()
@@ -72,11 +98,53 @@ def compile_text(text: str, target: Target) -> bytes:
     return bytes(machine.emit_object(module))
 
 
+#: LLVM's fma of float32, or of vectors of it, as it is declared.
+FMA = re.compile(r"^declare (?P<type>.*float>?) @llvm\.fma\.(?P<kind>\w*f32)\(.*\)$", re.MULTILINE)
+
+
+def _without_fma(text: str) -> str:
+    """A module's text with x · y + z of float32 computed in float64, in which the product is exact.
+
+    Without an instruction for it, LLVM would call C's ``fmaf`` for each lane.
+    """
+
+    def defined(found: re.Match[str]) -> str:
+        kind = found["type"]
+        wide = kind.replace("float", "double")
+        return "\n".join(
+            [
+                f"define internal {kind} @fma.{found['kind']}({kind} %x, {kind} %y, {kind} %z) alwaysinline nounwind {{",
+                *(f"  %{v}.wide = fpext {kind} %{v} to {wide}" for v in "xyz"),
+                f"  %product = fmul {wide} %x.wide, %y.wide",
+                f"  %sum = fadd {wide} %product, %z.wide",
+                f"  %rounded = fptrunc {wide} %sum to {kind}",
+                f"  ret {kind} %rounded",
+                "}",
+            ]
+        )
+
+    kinds = [found["kind"] for found in FMA.finditer(text)]
+    text = FMA.sub(defined, text)
+    for kind in kinds:
+        text = text.replace(f"@llvm.fma.{kind}(", f"@fma.{kind}(")
+    return text
+
+
+def missing(object_file: bytes) -> list[str]:
+    """The names that an ELF object file takes from elsewhere; of another format it cannot be seen."""
+    tables = {s.name(): s.data() for s in llvm.ObjectFileRef.from_data(object_file).sections()}
+    symbols, texts = tables.get(".symtab", b""), tables.get(".strtab", b"")
+    found = []
+    for begin, _, _, section, _, _ in struct.iter_unpack("<IBBHQQ", symbols):  # ELF's Elf64_Sym
+        if begin and not section:
+            found.append(texts[begin : texts.index(b"\0", begin)].decode())
+    return found
+
+
 class Code:
     """Loaded machine code."""
 
     def __init__(self, object_file: bytes, target: Target) -> None:
-        host()
         _add_symbols()
         backing = llvm.parse_assembly("")
         backing.triple = target.triple

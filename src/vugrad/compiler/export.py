@@ -1,0 +1,88 @@
+"""A model as an object file that needs nothing else: its weights are constants in it, its memory is on the stack."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vugrad.compiler.arrays import bound
+from vugrad.compiler.emit import emit
+from vugrad.compiler.emit.entry import entry
+from vugrad.compiler.loops.program import Buffer
+from vugrad.compiler.lower import Machine
+from vugrad.compiler.machine import llvm
+from vugrad.compiler.plan import laid_out
+from vugrad.compiler.trace import trace
+from vugrad.compiler.trace.standin import CannotCompileError
+from vugrad.nn import Module
+
+#: Working memory of up to so many bytes is on the stack, of which threads have 512 KiB or more almost everywhere.
+STACK = 256 << 10
+
+
+@dataclass(frozen=True)
+class Array:
+    """What a pointer points to."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class Native:
+    """An object file and what its function takes.
+
+    ``memory`` is the bytes that it works in, which are on the stack if ``stack``, and else the caller's. ``missing``
+    names the functions that it takes from C's libraries.
+    """
+
+    code: bytes
+    target: llvm.Target
+    inputs: list[Array]
+    outputs: list[Array]
+    memory: int
+    stack: bool
+    missing: list[str]
+
+
+def export(model: Module, arguments: Sequence[Any], name: str, target: llvm.Target) -> Native:
+    """Compile a model, in the mode that it is in, for arguments of these shapes and dtypes.
+
+    Raises ``CannotCompileError`` for a model that cannot be recorded, or that changes when it is called, and
+    ``ValueError`` for a name that is taken.
+    """
+    traced = trace(model, tuple(arguments), (model,))
+    for output in traced.program.outputs:
+        if output.into is not None:
+            raise CannotCompileError(
+                f"a call of the {type(model).__name__} changes its {output.into}, and the function that is exported "
+                "keeps nothing from one call to the next"
+            )
+    if not traced.program.outputs:
+        raise CannotCompileError(f"the {type(model).__name__} returns no array that depends on its arguments")
+    program = bound(traced.program, {slot.name: slot.get() for slot in traced.slots})
+    lowered, arena = laid_out(program, Machine(target.vector_bytes, target.registers, 1))
+    if lowered.order is not None:  # instances are taken as they lie
+        lowered.order.value = np.arange(lowered.order.size)
+    inputs = {name: program[number] for name, number in program.inputs().items()}
+    taken = [lowered.inputs[key] for key in inputs] + [lowered.outputs[o.name] for o in program.outputs]
+    kernels = emit(lowered.loops, arena, alone=True)
+    if re.search(rf"@{name}\b", kernels):
+        raise ValueError(f"{name} is the name of a part of the code: give the file another one")
+    stack = arena.size <= STACK
+    text = entry(name, len(lowered.loops.stages), arena, taken, stack, target.flushes)
+    code = llvm.compile_text(f"{kernels}\n{text}", target)
+    outputs = [program[output.number] for output in program.outputs]
+    return Native(
+        code,
+        target,
+        [Array(x.shape, x.dtype) for x in inputs.values()],
+        [Array(x.shape, x.dtype) for x in outputs],
+        arena.size,
+        stack,
+        llvm.missing(code),
+    )
