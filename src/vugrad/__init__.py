@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from vugrad.check import doctor as doctor, gradcheck as gradcheck, prove as prove
     from vugrad.compiler import compile as compile, get_threads as get_threads, set_threads as set_threads
     from vugrad.interchange.onnx import export_onnx as export_onnx
+    from vugrad.interchange.native import export_native as export_native
     from vugrad.viewer import debug as debug, view as view
 
 __version__ = "0.1.0"
@@ -86,6 +87,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("vugrad.check"), name)
     if name == "export_onnx":
         return importlib.import_module("vugrad.interchange.onnx").export_onnx
+    if name == "export_native":
+        return importlib.import_module("vugrad.interchange.native").export_native
     if name in ("debug", "view"):
         return getattr(importlib.import_module("vugrad.viewer"), name)
     raise AttributeError(f"module 'vugrad' has no attribute {name!r}")

@@ -12,13 +12,13 @@ import numpy as np
 from vugrad.compiler.arrays import bound
 from vugrad.compiler.emit import emit
 from vugrad.compiler.emit.entry import entry
-from vugrad.compiler.loops.program import Buffer
 from vugrad.compiler.lower import Machine
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.plan import laid_out
 from vugrad.compiler.trace import trace
 from vugrad.compiler.trace.standin import CannotCompileError
 from vugrad.nn import Module
+from vugrad.suggest import choose
 
 #: Working memory of up to so many bytes is on the stack, of which threads have 512 KiB or more almost everywhere.
 STACK = 256 << 10
@@ -49,12 +49,13 @@ class Native:
     missing: list[str]
 
 
-def export(model: Module, arguments: Sequence[Any], name: str, target: llvm.Target) -> Native:
-    """Compile a model, in the mode that it is in, for arguments of these shapes and dtypes.
+def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> Native:
+    """Compile a model, in the mode that it is in, for arguments of these shapes and dtypes, and a target by its name.
 
     Raises ``CannotCompileError`` for a model that cannot be recorded, or that changes when it is called, and
-    ``ValueError`` for a name that is taken.
+    ``ValueError`` for a target that there is not, and for a name that is taken.
     """
+    goal = choose("target", target, llvm.TARGETS)()
     traced = trace(model, tuple(arguments), (model,))
     for output in traced.program.outputs:
         if output.into is not None:
@@ -65,7 +66,7 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: llvm.Targ
     if not traced.program.outputs:
         raise CannotCompileError(f"the {type(model).__name__} returns no array that depends on its arguments")
     program = bound(traced.program, {slot.name: slot.get() for slot in traced.slots})
-    lowered, arena = laid_out(program, Machine(target.vector_bytes, target.registers, 1))
+    lowered, arena = laid_out(program, Machine(goal.vector_bytes, goal.registers, 1))
     if lowered.order is not None:  # instances are taken as they lie
         lowered.order.value = np.arange(lowered.order.size)
     inputs = {name: program[number] for name, number in program.inputs().items()}
@@ -74,12 +75,12 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: llvm.Targ
     if re.search(rf"@{name}\b", kernels):
         raise ValueError(f"{name} is the name of a part of the code: give the file another one")
     stack = arena.size <= STACK
-    text = entry(name, len(lowered.loops.stages), arena, taken, stack, target.flushes)
-    code = llvm.compile_text(f"{kernels}\n{text}", target)
+    text = entry(name, len(lowered.loops.stages), arena, taken, stack, goal.flushes)
+    code = llvm.compile_text(f"{kernels}\n{text}", goal)
     outputs = [program[output.number] for output in program.outputs]
     return Native(
         code,
-        target,
+        goal,
         [Array(x.shape, x.dtype) for x in inputs.values()],
         [Array(x.shape, x.dtype) for x in outputs],
         arena.size,

@@ -98,8 +98,9 @@ def compile_text(text: str, target: Target) -> bytes:
     return bytes(machine.emit_object(module))
 
 
-#: LLVM's fma of float32, or of vectors of it, as it is declared.
-FMA = re.compile(r"^declare (?P<type>.*float>?) @llvm\.fma\.(?P<kind>\w*f32)\(.*\)$", re.MULTILINE)
+#: LLVM's fma of float32, or of vectors of it, where it is declared, and where it is called.
+DECLARED = re.compile(r"^declare (.*) @llvm\.fma\.(\w*f32)\(.*\)$", re.MULTILINE)
+CALLED = re.compile(r"@llvm\.fma\.(?=\w*f32\()")
 
 
 def _without_fma(text: str) -> str:
@@ -109,11 +110,11 @@ def _without_fma(text: str) -> str:
     """
 
     def defined(found: re.Match[str]) -> str:
-        kind = found["type"]
-        wide = kind.replace("float", "double")
+        kind, name = found.groups()
+        wide, taken = kind.replace("float", "double"), ", ".join(f"{kind} %{v}" for v in "xyz")
         return "\n".join(
             [
-                f"define internal {kind} @fma.{found['kind']}({kind} %x, {kind} %y, {kind} %z) alwaysinline nounwind {{",
+                f"define internal {kind} @fma.{name}({taken}) alwaysinline nounwind {{",
                 *(f"  %{v}.wide = fpext {kind} %{v} to {wide}" for v in "xyz"),
                 f"  %product = fmul {wide} %x.wide, %y.wide",
                 f"  %sum = fadd {wide} %product, %z.wide",
@@ -123,17 +124,13 @@ def _without_fma(text: str) -> str:
             ]
         )
 
-    kinds = [found["kind"] for found in FMA.finditer(text)]
-    text = FMA.sub(defined, text)
-    for kind in kinds:
-        text = text.replace(f"@llvm.fma.{kind}(", f"@fma.{kind}(")
-    return text
+    return CALLED.sub("@fma.", DECLARED.sub(defined, text))
 
 
 def missing(object_file: bytes) -> list[str]:
     """The names that an ELF object file takes from elsewhere; of another format it cannot be seen."""
     tables = {s.name(): s.data() for s in llvm.ObjectFileRef.from_data(object_file).sections()}
-    symbols, texts = tables.get(".symtab", b""), tables.get(".strtab", b"")
+    symbols, texts = tables.get(b".symtab", b""), tables.get(b".strtab", b"")
     found = []
     for begin, _, _, section, _, _ in struct.iter_unpack("<IBBHQQ", symbols):  # ELF's Elf64_Sym
         if begin and not section:
