@@ -15,7 +15,9 @@ from hypothesis import given, strategies as st
 import vugrad as vg
 from vugrad import nn
 from vugrad.compiler import CannotCompileError
+from vugrad.compiler.arrays import VIEWS, bound, interpret, verify
 from vugrad.compiler.machine import llvm
+from vugrad.compiler.trace import trace
 
 CC, CXX, NM = (shutil.which(program) for program in ("gcc", "g++", "nm"))
 FOREIGN = [shutil.which(program) for program in ("aarch64-linux-gnu-gcc", "qemu-aarch64")]
@@ -205,6 +207,28 @@ def test_the_header_is_cpp_too(tmp_path):
     )
     program = build([tmp_path / "plain.cc", files[0]], tmp_path / "plain", cc=[CXX], std="c++11")
     subprocess.run([program], check=True)
+
+
+# --- what is computed when it is exported
+
+
+@pytest.mark.parametrize("name", ["lenet_all", "silu_mlp", "logarithms"])
+def test_what_depends_on_parameters_alone_is_computed_at_the_export(name):
+    shape, make = NETWORKS[name]
+    model = seasoned(make()).eval()
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    traced = trace(model, (x,), (model,))
+    state = {slot.name: slot.get() for slot in traced.slots}
+    program = bound(traced.program, state)
+    verify(program)
+    assert set(program.inputs()) == {"argument 0"}
+    free = set()  # of the argument
+    for number, step in enumerate(program.instructions):
+        if step.primitive != "input" and free.issuperset(step.operands):
+            free.add(number)
+            assert step.primitive in ("constant", *VIEWS)
+    values = interpret(traced.program, {"argument 0": x, **state})
+    np.testing.assert_array_equal(interpret(program, {"argument 0": x})["result"], values["result"])
 
 
 # --- what else a model can be

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,66 @@ register reinterpret_cast restrict return short signed sizeof static static_asse
 this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor
 xor_eq
 """
+HEADER = """\
+/* {name}: a {kind} as a function, made by vugrad {version}. Do not change it, export it again.
+
+{arrays}
+
+   An array begins wherever its numbers may, its last axis lies closest together, and no two share memory.
+   The function works in {memory} bytes {where}.
+   Any number of threads may call it at once: it keeps nothing, allocates nothing and starts no thread.
+   {needs}
+
+   For {triple}, {processor}:
+       cc -std=c99 {name}_example.c {name}.o -o {name}_example{library}
+*/
+#ifndef {big}_H
+#define {big}_H
+
+#include <stdint.h>
+
+{sizes}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+void {name}({taken});
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+EXAMPLE = """\
+/* Reads {read} from standard input, as numbers lie in memory, and prints what {name} makes of them. */
+#include <stdio.h>
+
+#include "{name}.h"
+
+int main(void) {{
+{arrays}
+
+{reading}
+    {name}({given});
+{printing}
+    return 0;
+}}
+"""
+READING = """\
+    if (fread({0.name}, sizeof {0.name}[0], {0.size}, stdin) != {0.size}) {{
+        fprintf(stderr, "{0.name} is %d numbers\\n", {0.size});
+        return 1;
+    }}"""
+PRINTING = """\
+    for (int i = 0; i < {0.size}; i++)
+        printf("{0.form}\\n", {0.cast}{0.name}[i]);"""
 #: Of each kind of number how printf shows it, and as what.
-SHOWN = {"f": ("%.9g", ""), "i": ("%lld", "(long long) "), "u": ("%llu", "(unsigned long long) "), "b": ("%d", "")}
+SHOWN = {
+    "f4": ("%.9g", ""),
+    "f8": ("%.17g", ""),
+    "b": ("%d", ""),
+    "i": ("%lld", "(long long) "),
+    "u": ("%llu", "(unsigned long long) "),
+}
 
 
 def export_native(model: Module, example: Any, path: str | Path, target: str = "host") -> tuple[Path, Path, Path]:
@@ -63,11 +121,11 @@ def export_native(model: Module, example: Any, path: str | Path, target: str = "
     name = _name(path.stem)
     with kept(model):
         native = export(model.eval(), inputs, name, target)
-    pointers = _pointers(native)
-    _check_free(name, pointers)
+    arguments = _arguments(name, native)
     files = path.with_suffix(".o"), path.with_suffix(".h"), path.with_name(f"{name}_example.c")
-    header, program = _header(name, type(model).__name__, native, pointers), _example(name, native, pointers)
-    for file, content in zip(files, (native.code, header.encode(), program.encode()), strict=True):
+    header = _header(name, type(model).__name__, native, arguments)
+    contents = native.code, header.encode(), _example(name, native, arguments).encode()
+    for file, content in zip(files, contents, strict=True):
         write_whole(file, content)
     return files
 
@@ -94,110 +152,91 @@ def _name(stem: str) -> str:
     raise ValueError(f"the C function is called as its file, and {stem!r} is no name in C: write {better}.o")
 
 
-Pointers = list[tuple[str, Array, bool]]  # the name, what it points to, and whether that is written
+@dataclass(frozen=True)
+class Argument:
+    """A pointer that the function takes: its name, the macro for how many numbers it points to, and to which."""
+
+    name: str
+    size: str
+    array: Array
+    written: bool
+
+    @property
+    def type(self) -> str:
+        """C's name of the type of the numbers."""
+        kind, size = self.array.dtype.kind, self.array.dtype.itemsize
+        if kind == "f":
+            return {4: "float", 8: "double"}[size]
+        return f"{'' if kind == 'i' else 'u'}int{8 * size}_t"
+
+    @property
+    def form(self) -> str:
+        """How printf shows a number."""
+        return self._shown[0]
+
+    @property
+    def cast(self) -> str:
+        """As what printf takes it."""
+        return self._shown[1]
+
+    @property
+    def _shown(self) -> tuple[str, str]:
+        dtype = self.array.dtype
+        return SHOWN[dtype.str[1:] if dtype.kind == "f" else dtype.kind]
+
+    def shape(self, sign: str) -> str:
+        """The extents with a sign between them."""
+        return f" {sign} ".join(map(str, self.array.shape)) or "1"
 
 
-def _pointers(native: Native) -> Pointers:
+def _arguments(name: str, native: Native) -> list[Argument]:
     """The function's arguments: x and y, or x0, x1 and so on where there are several."""
-    found: Pointers = []
+    found = []
     for letter, arrays in (("x", native.inputs), ("y", native.outputs)):
         for i, array in enumerate(arrays):
-            found.append((f"{letter}{i}" if len(arrays) > 1 else letter, array, letter == "y"))
+            own = f"{letter}{i}" if len(arrays) > 1 else letter
+            found.append(Argument(own, f"{name}_{own}_size".upper(), array, letter == "y"))
+    if name in ("workspace", *(a.name for a in found)):
+        raise ValueError(f"{name} is the name of an argument of the C function: give the file another one")
     return found
 
 
-def _check_free(name: str, pointers: Pointers) -> None:
-    if name in ("workspace", *(p for p, *_ in pointers)):
-        raise ValueError(f"{name} is the name of an argument of the C function: give the file another one")
-
-
-def _type(array: Array) -> str:
-    """C's name of the type of an array's numbers."""
-    kind, bits = array.dtype.kind, 8 * array.dtype.itemsize
-    if kind == "f":
-        return "float" if bits == 32 else "double"
-    return f"{'' if kind == 'i' else 'u'}int{bits}_t"
-
-
-def _said(name: str, array: Array) -> str:
-    """What a pointer points to, for the header's comment."""
-    shape = " x ".join(map(str, array.shape)) or "1"
-    truth = ", 0 for false and 1 for true" if array.dtype.kind == "b" else ""
-    return f"{name}: {_type(array)}, {shape}, the last axis closest together{truth}"
-
-
-def _header(name: str, kind: str, native: Native, pointers: Pointers) -> str:
+def _header(name: str, kind: str, native: Native, arguments: list[Argument]) -> str:
     """The header file."""
     big, target, library = name.upper(), native.target, " -lm" if native.missing else ""
-    processor = "any processor" if target.cpu == "generic" else f"{target.cpu} and whatever can do all that it can"
-    needs = f"It takes {', '.join(native.missing)} from C's library:{library}." if library else "It needs no library."
-    where = "on the stack" if native.stack else f"at workspace ({big}_WORKSPACE), which begins at a multiple of 8"
-    taken = [f"{'' if written else 'const '}{_type(array)} *{p}" for p, array, written in pointers]
-    lines = [
-        f"/* {name}: a {kind} as a function, made by vugrad {importlib.metadata.version('vugrad')}. Do not change it, export it again.",
-        "",
-        *(f"   {_said(p, array)}" for p, array, _ in pointers),
-        "",
-        "   An array may begin wherever its numbers may, and shares no memory with another.",
-        f"   The function works in {native.memory} bytes {where}.",
-        "   Any number of threads may call it at once: it keeps nothing, allocates nothing and starts no thread.",
-        *(["   While it runs, numbers too small to be normal count as 0."] if target.flushes else []),
-        f"   {needs}",
-        "",
-        f"   For {target.triple}, {processor}:",
-        f"       cc -std=c99 {name}_example.c {name}.o -o {name}_example{library}",
-        "*/",
-        f"#ifndef {big}_H",
-        f"#define {big}_H",
-        "",
-        "#include <stdint.h>",
-        "",
-        *(f"#define {big}_{p.upper()}_SIZE ({' * '.join(map(str, a.shape)) or '1'})" for p, a, _ in pointers),
-        *([] if native.stack else [f"#define {big}_WORKSPACE {native.memory}"]),
-        "",
-        "#ifdef __cplusplus",
-        'extern "C" {',
-        "#endif",
-        f"void {name}({', '.join(taken + ([] if native.stack else ['void *workspace']))});",
-        "#ifdef __cplusplus",
-        "}",
-        "#endif",
-        "#endif",
-    ]
-    return _text(lines)
+    needs = [f"It takes {', '.join(native.missing)} from C's library:{library}." if library else "It needs no library."]
+    needs += ["While it runs, numbers too small to be normal count as 0."] if target.flushes else []
+    sizes = [f"#define {a.size} ({a.shape('*')})" for a in arguments]
+    taken = [f"{'' if a.written else 'const '}{a.type} *{a.name}" for a in arguments]
+    if not native.stack:
+        sizes.append(f"#define {big}_WORKSPACE {native.memory}")
+        taken.append("void *workspace")
+    return HEADER.format(
+        name=name,
+        big=big,
+        kind=kind,
+        version=importlib.metadata.version("vugrad"),
+        arrays="\n".join(f"   {a.name}: {a.type}, {a.shape('x')}" for a in arguments),
+        memory=native.memory,
+        where="on the stack" if native.stack else f"at workspace ({big}_WORKSPACE), a multiple of 8",
+        needs="\n   ".join(needs),
+        triple=target.triple,
+        processor="any processor" if target.cpu == "generic" else f"{target.cpu} and what can do all that it can",
+        library=library,
+        sizes="\n".join(sizes),
+        taken=", ".join(taken),
+    )
 
 
-def _example(name: str, native: Native, pointers: Pointers) -> str:
+def _example(name: str, native: Native, arguments: list[Argument]) -> str:
     """A program that calls the function."""
-    big, read = name.upper(), ", ".join(p for p, _, written in pointers if not written)
-    lines = [
-        f"/* Reads {read} from standard input, as numbers lie in memory, and prints what {name} makes of them. */",
-        "#include <stdio.h>",
-        "",
-        f'#include "{name}.h"',
-        "",
-        "int main(void) {",
-        *(f"    static {_type(array)} {p}[{big}_{p.upper()}_SIZE];" for p, array, _ in pointers),
-        *([] if native.stack else [f"    static uint64_t workspace[({big}_WORKSPACE + 7) / 8];"]),
-        "",
-    ]
-    for p, _, written in pointers:
-        if not written:
-            lines += [
-                f"    if (fread({p}, sizeof {p}[0], {big}_{p.upper()}_SIZE, stdin) != {big}_{p.upper()}_SIZE) {{",
-                f'        fprintf(stderr, "{p} is %d numbers\\n", {big}_{p.upper()}_SIZE);',
-                "        return 1;",
-                "    }",
-            ]
-    given = [p for p, *_ in pointers] + ([] if native.stack else ["workspace"])
-    lines.append(f"    {name}({', '.join(given)});")
-    for p, array, written in pointers:
-        if written:
-            form, cast = SHOWN[array.dtype.kind] if array.dtype != np.float64 else ("%.17g", "")
-            lines.append(f"    for (int i = 0; i < {big}_{p.upper()}_SIZE; i++)")
-            lines.append(f'        printf("{form}\\n", {cast}{p}[i]);')
-    return _text([*lines, "    return 0;", "}"])
-
-
-def _text(lines: Iterable[str]) -> str:
-    return "\n".join(lines) + "\n"
+    memory = [] if native.stack else [f"    static uint64_t workspace[({name.upper()}_WORKSPACE + 7) / 8];"]
+    read, printed = [a for a in arguments if not a.written], [a for a in arguments if a.written]
+    return EXAMPLE.format(
+        name=name,
+        read=", ".join(a.name for a in read),
+        arrays="\n".join([*(f"    static {a.type} {a.name}[{a.size}];" for a in arguments), *memory]),
+        reading="\n".join(map(READING.format, read)),
+        given=", ".join([a.name for a in arguments] + (["workspace"] if memory else [])),
+        printing="\n".join(map(PRINTING.format, printed)),
+    )
