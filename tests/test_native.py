@@ -16,6 +16,7 @@ import vugrad as vg
 from vugrad import nn
 from vugrad.compiler import CannotCompileError
 from vugrad.compiler.arrays import VIEWS, bound, interpret, verify
+from vugrad.compiler.export import STACK
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.trace import trace
 
@@ -300,7 +301,7 @@ def test_much_memory_is_the_callers(tmp_path):
     files = vg.export_native(model, x, tmp_path / "large.o")
     header = files[1].read_text()
     assert "void large(const float *x, float *y, void *workspace);" in header
-    assert int(re.search(r"LARGE_WORKSPACE (\d+)", header)[1]) > 256 << 10
+    assert int(re.search(r"LARGE_WORKSPACE (\d+)", header)[1]) > STACK
     np.testing.assert_allclose(outputs(files, x), eager(model, x).ravel(), rtol=1e-5, atol=1e-5)
 
 
@@ -325,7 +326,9 @@ def test_the_model_is_left_as_it_was(tmp_path):
 # --- errors
 
 
-@pytest.mark.parametrize("name", ["3d", "my-net", "double", "while", "with space", "x", "y", "workspace", "kernel0"])
+@pytest.mark.parametrize(
+    "name", ["3d", "my-net", "double", "while", "with space", "x", "y", "workspace", "kernel0", "stage0"]
+)
 def test_a_name_is_one_that_c_can_have(name, tmp_path):
     with pytest.raises(ValueError, match=re.escape(name)):
         vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / f"{name}.o")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler.arrays import bound
+from vugrad.compiler.arrays import Instruction, bound
 from vugrad.compiler.emit import emit
 from vugrad.compiler.emit.entry import entry
 from vugrad.compiler.lower import Machine
@@ -20,21 +20,13 @@ from vugrad.compiler.trace.standin import CannotCompileError
 from vugrad.nn import Module
 from vugrad.suggest import choose
 
-#: Working memory of up to so many bytes is on the stack, of which threads have 512 KiB or more almost everywhere.
-STACK = 256 << 10
-
-
-@dataclass(frozen=True)
-class Array:
-    """What a pointer points to."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+#: Working memory of up to so many bytes is on the stack, of which no system's threads have less than 128 KiB.
+STACK = 64 << 10
 
 
 @dataclass(frozen=True)
 class Native:
-    """An object file and what its function takes.
+    """An object file, and what its function takes: inputs and outputs have a shape and a dtype.
 
     ``memory`` is the bytes that it works in, which are on the stack if ``stack``, and else the caller's. ``missing``
     names the functions that it takes from C's libraries.
@@ -42,8 +34,8 @@ class Native:
 
     code: bytes
     target: llvm.Target
-    inputs: list[Array]
-    outputs: list[Array]
+    inputs: list[Instruction]
+    outputs: list[Instruction]
     memory: int
     stack: bool
     missing: list[str]
@@ -69,21 +61,13 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> N
     lowered, arena = laid_out(program, Machine(goal.vector_bytes, goal.registers, 1))
     if lowered.order is not None:  # instances are taken as they lie
         lowered.order.value = np.arange(lowered.order.size)
-    inputs = {name: program[number] for name, number in program.inputs().items()}
-    taken = [lowered.inputs[key] for key in inputs] + [lowered.outputs[o.name] for o in program.outputs]
+    inputs, outputs = program.inputs(), program.outputs
+    taken = [*(lowered.inputs[key] for key in inputs), *(lowered.outputs[output.name] for output in outputs)]
     kernels = emit(lowered.loops, arena, alone=True)
     if re.search(rf"@{name}\b", kernels):
         raise ValueError(f"{name} is the name of a part of the code: give the file another one")
     stack = arena.size <= STACK
     text = entry(name, len(lowered.loops.stages), arena, taken, stack, goal.flushes)
     code = llvm.compile_text(f"{kernels}\n{text}", goal)
-    outputs = [program[output.number] for output in program.outputs]
-    return Native(
-        code,
-        goal,
-        [Array(x.shape, x.dtype) for x in inputs.values()],
-        [Array(x.shape, x.dtype) for x in outputs],
-        arena.size,
-        stack,
-        llvm.missing(code),
-    )
+    arrays = [program[number] for number in inputs.values()], [program[output.number] for output in outputs]
+    return Native(code, goal, *arrays, arena.size, stack, llvm.missing(code))

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler.export import Array, Native, export
+from vugrad.compiler.arrays import Instruction
+from vugrad.compiler.export import Native, export
 from vugrad.files import check_writable, write_whole
 from vugrad.graph import TensorNode
 from vugrad.nn import Module
@@ -76,15 +77,9 @@ READING = """\
     }}"""
 PRINTING = """\
     for (int i = 0; i < {0.size}; i++)
-        printf("{0.form}\\n", {0.cast}{0.name}[i]);"""
-#: Of each kind of number how printf shows it, and as what.
-SHOWN = {
-    "f4": ("%.9g", ""),
-    "f8": ("%.17g", ""),
-    "b": ("%d", ""),
-    "i": ("%lld", "(long long) "),
-    "u": ("%llu", "(unsigned long long) "),
-}
+        printf({0.shown});"""
+#: What comes before a number in a call of printf, by its type in C; for those that are not here, as for int64_t.
+SHOWN = {"float": '"%.9g\\n", ', "double": '"%.17g\\n", ', "uint64_t": '"%llu\\n", (unsigned long long) '}
 
 
 def export_native(model: Module, example: Any, path: str | Path, target: str = "host") -> tuple[Path, Path, Path]:
@@ -93,7 +88,7 @@ def export_native(model: Module, example: Any, path: str | Path, target: str = "
     The function is called as the file, ``digits`` for ``digits.o``, and takes a pointer for each input and output. The
     weights are constants in the object file, in which all that depends on them alone is computed already. Any number
     of threads may call it at once: it starts none, allocates nothing, and writes only its outputs and the stack. A
-    network that works in more than 256 KiB takes that memory as a last argument, ``workspace``. The header says all
+    network that works in more than 64 KiB takes that memory as a last argument, ``workspace``. The header says all
     that the function needs.
 
     Args:
@@ -158,7 +153,7 @@ class Argument:
 
     name: str
     size: str
-    array: Array
+    array: Instruction
     written: bool
 
     @property
@@ -170,19 +165,9 @@ class Argument:
         return f"{'' if kind == 'i' else 'u'}int{8 * size}_t"
 
     @property
-    def form(self) -> str:
-        """How printf shows a number."""
-        return self._shown[0]
-
-    @property
-    def cast(self) -> str:
-        """As what printf takes it."""
-        return self._shown[1]
-
-    @property
-    def _shown(self) -> tuple[str, str]:
-        dtype = self.array.dtype
-        return SHOWN[dtype.str[1:] if dtype.kind == "f" else dtype.kind]
+    def shown(self) -> str:
+        """What printf takes to show the number at i, with all its digits."""
+        return SHOWN.get(self.type, '"%lld\\n", (long long) ') + f"{self.name}[i]"
 
     def shape(self, sign: str) -> str:
         """The extents with a sign between them."""

@@ -19,8 +19,8 @@ def entry(name: str, stages: int, arena: Arena, taken: list[Buffer], stack: bool
         if buffer in taken:
             places[slot] = f"%taken{taken.index(buffer)}"
         else:
-            lines.append(_constant(f"@constant{slot}", buffer))
-            places[slot] = f"@constant{slot}"
+            lines.append(_constant(f"@constant.{slot}", buffer))
+            places[slot] = f"@constant.{slot}"
     places[0] = "%memory"
     pointers = [f"ptr %taken{i}" for i in range(len(taken))] + ([] if stack else ["ptr %memory"])
     memory = f"  %memory = alloca [{arena.size} x i8], align {ALIGNMENT}"

@@ -61,9 +61,9 @@ def host() -> Target:
 #: Processors that code is made for by name; they need not be this one.
 TARGETS: dict[str, Callable[[], Target]] = {
     "host": host,
-    "x86-64": lambda: Target("x86_64-unknown-linux-gnu", "x86-64", "+sse2", 16),
+    "x86-64": lambda: Target("x86_64-unknown-linux-gnu", "x86-64", "", 16),
     "x86-64-v3": lambda: Target("x86_64-unknown-linux-gnu", "x86-64-v3", "+avx2,+fma", 32),
-    "aarch64": lambda: Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16),
+    "aarch64": lambda: Target("aarch64-unknown-linux-gnu", "generic", "", 16),
 }
 
 
