@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 import vugrad as vg
 from vugrad import nn
 from vugrad.compiler import CannotCompileError
-from vugrad.compiler.arrays import VIEWS, bound, interpret, verify
+from vugrad.compiler.arrays import VIEWS, bound, interpret, turned, verify
 from vugrad.compiler.export import STACK
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.trace import trace
@@ -232,6 +232,27 @@ def test_what_depends_on_parameters_alone_is_computed_at_the_export(name):
     np.testing.assert_array_equal(interpret(program, {"argument 0": x})["result"], values["result"])
 
 
+@pytest.mark.parametrize("name", ["lenet_all", "strided", "averaging"])
+def test_the_channels_of_constant_factors_lie_together(name):
+    shape, make = NETWORKS[name]
+    x = np.random.default_rng(0).normal(size=(2, *shape))
+    model = seasoned(make()).eval()
+    traced = trace(model, (x,), (model,))
+    program = bound(traced.program, {slot.name: slot.get() for slot in traced.slots})
+    better = turned(program)
+    verify(better)
+    before, after = (interpret(p, {"argument 0": x})["result"] for p in (program, better))
+    np.testing.assert_allclose(after, before, rtol=1e-9)
+    weights = [
+        (step.parameters["subscripts"], better[i].shape)
+        for step in better.instructions
+        for i in step.operands
+        if step.primitive == "contract" and better[i].primitive == "constant"
+    ]
+    convolutions = [p.value.shape for p in model.parameters() if p.value.ndim == 4]
+    assert [shape[-1] for _, shape in weights if len(shape) > 2] == [shape[0] for shape in convolutions]
+
+
 # --- what else a model can be
 
 
@@ -309,7 +330,7 @@ def test_the_weights_are_what_an_object_file_is_made_of(tmp_path):
     files, model, _ = exported("lenet", 1, tmp_path)
     weights = [p.value for p in model.parameters()]
     content = files[0].read_bytes()
-    assert all(w.tobytes() in content for w in weights)
+    assert all((w.transpose(1, 2, 3, 0) if w.ndim == 4 else w).tobytes() in content for w in weights)
     assert len(content) < sum(w.nbytes for w in weights) + 40_000
 
 

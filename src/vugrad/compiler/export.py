@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler.arrays import Instruction, bound
+from vugrad.compiler.arrays import Instruction, bound, turned
 from vugrad.compiler.emit import emit
 from vugrad.compiler.emit.entry import entry
 from vugrad.compiler.lower import Machine
@@ -57,7 +57,7 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> N
             )
     if not traced.program.outputs:
         raise CannotCompileError(f"the {type(model).__name__} returns no array that depends on its arguments")
-    program = bound(traced.program, {slot.name: slot.get() for slot in traced.slots})
+    program = turned(bound(traced.program, {slot.name: slot.get() for slot in traced.slots}))
     lowered, arena = laid_out(program, Machine(goal.vector_bytes, goal.registers, 1))
     if lowered.order is not None:  # instances are taken as they lie
         lowered.order.value = np.arange(lowered.order.size)

@@ -88,6 +88,54 @@ def bound(program: Program, values: Mapping[str, Any]) -> Program:
     return _without_dead(result)
 
 
+def turned(program: Program) -> Program:
+    """The program with the constant factors of its sums of products as they are read best where few instances are.
+
+    What a factor alone gives to the result, as a convolution's weights its channels, comes to lie together: a vector of
+    it then meets one number of the other factor, wherever that lies. A product of a matrix and one vector is left
+    alone, for its rows lie well as they are.
+
+    >>> program = Program()
+    >>> x = program.add("input", name="x", kind="argument", shape=(4, 2), dtype=np.dtype("f8"))
+    >>> w = program.add("constant", value=np.ones((3, 2)))
+    >>> program.outputs.append(Output("y", program.add("contract", x, w, subscripts="hi,oi->oh")))
+    >>> print(turned(program))
+    %0: f64[4,2] = input(name=x, kind=argument)
+    %1: f64[2,3] = constant(value=<6 numbers>)
+    %2: f64[3,4] = contract(%0, %1, subscripts=hi,io->oh)
+    return y=%2
+    """
+    result, new_number = Program(), dict[int, int]()
+    for number, x in enumerate(program.instructions):
+        operands, parameters = [new_number[i] for i in x.operands], dict(x.parameters)
+        if x.primitive == "contract":
+            terms, _, output = x.parameters["subscripts"].partition("->")
+            factors = terms.split(",")
+            for k, i in enumerate(x.operands):
+                value, others = _constant(program, i), {*"".join(factors[:k] + factors[k + 1 :])}
+                if value is not None and not others.isdisjoint(output):
+                    term = sorted(factors[k], key=lambda letter: letter in output and letter not in others)
+                    value = value.transpose([factors[k].index(letter) for letter in term])
+                    operands[k] = result.add("constant", value=np.ascontiguousarray(value))
+                    factors[k] = "".join(term)
+            parameters["subscripts"] = f"{','.join(factors)}->{output}"
+        new_number[number] = len(result.instructions)
+        result.instructions.append(Instruction(x.primitive, tuple(operands), parameters, x.shape, x.dtype))
+    result.outputs = [Output(o.name, new_number[o.number], o.into) for o in program.outputs]
+    return _without_dead(result)
+
+
+def _constant(program: Program, number: int) -> Any:
+    """The array of a constant, or of a view of one that shows none of its numbers twice; else ``None``."""
+    x = program[number]
+    if x.primitive == "constant":
+        return x.parameters["value"]
+    if x.primitive not in VIEWS or x.primitive in ("broadcast", "window"):
+        return None
+    value = _constant(program, x.operands[0])
+    return None if value is None else apply(x, [value])
+
+
 def _without_dead(program: Program) -> Program:
     """The program without what nothing needs."""
     alive, kept, new_number = live(program), Program(), dict[int, int]()
