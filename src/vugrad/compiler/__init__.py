@@ -1,7 +1,8 @@
 """The compiler: whole functions, and whole training steps, as native code.
 
 From above: ``trace/`` runs a function on stand-ins and records an array program (``arrays/``); ``lower/`` makes
-kernels of it (``loops/``); ``emit/`` writes them down for LLVM (``machine/``); ``plan.py`` holds all that and runs it.
+kernels of it (``loops/``); ``emit/`` writes them down for LLVM (``machine/``); ``plan.py`` holds all that and runs it,
+``export.py`` makes an object file of it for other programs.
 """
 
 from vugrad.compiler.compiled import Compiled, compile
