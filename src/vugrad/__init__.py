@@ -9,6 +9,7 @@ array([ 5.43656366, 22.1671683 ])
 
 The floors, from below: ``vg.graph`` (nodes and the walk), ``vg.ops`` (every derivative), ``vg.nn``,
 ``vg.losses``, ``vg.optim``, ``vg.initializers`` and ``vg.data``, ``vg.check`` and ``vg.compiler``, and ``vg.train``.
+``vg.load_state`` and ``vg.save_state`` read and write weights in PyTorch's files.
 """
 
 import importlib
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from vugrad.compiler import compile as compile, get_threads as get_threads, set_threads as set_threads
     from vugrad.interchange.onnx import export_onnx as export_onnx
     from vugrad.interchange.native import export_native as export_native
+    from vugrad.interchange.weights import load_state as load_state, save_state as save_state
     from vugrad.viewer import debug as debug, view as view
 
 __version__ = "0.1.0"
@@ -89,6 +91,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("vugrad.interchange.onnx").export_onnx
     if name == "export_native":
         return importlib.import_module("vugrad.interchange.native").export_native
+    if name in ("load_state", "save_state"):
+        return getattr(importlib.import_module("vugrad.interchange.weights"), name)
     if name in ("debug", "view"):
         return getattr(importlib.import_module("vugrad.viewer"), name)
     raise AttributeError(f"module 'vugrad' has no attribute {name!r}")

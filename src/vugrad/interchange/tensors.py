@@ -30,11 +30,20 @@ def require_safetensors() -> None:
 
 
 def write_tensors(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Write a file that is there whole or not at all, as by :func:`vugrad.files.write_whole`."""
+    """Write a file that is there whole or not at all, as by :func:`vugrad.files.write_whole`.
+
+    Raises ``ValueError`` that names an array of a dtype that the format lacks.
+    """
     require_safetensors()
     from safetensors.numpy import save
 
-    write_whole(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(metadata)))
+    stored = {}
+    for name, array in arrays.items():
+        dtype = array.dtype.newbyteorder("<")
+        if dtype not in map(np.dtype, DTYPES.values()):
+            raise ValueError(f"{name} holds {array.dtype}, and a safetensors file holds {', '.join(DTYPES)}")
+        stored[name] = np.asarray(array, dtype, order="C")
+    write_whole(path, save(stored, dict(metadata)))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -45,11 +54,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     require_safetensors()
     from safetensors import SafetensorError, deserialize
 
+    parse: Any = deserialize  # its signature has no types
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     content = path.read_bytes()
     try:
-        parts = deserialize(content)  # type: ignore[no-untyped-call]
+        parts = parse(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return {name: _array(**part) for name, part in parts}, header.get("__metadata__", {})
     except (SafetensorError, ValueError, OverflowError) as error:
@@ -57,11 +67,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def _array(dtype: str, shape: list[int], data: bytearray) -> Array:
-    if dtype == "BF16":
-        return widened(np.frombuffer(data, "<u2")).reshape(shape)
-    if dtype not in DTYPES:
+    kind = {**DTYPES, "BF16": "<u2", "BOOL": "u1"}.get(dtype)
+    if kind is None:
         raise ValueError(f"it holds {dtype}, and NumPy has {', '.join(DTYPES)}")
-    return np.frombuffer(data, DTYPES[dtype]).reshape(shape)
+    array: Array = np.ndarray(len(data) // np.dtype(kind).itemsize, kind, data)
+    # In a file, true is any byte but 0; in an array, it is 1.
+    array = widened(array) if dtype == "BF16" else array != 0 if dtype == "BOOL" else array
+    return array.reshape(shape)
 
 
 def widened(upper: Array) -> Array:

@@ -51,6 +51,14 @@ class Module:
         """Every module, parameter and buffer with its path, this module first under the path ``""``."""
         return _members("", self, set())
 
+    def named_arrays(self) -> list[tuple[list[str], np.ndarray[Any, Any]]]:
+        """The array of every parameter and buffer with its paths: more than one where it is shared."""
+        found: dict[int, tuple[list[str], Any]] = {}
+        for name, member in _members("", self, frozenset()):
+            if not isinstance(member, Module):
+                found.setdefault(id(member), ([], member))[0].append(name)
+        return [(names, one.value if isinstance(one, TensorNode) else one) for names, one in found.values()]
+
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """The module itself and every one in it, with their paths."""
         return ((name, member) for name, member in self.named_members() if isinstance(member, Module))
@@ -106,31 +114,35 @@ class Module:
         """Write the arrays of a ``state_dict`` into this module's own, in place.
 
         Args:
-            state: arrays by path.
-            strict: whether every path must be there, and no other.
+            state: arrays by path; one that is shared may be under any of its paths, or, as in PyTorch, under all.
+            strict: whether every array must be there, and no other.
 
-        Raises ``ValueError`` that lists all that does not fit; nothing is loaded then.
+        Numbers of another width are converted. Raises ``ValueError`` that lists all that does not fit; nothing is
+        loaded then.
         """
-        own = {name: member for name, member in self.named_members() if not isinstance(member, Module)}
-        arrays = {name: member.value if isinstance(member, TensorNode) else member for name, member in own.items()}
-        faults = [
-            f"{name}: shape {np.shape(state[name])} in the state, {array.shape} in the module"
-            for name, array in arrays.items()
-            if name in state and np.shape(state[name]) != array.shape
-        ]
-        faults += [
-            f"{name}: {dtype} in the state, {array.dtype} in the module"
-            for name, array in arrays.items()
-            if name in state and not np.can_cast(dtype := np.asarray(state[name]).dtype, array.dtype, "same_kind")
-        ]
+        faults, missing, known, fitting = [], [], set(), []
+        for paths, array in self.named_arrays():
+            known.update(paths)
+            given = {path: np.asarray(state[path]) for path in paths if path in state}
+            if not given:
+                missing.append(f"{paths[0]}: missing from the state")
+                continue
+            first, *others = given
+            faults += (misfits := [f"{path}: {why}" for path, new in given.items() if (why := _misfit(new, array))])
+            if not misfits:
+                faults += [
+                    f"{path}: shares its array with {first} in the module, and has other numbers in the state"
+                    for path in others
+                    if not np.array_equal(given[path], given[first], equal_nan=array.dtype.kind in "fc")
+                ]
+            fitting.append((array, given[first]))
         if strict:
-            faults += [f"{name}: missing from the state" for name in own if name not in state]
-            faults += [f"{name}: not in the module" for name in state if name not in own]
+            faults += missing + [f"{path}: not in the module" for path in state if path not in known]
         if faults:
             raise ValueError(f"this state does not fit {type(self).__name__}:\n  " + "\n  ".join(faults))
-        for name, array in arrays.items():
-            if name in state:
-                array[...] = state[name]
+        with np.errstate(invalid="ignore"):  # NaN stays NaN at any width
+            for array, new in fitting:
+                array[...] = new
 
     # --- to look at
 
@@ -164,12 +176,33 @@ class Module:
         return ""
 
 
-def _members(path: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """``value`` and all it contains, each object once, however often or deeply it is referred to."""
+def _misfit(new: np.ndarray[Any, Any], own: np.ndarray[Any, Any]) -> str:
+    """Why an array cannot be written into a module's own; empty if it can."""
+    if new.shape != own.shape:
+        return f"shape {new.shape} in the state, {own.shape} in the module"
+    if new.dtype == own.dtype:
+        return ""
+    if not np.can_cast(new.dtype, own.dtype, "same_kind") or (new.dtype.kind == "f") != (own.dtype.kind == "f"):
+        return f"{new.dtype} in the state, {own.dtype} in the module"
+    with np.errstate(all="ignore"):
+        cast = new.astype(own.dtype)
+        lost = np.isfinite(new) & ~np.isfinite(cast) if own.dtype.kind in "fc" else cast != new
+    return f"{new[lost][0]} in the state, which {own.dtype} in the module cannot hold" if lost.any() else ""
+
+
+def _members(path: str, value: Any, seen: set[int] | frozenset[int]) -> Iterator[tuple[str, Any]]:
+    """``value`` and all it contains, but for what is ``seen``.
+
+    A set is filled on the way, so that each object comes once, however often or deeply it is referred to. A frozen one
+    is extended for what lies within each: what is shared comes once for each path, and only circles are cut.
+    """
     if isinstance(value, Module | list | tuple | dict | np.ndarray) or _is_parameter(value):
         if id(value) in seen:
             return
-        seen.add(id(value))
+        if isinstance(seen, frozenset):
+            seen |= {id(value)}
+        else:
+            seen.add(id(value))
     if isinstance(value, Module | np.ndarray) or _is_parameter(value):
         yield path, value
     if isinstance(value, Module):

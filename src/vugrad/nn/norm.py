@@ -99,7 +99,24 @@ class LayerNorm(Module):
         return str(self.weight.shape)
 
 
-class Dropout(Module):
+class Random(Module):
+    """What the layers that draw random numbers share: the buffer ``key``, a seed and a count of batches.
+
+    Args:
+        rng: generator from which the layer draws its seed.
+    """
+
+    def __init__(self, rng: np.random.Generator | None) -> None:
+        super().__init__()
+        self.key = np.array([randomness.generator(rng).integers(2**32), 0], np.uint32)
+
+    def next_key(self) -> Any:
+        """The key of one more batch."""
+        self.key = self.key + np.array([0, 1], np.uint32)
+        return self.key
+
+
+class Dropout(Random):
     """In train mode set each element to zero with probability ``p`` and scale the rest by 1 / (1 − p).
 
     Args:
@@ -111,25 +128,23 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
-        super().__init__()
+        super().__init__(rng)
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p is the share of elements dropped, 0 <= p < 1, got {p}")
         self.p = float(p)
-        self.key = np.array([randomness.generator(rng).integers(2**32), 0], np.uint32)
 
     def forward(self, x: Any) -> Any:
         """Any shape to the same."""
         if not self.training or self.p == 0:
             return x
-        self.key = self.key + np.array([0, 1], np.uint32)
-        return ops.Dropout.do_forward(x, self.key, p=self.p)
+        return ops.Dropout.do_forward(x, self.next_key(), p=self.p)
 
     def extra_repr(self) -> str:
         """The share that is dropped."""
         return f"p={self.p}"
 
 
-class RandomShift(Module):
+class RandomShift(Random):
     """In train mode move each image of the batch by up to ``pixels`` rows and columns, each way equally likely.
 
     Args:
@@ -142,20 +157,19 @@ class RandomShift(Module):
     """
 
     def __init__(self, pixels: int = 1, value: float = 0.0, *, rng: np.random.Generator | None = None) -> None:
-        super().__init__()
+        super().__init__(rng)
         if pixels < 0:
             raise ValueError(f"RandomShift: pixels is the farthest shift, at least 0, got {pixels}")
         self.pixels, self.value = int(pixels), float(value)
-        self.key = np.array([randomness.generator(rng).integers(2**32), 0], np.uint32)
 
     def forward(self, x: Any) -> Any:
         """(N, C, H, W) to the same."""
         if not self.training or self.pixels == 0:
             return x
-        self.key = self.key + np.array([0, 1], np.uint32)
+        key = self.next_key()
         n, channels, rows, columns = x.shape
         # The upper half of the bits, times the number of shifts, has the shift in its own upper half.
-        shift = ((ops.random_bits(self.key, (n, 2)) >> 16) * np.uint32(2 * self.pixels + 1) >> 16).astype(np.int64)
+        shift = ((ops.random_bits(key, (n, 2)) >> 16) * np.uint32(2 * self.pixels + 1) >> 16).astype(np.int64)
         at_rows = shift[:, 0].reshape(n, 1, 1, 1) + np.arange(rows).reshape(rows, 1)
         at_columns = shift[:, 1].reshape(n, 1, 1, 1) + np.arange(columns)
         border = (self.pixels, self.pixels)

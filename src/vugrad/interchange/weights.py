@@ -1,0 +1,106 @@
+"""A module's weights in the files of PyTorch's world: safetensors, read and written, and ``torch.save``'s, read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from vugrad.interchange.tensors import Array, read_tensors, write_tensors
+from vugrad.interchange.torchfile import read_torch
+from vugrad.nn import Module
+from vugrad.nn.norm import Random
+
+#: A count that PyTorch's batch normalisation keeps for an average over all batches, which ours does not have.
+COUNT = "num_batches_tracked"
+
+
+def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
+    """Load a file's weights into a model of the same architecture, in place.
+
+    Args:
+        model: whose parameters and buffers have the names that they have in PyTorch, their paths.
+        path: a safetensors file, or what ``torch.save(model.state_dict(), path)`` wrote; its content tells which.
+        strict: whether the file must have every array of the model, and no other.
+
+    Numbers of another width are converted, bfloat16 too. PyTorch's ``num_batches_tracked`` and the ``key`` of our
+    layers that draw random numbers are neither asked for nor missed. No code in a file is run.
+
+    Raises ``FileNotFoundError``, ``ImportError`` where a safetensors file is given and that package is missing, and
+    ``ValueError`` for another kind of file, or that lists all that does not fit; nothing is loaded then.
+
+    >>> import pathlib, tempfile, vugrad as vg
+    >>> net, other = vg.nn.Linear(3, 2), vg.nn.Linear(3, 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     vg.save_state(net, pathlib.Path(folder) / "linear.safetensors")
+    ...     vg.load_state(other, pathlib.Path(folder) / "linear.safetensors")
+    >>> bool((net.weight.value == other.weight.value).all())
+    True
+    """
+    path = Path(path)
+    state = _read(path)
+    names = {name for paths, _ in model.named_arrays() for name in paths}
+    state = {name: array for name, array in state.items() if name in names or name.rpartition(".")[2] != COUNT}
+    try:
+        model.load_state_dict(_keys(model) | state, strict)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}{_hint(names, state)}") from None
+
+
+def save_state(model: Module, path: str | Path) -> None:
+    """Write a model's weights to a safetensors file, which a model of the same architecture in PyTorch loads.
+
+    Args:
+        model: whose parameters and buffers are written, but for the ``key`` of the layers that draw random numbers.
+        path: the file; one that is there stays until the new one is complete.
+
+    What is shared is written under each of its names. In PyTorch:
+    ``model.load_state_dict(safetensors.torch.load_file(path))``.
+
+    Raises ``ImportError`` where the package safetensors is missing, ``ValueError`` for a dtype that the format lacks.
+    """
+    keys = _keys(model)
+    arrays = {name: array for paths, array in model.named_arrays() for name in paths if paths[0] not in keys}
+    write_tensors(Path(path), arrays, {"format": "pt"})
+
+
+def _keys(model: Module) -> dict[str, Array]:
+    """The buffers that PyTorch's layers do not have, by name."""
+    keys = {id(module.key) for _, module in model.named_modules() if isinstance(module, Random)}
+    return {paths[0]: array for paths, array in model.named_arrays() if id(array) in keys}
+
+
+def _read(path: Path) -> dict[str, Array]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head[:2] in (b"PK", b"\x80\x02"):
+        return read_torch(path)
+    if head[8:9] == b"{":
+        return read_tensors(path)[0]
+    raise ValueError(f"{path} is neither a safetensors file nor one of torch.save's: it begins with {head!r}")
+
+
+def _hint(own: Collection[str], found: Collection[str]) -> str:
+    """What to write if one's names are the other's behind a prefix, as those of a model in a wrapper are."""
+    if path := _prefix(found, own):
+        if path.isidentifier() and path[0] != "_":
+            cure = f"outer = vg.nn.Module(); outer.{path} = model; vg.load_state(outer, path)"
+        else:
+            cure = f"in PyTorch: torch.save(model.get_submodule({path!r}).state_dict(), path)"
+        return f"\nAll names in the file begin with '{path}.', as those of a model in a wrapper do. Write {cure}"
+    if path := _prefix(own, found):
+        return (
+            f"\nAll names in the module begin with '{path}.', and without it are the file's: load into that part alone"
+        )
+    return ""
+
+
+def _prefix(longer: Collection[str], shorter: Collection[str]) -> str:
+    """The path that stands before all of the longer names, if most are the shorter ones behind it; else nothing."""
+    first = next(iter(longer), "")
+    for end in (i for i, letter in enumerate(first) if letter == "."):
+        bare = {name[end + 1 :] for name in longer if name.startswith(first[: end + 1])}
+        if len(bare) == len(longer) and 2 * len(bare & set(shorter)) > len(longer):
+            return first[:end]
+    return ""
