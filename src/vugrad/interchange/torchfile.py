@@ -62,8 +62,8 @@ NO_ARRAYS = {
 ADVICE = "save the state alone, in PyTorch: torch.save(model.state_dict(), path)"
 #: A file from before 1.6 begins with this number.
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-#: Bytes of a program. It takes some 150 for a tensor, and may make objects of a hundred bytes with each.
-LONGEST = 2**22
+#: Bytes of a program. It takes some 150 for a tensor, and may fill memory with a hundred for each.
+LONGEST = 2**20
 #: Axes of a tensor, and bytes that it spans.
 AXES, LARGEST = 32, 2**62
 
@@ -81,8 +81,8 @@ PUT, GET = {b"q": "<B", b"r": "<I"}, {b"h": "<B", b"j": "<I"}
 def read_torch(path: Path) -> dict[str, Array]:
     """The arrays in a file that ``torch.save(model.state_dict(), path)`` wrote, by name, read-only.
 
-    Bfloat16 comes as float32, which has all of its numbers. Memory is a small multiple of the file's size: tensors
-    are views of the storages in it.
+    Bfloat16 comes as float32, which has all of its numbers. Tensors are views of the storages, which are views of the
+    file's content: what they hold is not copied.
 
     Raises ``FileNotFoundError``, or ``ValueError`` that says what else the file is.
     """
@@ -248,7 +248,7 @@ class _Interpreter:
         elif code in NUMBERS:
             push(self.number(NUMBERS[code]))
         elif code in TEXTS:
-            push(self.take(self.number(TEXTS[code])).decode("utf-8", "surrogatepass"))
+            push(self.take(self.number(TEXTS[code])).decode())
         elif code in EMPTY:
             push(EMPTY[code]())
         elif code in TUPLES:

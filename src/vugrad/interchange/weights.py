@@ -90,9 +90,7 @@ def _hint(own: Collection[str], found: Collection[str]) -> str:
             cure = f"in PyTorch: torch.save(model.get_submodule({path!r}).state_dict(), path)"
         return f"\nAll names in the file begin with '{path}.', as those of a model in a wrapper do. Write {cure}"
     if path := _prefix(own, found):
-        return (
-            f"\nAll names in the module begin with '{path}.', and without it are the file's: load into that part alone"
-        )
+        return f"\nAll names in the module begin with '{path}.', and behind it are the file's: load that part alone"
     return ""
 
 
