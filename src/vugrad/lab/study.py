@@ -7,6 +7,7 @@ import runpy
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +56,31 @@ class Study:
     note: str = ""
 
     def __post_init__(self) -> None:
-        for setting in self.quick:
-            choose(f"study {self.name}, quick: setting", setting, SETTINGS)
+        for name, kind in {"name": "str", "title": "str", "note": "str", "seeds": INTS, "read": INTS}.items():
+            if not _is(kind, getattr(self, name)):
+                raise ValueError(f"study {self.name}: {name} is of type {kind}, which {getattr(self, name)!r} is not")
+        for name in ("vary", "search", "quick", "reported"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"study {self.name}: {name} is a table, which {getattr(self, name)!r} is not")
+        _check(f"study {self.name}, base", vars(self.base))
+        _check(f"study {self.name}, quick", self.quick)
         for axis, values in self.vary.items():
+            if not isinstance(values, Mapping | Sequence) or isinstance(values, str):
+                raise ValueError(f"study {self.name}: the axis {axis!r} has values in a list or table, not {values!r}")
             if not values:
                 raise ValueError(f"study {self.name}: the axis {axis!r} has no values to run")
-            if not isinstance(values, Mapping):
-                choose(f"study {self.name}: setting", axis, SETTINGS)
-                continue
-            for changes in values.values():
-                for setting in changes:
-                    choose(f"study {self.name}, axis {axis}: setting", setting, SETTINGS)
+            if isinstance(values, Mapping):
+                for changes in values.values():
+                    _check(f"study {self.name}, axis {axis}", changes)
+            else:
+                for value in values:
+                    _check(f"study {self.name}", {axis: value})
         for setting, bounds in self.search.items():
             choose(f"study {self.name}, search: setting", setting, SETTINGS)
-            if not {"low", "high"} <= set(bounds) <= {"low", "high", "log", "step"}:
+            ends = list(bounds) if isinstance(bounds, Mapping) else []
+            if not {"low", "high"} <= set(ends) <= {"low", "high", "log", "step"}:
                 raise ValueError(
-                    f"study {self.name}, search: {setting} has {', '.join(bounds) or 'nothing'}, and a range has low "
+                    f"study {self.name}, search: {setting} has {', '.join(ends) or 'nothing'}, and a range has low "
                     "and high, and perhaps log or step"
                 )
             kind = SETTINGS[setting].type.removesuffix(" | None")
@@ -106,6 +116,27 @@ class Study:
 
 #: The settings that a recipe has.
 SETTINGS = {f.name: f for f in fields(Recipe)}
+INTS = "tuple[int, ...]"
+
+
+def _check(where: str, changes: Any) -> None:
+    """Raise ``ValueError`` unless these are settings, each of its type."""
+    if not isinstance(changes, Mapping):
+        raise ValueError(f"{where}: changes of settings are a table, which {changes!r} is not")
+    for name, value in changes.items():
+        kind = str(choose(f"{where}: setting", name, SETTINGS).type)
+        if not _is(kind, value):
+            raise ValueError(f"{where}: {name} is of type {kind}, which {value!r} is not")
+
+
+def _is(kind: str, value: Any) -> bool:
+    """Whether a value is of a type that settings have, by its name."""
+    if kind.endswith(" | None"):
+        return value is None or _is(kind.removesuffix(" | None"), value)
+    if kind == INTS:
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(_is("int", x) for x in value)
+    types = {"str": str, "bool": bool, "int": Integral, "float": Real}
+    return isinstance(value, types[kind]) and (kind == "bool" or not isinstance(value, bool))
 
 
 def options(axis: str, values: Sequence[Any] | Mapping[str, Changes]) -> list[tuple[str, Changes]]:
@@ -153,7 +184,7 @@ def read_study(path: str | Path) -> Study:
     path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from error
     try:
         for key in content:
@@ -164,7 +195,7 @@ def read_study(path: str | Path) -> Study:
         vary = {axis: _tuples(values) for axis, values in content.get("vary", {}).items()}
         given = {"name": path.stem, "title": path.stem, **content, "base": Recipe(**base), "vary": vary}
         return Study(**{key: _tuples(value) for key, value in given.items()})
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 

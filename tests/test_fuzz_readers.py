@@ -1,0 +1,358 @@
+"""Damaged files: each reader reads them or raises its own error. ``python tests/test_fuzz_readers.py 5000`` tries more.
+
+A row of ``READERS`` is all that a reader needs to be tried: whole files, how to read one, and words of its format.
+"""
+
+import contextlib
+import faulthandler
+import gzip
+import re
+import struct
+import sys
+import tempfile
+import traceback
+import tracemalloc
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, seed, settings, strategies as st
+from reference.pytorch_weights import FOLDER, NETWORKS
+from torch_programs import archived, name, state, storage, tensor, text
+
+import vugrad as vg
+from vugrad.data import idx
+from vugrad.data.archives import Archive, IdxFile
+from vugrad.data.sources import location
+from vugrad.files import as_json
+from vugrad.interchange.tensors import read_tensors, write_tensors
+from vugrad.interchange.torchfile import read_torch
+from vugrad.lab.record import Record, Records, Run
+from vugrad.lab.study import read_study
+from vugrad.train import History
+from vugrad.train.history import Epoch
+from vugrad.train.recipe import Recipe
+
+#: After so many seconds a case hangs, and the process ends with the line where it did.
+PATIENCE = 60
+
+
+class Reader(NamedTuple):
+    """How to try a reader: ``read`` gets a path that ends in ``suffix``.
+
+    What it raises must be ``errors`` of its own; where ``named``, with the file's name in the message.
+    """
+
+    wholes: list[bytes]
+    read: Any
+    suffix: str = ""
+    words: tuple[bytes, ...] = ()
+    named: bool = True
+    errors: tuple[type[Exception], ...] = (ValueError, OSError)
+    limit: int = 1_000_000
+
+
+def load(path):
+    """Into a model, which is what it was after an error."""
+    model = NETWORKS["tied"][1](vg.nn)
+    before = model.state_dict()
+    try:
+        vg.load_state(model, path)
+    except Exception:
+        assert all(x.tobytes() == before[name].tobytes() for name, x in model.state_dict().items())
+        raise
+
+
+def run_program(path):
+    """As the program of an archive that is whole otherwise: a changed byte in one would be found by its checksum."""
+    path.write_bytes(archived(path.read_bytes(), {f"data/{i}": bytes(16 * i) for i in range(4)}))
+    read_torch(path)
+
+
+IMAGES = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
+IDX = idx.header(IMAGES.shape) + IMAGES.tobytes()
+
+
+def find(path, **places):
+    """Among the places in which a dataset's file is looked for; it is passed over unless it is right."""
+    right = IdxFile("images", "x_train", IMAGES.shape, "no file has this SHA-256")
+    assert (
+        location(Archive("none", (right,), **{"torchvision": "none", "keras": "none", "hosts": (), **places})) is None
+    )
+
+
+def find_zipped(path):
+    (path.parent / "raw").mkdir(exist_ok=True)
+    path.replace(path.parent / "raw" / "images.gz")
+    find(path, torchvision=str(path.parent))
+
+
+def find_npz(path):
+    find(path, keras=str(path))
+
+
+RUN = Run(Recipe(data="synth", hidden=(4,)), 0)
+
+
+def read_record(path):
+    """As the one of a run, whose file has the name of its key."""
+    records = Records(path.parent)
+    path.replace(records.path(RUN))
+    records.read(RUN)
+
+
+def run_study(path):
+    """All but to run it: that may be refused, as rates below zero are, but not be left to Python's own errors."""
+    study = read_study(path)
+    with contextlib.suppress(ValueError):
+        study.runs()
+
+
+def npz(**arrays):
+    with tempfile.TemporaryFile() as file:
+        np.savez_compressed(file, **arrays)
+        file.seek(0)
+        return file.read()
+
+
+def tensors(**arrays):
+    with tempfile.TemporaryDirectory() as folder:
+        write_tensors(Path(folder) / "file", arrays, {"format": "pt"})
+        return (Path(folder) / "file").read_bytes()
+
+
+def record():
+    epoch = Epoch(1, 0.5, 0.9, None, None, 0.01, 2.0, 2000.0)
+    return as_json(Record(RUN, History([epoch] * 2), 0.5, 0.9, "00", 2, {"numpy": "2"}).as_dict())
+
+
+SAFETENSORS = [
+    (FOLDER / "tied.safetensors").read_bytes(),
+    tensors(a=np.ones((2, 3), np.float16), b=np.array(True), c=np.zeros((0, 2), np.int64), d=np.array([1, 2], "u1")),
+]
+SAFETENSORS.append(SAFETENSORS[1].replace(b'"F16"', b'"BF16"').replace(b" ", b"", 1))
+TORCH = [(FOLDER / f"{name}.pt").read_bytes() for name in ("tied", "residual-protocol5", "refused-checkpoint")]
+PROGRAMS = [
+    state(text("a"), tensor((2,), (1,), 1, storage("1", size=4)), text("b"), tensor((), (), 0, storage("1", size=4))),
+    name("collections.OrderedDict")
+    + b")Rq\0("
+    + text("a")
+    + tensor(stored=storage("3", "torch.HalfStorage", 24))
+    + b"u}b.",
+    state(text("a"), tensor((4,), (1,), 0, storage("1", "torch.storage.UntypedStorage", 16)), text("b") + b"]q\0h\0a"),
+]
+OPCODES = tuple(
+    bytes([i]) for i in b"(.0N}])tRQbcasuehqjrKMJGXoi2P\x80\x81\x82\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x93\x94\x95"
+)
+STUDY = b"""title = "Width"
+seeds = [0, 1]
+read = [1]
+note = "A note"
+[base]
+data = "synth"
+model = "mlp"
+epochs = 5
+lr = 0.1
+[vary]
+hidden = [[64], [128]]
+optimizer = ["adam", "sgd"]
+[vary.kind]
+small = {dropout = 0.5}
+[search]
+batch_size = {low = 1, high = 128, log = true}
+[quick]
+epochs = 1
+[reported.1]
+loss = 0.5
+"""
+TOML = (
+    b"0",
+    b"1",
+    b"2.5",
+    b'"a"',
+    b"[]",
+    b"{}",
+    b"epochs",
+    b"[base]",
+    b"seeds",
+    b"[[1]]",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b"=",
+    b'"',
+    b"'''",
+    b"[[",
+    b"1e999",
+    b"nan",
+    b"-1",
+    b"1979-05-27",
+    b"true",
+    b"\xff",
+    b"[vary]",
+)
+JSON = (
+    b"0",
+    b"2.5",
+    b'"a"',
+    b"[[1]]",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b":",
+    b",",
+    b'"',
+    b"NaN",
+    b"null",
+    b"true",
+    b"1e999",
+    b"-1",
+    b'"\\ud800"',
+    b'"a":',
+    b"\xff",
+    b"{}",
+    b"[]",
+)
+
+READERS = {
+    "safetensors": Reader(SAFETENSORS, read_tensors, words=(*JSON, b"F16", b"BF16", b"F8_E4M3", b"__metadata__")),
+    "torch.save": Reader(TORCH, read_torch, words=(b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"data.pkl")),
+    "torch.save's program": Reader(PROGRAMS, run_program, words=(*OPCODES, storage("1", size=4), tensor())),
+    "load_state": Reader([SAFETENSORS[0], TORCH[0]], load, words=(*JSON, b"F64", b"F16")),
+    "idx": Reader([IDX], lambda path: idx.parse(path.read_bytes()), named=False),
+    "idx, zipped": Reader([gzip.compress(IDX, mtime=0)], find_zipped),
+    "npz": Reader([npz(x_train=IMAGES)], find_npz, ".npz", words=(b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6")),
+    "study": Reader([STUDY], run_study, ".toml", TOML),
+    "record": Reader([record()], read_record, ".json", JSON, named=False),
+    "record, by its name": Reader([record()], lambda path: Records(path.parent).find(path.stem), ".json", JSON),
+}
+
+
+# --- damage
+
+INTERESTING = [
+    0,
+    1,
+    2,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0xFFFF,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**40,
+    2**62,
+    2**63 - 1,
+    2**64 - 1,
+]
+#: What a word may stand for: one like it, or all between a sign of equality and the end of the line.
+TOKENS = [re.compile(rb"[\w.+-]+|.", re.DOTALL), re.compile(rb"(?<=[=:]).*?(?=,?\n)")]
+
+
+@st.composite
+def damaged(draw, reader):
+    """A whole file with one to six things done to it."""
+    content = draw(st.sampled_from(reader.wholes))
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, len(content)))
+        until = at + draw(st.sampled_from([1, 2, 4, 8, 30, 100]))
+        before, piece, after = content[:at], content[at:until], content[until:]
+        kind = draw(st.sampled_from(["cut", "flip", "bytes", "number", "word", "token", "double", "repeat", "splice"]))
+        if kind == "cut":
+            content = before + (after if draw(st.booleans()) else b"")
+        elif kind == "flip" and piece:
+            content = before + bytes([piece[0] ^ 1 << draw(st.integers(0, 7))]) + content[at + 1 :]
+        elif kind == "bytes":
+            content = before + draw(st.binary(max_size=8)) + (after if draw(st.booleans()) else content[at:])
+        elif kind == "number":
+            form = draw(st.sampled_from(["<B", "<H", "<I", "<Q", ">I", ">Q"]))
+            size = struct.calcsize(form)
+            number = draw(st.sampled_from([*INTERESTING, len(content), at])) % 2 ** (8 * size)
+            content = before + struct.pack(form, number) + content[at + size :]
+        elif kind == "word" and reader.words:
+            content = before + draw(st.sampled_from(reader.words)) + content[at:]
+        elif kind == "token" and reader.words:
+            places = list(draw(st.sampled_from(TOKENS)).finditer(content))
+            place = places[at % len(places)] if places else None
+            if place:
+                content = content[: place.start()] + draw(st.sampled_from(reader.words)) + content[place.end() :]
+        elif kind == "double":
+            content = content[:until] + piece + after
+        elif kind == "repeat" and piece:
+            content = before + piece[: draw(st.sampled_from([1, 2, 4]))] * draw(st.sampled_from([3, 100, 5000])) + after
+        elif kind == "splice":
+            other = draw(st.sampled_from(reader.wholes))
+            content = before + other[draw(st.integers(0, len(other))) :]
+    return content
+
+
+def survive(reader, content, folder):
+    """Read one file: it is read, or refused in the reader's own words, soon, and without much memory."""
+    path = Path(folder) / f"content{reader.suffix}"
+    path.write_bytes(content)
+    # The watchdog is a thread, and memory is not to be traced from one moment to the next while it begins or ends.
+    tracemalloc.start()
+    faulthandler.dump_traceback_later(PATIENCE, exit=True, file=sys.__stderr__)
+    refused = None
+    try:
+        reader.read(path)
+    except reader.errors as error:
+        refused = str(error)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert refused is None or path.name in refused or not reader.named, f"the error does not name the file: {refused}"
+    assert most < reader.limit + 100 * len(content), f"{most} bytes of memory for a file of {len(content)}"
+
+
+def trial(reader, count):
+    """The test of a reader on so many files."""
+    with tempfile.TemporaryDirectory() as folder:
+        for content in reader.wholes:  # which also imports what it needs, so that this is not counted as its memory
+            survive(reader._replace(limit=2**30), content, folder)
+
+    @given(damaged(reader))
+    @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
+    def test(content):
+        with tempfile.TemporaryDirectory() as folder:
+            survive(reader, content, folder)
+
+    return test
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_is_read_or_refused(name):
+    trial(READERS[name], 200)()
+
+
+def main():
+    """So many files, from a seed on, for the readers that are named, or for all; 4 GB of memory must do."""
+    count, begin = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
+    warnings.simplefilter("error")
+    settings.register_profile("long", derandomize=False, database=None, print_blob=False)
+    settings.load_profile("long")
+    failed: list[str] = []
+    for row, reader in READERS.items():
+        if row in (sys.argv[3:] or READERS):
+            try:
+                seed(begin)(trial(reader, count))()
+                print(f"{row}: {count} files, each read or refused", flush=True)
+            except Exception as error:
+                failed.append(row)
+                traceback.print_exception(error)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
