@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, seed, settings, strategies as st
 from reference.pytorch_weights import FOLDER, NETWORKS
-from torch_programs import archived, name, state, storage, tensor, text
+from torch_programs import archived, name, number, numbers, state, storage, tensor, text
 
 import vugrad as vg
 from vugrad.data import idx
@@ -69,6 +69,13 @@ def run_program(path):
     """As the program of an archive that is whole otherwise: a changed byte in one would be found by its checksum."""
     path.write_bytes(archived(path.read_bytes(), {f"data/{i}": bytes(16 * i) for i in range(4)}))
     read_torch(path)
+
+
+def run_header(path):
+    """As the header of a safetensors file of 64 bytes, whose length is right."""
+    header = path.read_bytes()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
+    read_tensors(path)
 
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
@@ -143,8 +150,19 @@ PROGRAMS = [
     + b"u}b.",
     state(text("a"), tensor((4,), (1,), 0, storage("1", "torch.storage.UntypedStorage", 16)), text("b") + b"]q\0h\0a"),
 ]
+HEADER = b"""{"__metadata__":{"a":"b"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},
+"b":{"dtype":"BF16","shape":[],"data_offsets":[24,26]},"c":{"dtype":"I64","shape":[0,5],"data_offsets":[26,26]},
+"d":{"dtype":"BOOL","shape":[38],"data_offsets":[26,64]}}"""
 OPCODES = tuple(
     bytes([i]) for i in b"(.0N}])tRQbcasuehqjrKMJGXoi2P\x80\x81\x82\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x93\x94\x95"
+)
+PHRASES = (
+    *(number(n) for n in (0, 1, 2, 3, 4, 16, 24, -1, 2**31 - 1, 2**62, 2**64, 2**100)),
+    *(text(value) for value in ("a", "b", "0", "1", "3", "storage", "cpu", "../1")),
+    *(name(f"torch.{kind}Storage") for kind in ("Float", "Half", "BFloat16", "Bool", "Double", "storage.Untyped")),
+    *(name(f"torch._utils._rebuild_{maker}") for maker in ("tensor", "tensor_v2", "tensor_v3", "parameter")),
+    *(name(path) for path in ("torch.Tensor", "torch._tensor._rebuild_from_type_v2", "torch.int8", "os.system")),
+    *(storage("1", size=4), tensor(), numbers(2, 2), numbers(1, 0), name("collections.OrderedDict") + b")R"),
 )
 STUDY = b"""title = "Width"
 seeds = [0, 1]
@@ -218,14 +236,19 @@ JSON = (
     b"[]",
 )
 
+TYPES = (b"F16", b"BF16", b"F8_E4M3", b"BOOL", b"U8", b"I64", b"C64", b"F4", b"__metadata__")
+
 READERS = {
-    "safetensors": Reader(SAFETENSORS, read_tensors, words=(*JSON, b"F16", b"BF16", b"F8_E4M3", b"__metadata__")),
-    "torch.save": Reader(TORCH, read_torch, words=(b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"data.pkl")),
-    "torch.save's program": Reader(PROGRAMS, run_program, words=(*OPCODES, storage("1", size=4), tensor())),
+    "safetensors": Reader(SAFETENSORS, read_tensors, words=TYPES),
+    "safetensors' header": Reader(
+        [HEADER], run_header, words=(*JSON, *TYPES, b"24", b"26", b"64", b"18446744073709551616")
+    ),
+    "torch.save": Reader(TORCH, read_torch),
+    "torch.save's program": Reader(PROGRAMS, run_program, words=(*OPCODES, *PHRASES)),
     "load_state": Reader([SAFETENSORS[0], TORCH[0]], load, words=(*JSON, b"F64", b"F16")),
     "idx": Reader([IDX], lambda path: idx.parse(path.read_bytes()), named=False),
     "idx, zipped": Reader([gzip.compress(IDX, mtime=0)], find_zipped),
-    "npz": Reader([npz(x_train=IMAGES)], find_npz, ".npz", words=(b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6")),
+    "npz": Reader([npz(x_train=IMAGES)], find_npz, ".npz"),
     "study": Reader([STUDY], run_study, ".toml", TOML),
     "record": Reader([record()], read_record, ".json", JSON, named=False),
     "record, by its name": Reader([record()], lambda path: Records(path.parent).find(path.stem), ".json", JSON),
@@ -251,44 +274,72 @@ INTERESTING = [
     2**63 - 1,
     2**64 - 1,
 ]
-#: What a word may stand for: one like it, or all between a sign of equality and the end of the line.
+#: What a word may stand for: another like it, or all between a sign of equality and the line's end.
 TOKENS = [re.compile(rb"[\w.+-]+|.", re.DOTALL), re.compile(rb"(?<=[=:]).*?(?=,?\n)")]
+
+
+def alike(word, other):
+    """Whether two words begin alike, as those of one kind do in most formats."""
+    return word[:1] == other[:1] or (word[:1].isdigit() and other[:1].isdigit())
 
 
 @st.composite
 def damaged(draw, reader):
-    """A whole file with one to six things done to it."""
+    """A whole file with one to four things done to it."""
     content = draw(st.sampled_from(reader.wholes))
-    for _ in range(draw(st.integers(1, 6))):
+    words = st.sampled_from(reader.words)
+    word = re.compile(b"|".join(map(re.escape, sorted(reader.words, key=len, reverse=True))))
+    # Half of the files keep most of their form, so that what lies behind the first check is tried too.
+    if gentle := draw(st.booleans()):
+        kinds = ["kin", "token"] if reader.words else ["flip", "bytes", "number"]
+    else:
+        kinds = [
+            "cut",
+            "flip",
+            "bytes",
+            "number",
+            "double",
+            "repeat",
+            "splice",
+            *(["word", "token"] if reader.words else []),
+        ]
+    for _ in range(draw(st.integers(1, 2 if gentle else 4))):
         at = draw(st.integers(0, len(content)))
         until = at + draw(st.sampled_from([1, 2, 4, 8, 30, 100]))
         before, piece, after = content[:at], content[at:until], content[until:]
-        kind = draw(st.sampled_from(["cut", "flip", "bytes", "number", "word", "token", "double", "repeat", "splice"]))
-        if kind == "cut":
-            content = before + (after if draw(st.booleans()) else b"")
-        elif kind == "flip" and piece:
-            content = before + bytes([piece[0] ^ 1 << draw(st.integers(0, 7))]) + content[at + 1 :]
-        elif kind == "bytes":
-            content = before + draw(st.binary(max_size=8)) + (after if draw(st.booleans()) else content[at:])
-        elif kind == "number":
-            form = draw(st.sampled_from(["<B", "<H", "<I", "<Q", ">I", ">Q"]))
-            size = struct.calcsize(form)
-            number = draw(st.sampled_from([*INTERESTING, len(content), at])) % 2 ** (8 * size)
-            content = before + struct.pack(form, number) + content[at + size :]
-        elif kind == "word" and reader.words:
-            content = before + draw(st.sampled_from(reader.words)) + content[at:]
-        elif kind == "token" and reader.words:
-            places = list(draw(st.sampled_from(TOKENS)).finditer(content))
-            place = places[at % len(places)] if places else None
-            if place:
-                content = content[: place.start()] + draw(st.sampled_from(reader.words)) + content[place.end() :]
-        elif kind == "double":
-            content = content[:until] + piece + after
-        elif kind == "repeat" and piece:
-            content = before + piece[: draw(st.sampled_from([1, 2, 4]))] * draw(st.sampled_from([3, 100, 5000])) + after
-        elif kind == "splice":
-            other = draw(st.sampled_from(reader.wholes))
-            content = before + other[draw(st.integers(0, len(other))) :]
+        match draw(st.sampled_from(kinds)):
+            case "cut":
+                content = before + draw(st.sampled_from([after, b""]))
+            case "flip" if piece:
+                content = before + bytes([piece[0] ^ 1 << draw(st.integers(0, 7))]) + content[at + 1 :]
+            case "bytes":
+                new = draw(st.binary(max_size=8))
+                content = before + new + content[at + len(new) :]
+            case "number":
+                form = draw(st.sampled_from(["<B", "<H", "<I", "<Q", ">I", ">Q"]))
+                size = struct.calcsize(form)
+                number = draw(st.sampled_from([*INTERESTING, len(content), at])) % 2 ** (8 * size)
+                content = before + struct.pack(form, number) + content[at + size :]
+            case "word":
+                content = before + draw(words) + content[at:]
+            case "token":
+                places = list(draw(st.sampled_from(TOKENS)).finditer(content))
+                if places:
+                    place = draw(st.sampled_from(places))
+                    content = content[: place.start()] + draw(words) + content[place.end() :]
+            case "kin":
+                places = list(word.finditer(content))
+                if places:
+                    place = draw(st.sampled_from(places))
+                    new = draw(st.sampled_from([other for other in reader.words if alike(other, place[0])]))
+                    content = content[: place.start()] + new + content[place.end() :]
+            case "double":
+                content = before + piece + piece + after
+            case "repeat":
+                content = before + piece[: until % 7] * draw(st.sampled_from([3, 100, 5000])) + after
+            case "splice":
+                other = draw(st.sampled_from(reader.wholes))
+                content = before + other[draw(st.integers(0, len(other))) :]
     return content
 
 

@@ -119,7 +119,7 @@ EVIL = {
     "an end in a text": (b"X\xff\xff\xff\x7fabc", "ends early"),
     "an end in a long text": (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffabc", "ends early"),
     "no text": (b"X\2\0\0\0\xff\xfe.", "damaged at byte"),
-    "a key without a value": (b"}(X\1\0\0\0au.", r"shorter"),
+    "a key without a value": (b"}(X\1\0\0\0au.", "a key without a value"),
     "a number for a name": (state(number(3), tensor()), "3: tensor"),
     "a long program": (b"N" * (LONGEST + 1), "too long for a state dict"),
 }

@@ -308,6 +308,8 @@ class _Interpreter:
     def update(self, items: list[Any]) -> None:
         """Set keys, each before its value, in the dict on top of the stack."""
         owner = self.pop(dict)
+        if len(items) % 2:
+            raise ValueError("its program has a key without a value")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if type(key) not in (str, int):
                 raise ValueError(f"its program has a {_kind(key)} for a key: {ADVICE}")
