@@ -73,6 +73,7 @@ def test_containers_may_be_cyclic():
     inner.w = nn.parameter([1.0])
     assert [name for name, _ in outer.named_parameters()] == ["inner.w"]
     assert [name for name, _ in inner.named_parameters()] == ["w"]
+    assert [names for names, _ in outer.named_arrays()] == [["inner.w", "parts.0.w"]]
     outer.eval()
     assert not inner.training
 

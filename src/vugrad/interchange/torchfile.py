@@ -126,7 +126,8 @@ class _Archive:
     def __init__(self, content: bytes) -> None:
         self.content = memoryview(content)
         try:
-            members = zipfile.ZipFile(io.BytesIO(content)).infolist()
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                members = archive.infolist()
         except Exception as error:  # a damaged zip file makes zipfile raise almost anything
             raise ValueError(f"not a whole file of torch.save's: {error}") from error
         self.members = {member.filename: member for member in members}

@@ -17,6 +17,8 @@ from vugrad.train.recipe import Recipe
 
 #: Of records and of what their keys are made of.
 FORMAT = "vugrad record 1"
+#: What a file that is no whole record makes its reader raise.
+BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Records:
             if content.get("format") == FORMAT:
                 record = Record.from_dict(content)
                 return record if content["key"] == run.key and record.run == run else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        except (FileNotFoundError, *BROKEN):
             return None
         raise ValueError(
             f"{self.path(run)} is a record of {content.get('format')!r}, and this version writes {FORMAT!r}: "
@@ -125,7 +127,7 @@ class Records:
             raise ValueError(f"{name!r} begins the key of {found} of the records in {self.folder}: it must be of one")
         try:
             return Record.from_dict(json.loads(paths[0].read_bytes()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except BROKEN as error:
             raise ValueError(f"{paths[0]} is not a whole record: {error}") from error
 
     def write(self, record: Record) -> None:

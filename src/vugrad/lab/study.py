@@ -195,7 +195,7 @@ def read_study(path: str | Path) -> Study:
         vary = {axis: _tuples(values) for axis, values in content.get("vary", {}).items()}
         given = {"name": path.stem, "title": path.stem, **content, "base": Recipe(**base), "vary": vary}
         return Study(**{key: _tuples(value) for key, value in given.items()})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
