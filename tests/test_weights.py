@@ -237,6 +237,31 @@ def test_other_prefixes(model, prefix, message, written):
         vg.load_state(model, written(**{f"{prefix}0.weight": A, f"{prefix}0.bias": A[0]}))
 
 
+@pytest.mark.parametrize("value", [1e300, -1e300])
+@pytest.mark.parametrize("shape", [(), (2, 1)])
+def test_a_number_that_is_too_large_is_no_infinity(value, shape, written):
+    model = nn.Module()
+    model.w = nn.parameter(np.zeros(shape, np.float32))
+    with pytest.raises(
+        ValueError, match=re.escape(f"w: {value} in the state, which float32 in the module cannot hold")
+    ):
+        vg.load_state(model, written(w=np.full(shape, value)))
+    with np.errstate(all="raise"):
+        for fits in (np.nan, np.inf, 1e-300):
+            vg.load_state(model, written(w=np.full(shape, fits)))
+            np.testing.assert_array_equal(model.w.value, np.full(shape, 0 if fits == 1e-300 else fits, np.float32))
+
+
+def test_whole_numbers_are_converted_where_they_fit(written):
+    model = nn.Module()
+    model.count = np.zeros((), np.int32)
+    vg.load_state(model, written(count=np.array(7)))
+    assert model.count == 7
+    with pytest.raises(ValueError, match="count: 4294967296 in the state, which int32 in the module cannot hold"):
+        vg.load_state(model, written(count=np.array(2**32)))
+    assert model.count == 7
+
+
 floats = st.sampled_from([np.float16, np.float32, np.float64, np.dtype(">f4"), np.dtype(">f8")])
 
 

@@ -189,13 +189,17 @@ def read_study(path: str | Path) -> Study:
     try:
         for key in content:
             choose("key of a study", key, {f.name: f for f in fields(Study)})
+        for table in ("base", "vary"):
+            if not isinstance(content.get(table, {}), dict):
+                raise ValueError(f"[{table}] is a table, which {content[table]!r} is not")
         for key in content.get("base", {}):
             choose("setting in [base]", key, SETTINGS)
         base = {name: _tuples(value) for name, value in content.get("base", {}).items()}
         vary = {axis: _tuples(values) for axis, values in content.get("vary", {}).items()}
+        _check("[base]", base)
         given = {"name": path.stem, "title": path.stem, **content, "base": Recipe(**base), "vary": vary}
         return Study(**{key: _tuples(value) for key, value in given.items()})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 

@@ -140,7 +140,7 @@ class Module:
             faults += missing + [f"{path}: not in the module" for path in state if path not in known]
         if faults:
             raise ValueError(f"this state does not fit {type(self).__name__}:\n  " + "\n  ".join(faults))
-        with np.errstate(invalid="ignore"):  # NaN stays NaN at any width
+        with np.errstate(all="ignore"):  # it is known to fit, and stays NaN or rounds to 0 where it must
             for array, new in fitting:
                 array[...] = new
 
