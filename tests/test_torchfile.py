@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from torch_programs import archived, name, number, state, storage, tensor, text
+from torch_programs import archived, name, number, numbers, state, storage, tensor, text
 
 from vugrad.interchange.torchfile import LONGEST, read_torch
 
@@ -24,6 +24,11 @@ def test_a_program_written_by_hand_is_read(read):
     found = read(archived(state(text("w"), tensor(), text("v"), tensor((2,), (2,), 1))))
     assert found["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert found["v"].tolist() == [1, 3]
+
+
+def test_the_stride_of_one_element_is_free(read):
+    found = read(archived(state(text("w"), tensor((1, 6, 1), (2**62, 1, 2**62)))))["w"]
+    assert found.tolist() == [[[x] for x in range(6)]]
 
 
 def test_tensors_of_one_storage_take_no_memory_of_their_own(read):
@@ -64,6 +69,12 @@ EVIL = {
     "attributes of a list": (b"]}b.", "takes a list of 0 for a dict"),
     "a nested maker": (name(TYPED) + b"(" + name(TYPED) + name("torch.Tensor") + b")tR.", "what it does not take"),
     "a maker of nothing": (name(V3) + b")R.", "what it does not take"),
+    "a maker in itself": (
+        (name(TYPED) + b"(" + name(TYPED) + name("torch.Tensor") + b"(")
+        + (name("torch._utils._rebuild_tensor_v2") + name("torch.Tensor") + b"(")
+        + (storage() + number(0) + numbers(6) + numbers(1) + b"\x89}tttR."),
+        "what it does not take",
+    ),
     "a dtype that is none": (state(text("w"), tensor(maker=V3, rest=b"\x89}N")), "what it does not take"),
     "a parameter of nothing": (name("torch._utils._rebuild_parameter") + b"(}tR.", "what it does not take"),
     "an id that is none": (b"(" + text("storage") + b"tQ.", "names something that is no storage"),
@@ -145,6 +156,16 @@ def test_a_program_takes_memory_in_proportion_to_its_length(program, read):
 
 GOOD = state(text("w"), tensor())
 FILE = archived(GOOD)
+
+
+def directed(content, field, form, value):
+    """An archive whose directory says something else of its last member, ``field`` bytes into what it says."""
+    at = content.rindex(b"PK\1\2") + field
+    return content[:at] + struct.pack(form, value) + content[at + struct.calcsize(form) :]
+
+
+COMPRESSED, SIZE, OFFSET = 20, 24, 42
+COMMENTED = FILE[:-2] + b"\4\0PK\3\4"
 ARCHIVES = {
     "compressed": (archived(GOOD, compression=zipfile.ZIP_DEFLATED), r"member 'data\.pkl' is compressed"),
     "a bomb": (archived(b"N" * 10_000_000, compression=zipfile.ZIP_DEFLATED), r"member 'data\.pkl' is compressed"),
@@ -153,6 +174,17 @@ ARCHIVES = {
     "another byte order": (archived(GOOD, {"byteorder": b"middle"}), "byte order is b'middle'"),
     "a number changed": (FILE.replace(struct.pack("<f", 5), struct.pack("<f", 6)), "member 'data/0' is damaged"),
     "a program changed": (FILE.replace(b"cpu", b"gpu"), r"member 'data\.pkl' is damaged"),
+    "a member twice": (archived(GOOD, {"data/1": b""}).replace(b"data/1", b"data/0"), "names a member twice"),
+    "more than there is": (
+        directed(directed(FILE, SIZE, "<I", 10**6), COMPRESSED, "<I", 10**6),
+        "or more bytes than there are",
+    ),
+    "two sizes": (directed(FILE, SIZE, "<I", 48), "member 'data/0' is compressed"),
+    "another place": (directed(FILE, OFFSET, "<I", 7), "is wrong about where its member 'data/0' is"),
+    "a place at the end": (
+        directed(COMMENTED, OFFSET, "<I", len(COMMENTED) - 4),
+        "wrong about where its member 'data/0'",
+    ),
     "an end in the directory": (FILE[:-30], "not a whole file of torch.save's"),
     "an end in a member": (FILE[:100], "not a whole file of torch.save's"),
     "a beginning": (FILE[:4], "not a whole file of torch.save's"),
