@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vugrad import ops
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, as_array
 from vugrad.suggest import choose
 
 Node = Any
@@ -95,8 +95,7 @@ def binary_cross_entropy_with_logits(outputs: Node, targets: Any, reduction: str
         reduction: "mean", "sum" or "none".
     """
     check_shapes("binary_cross_entropy_with_logits", outputs, targets)
-    t = targets.value if isinstance(targets, TensorNode) else targets
-    t = t if hasattr(t, "dtype") else np.asarray(t)
+    t = targets.value if isinstance(targets, TensorNode) else as_array(targets)
     if isinstance(t, np.ndarray) and not ((t >= 0) & (t <= 1)).all():
         raise ValueError("binary_cross_entropy_with_logits: targets are probabilities, from 0 to 1")
     return reduce(ops.softplus(outputs) - _node(outputs) * targets, reduction)
@@ -110,7 +109,7 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarra
     array([[0., 1., 0.],
            [1., 0., 0.]], dtype=float32)
     """
-    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
+    labels = as_array(labels)
     fits = labels.ndim == 1 and labels.dtype.kind in "iu"
     if isinstance(labels, np.ndarray):  # a stand-in for an array has no values to look at
         fits = fits and not ((labels < 0) | (labels >= num_classes)).any()
@@ -127,8 +126,7 @@ def reduce(losses: Node, reduction: str) -> Node:
 
 def check_classes(name: str, outputs: Node, targets: Any) -> Any:
     """The targets as an array of classes, or an error that says what does not fit."""
-    targets = targets.value if isinstance(targets, TensorNode) else targets
-    targets = targets if hasattr(targets, "dtype") else np.asarray(targets)
+    targets = targets.value if isinstance(targets, TensorNode) else as_array(targets)
     if len(outputs.shape) != 2:
         raise ValueError(f"{name}: outputs must be (batch, classes), got shape {outputs.shape}")
     n, classes = outputs.shape

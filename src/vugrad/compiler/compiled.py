@@ -13,7 +13,7 @@ from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.plan import Plan
 from vugrad.compiler.trace import slots, trace
 from vugrad.compiler.trace.standin import CannotCompileError
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, as_array
 from vugrad.graph.op import is_watched
 from vugrad.nn import Module
 from vugrad.optim import Optimizer
@@ -183,10 +183,10 @@ def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finit
 
 
 def _array(x: Any) -> Any:
-    """Numbers and lists as arrays; nodes and arrays as they are."""
+    """Lists and other libraries' arrays as NumPy's; nodes, and what is always the same, as they are."""
     if isinstance(x, TensorNode | np.ndarray):
         return x
-    return np.asarray(x) if isinstance(x, list | np.generic) else x
+    return as_array(x) if isinstance(x, list) or hasattr(x, "__array__") or hasattr(x, "__dlpack__") else x
 
 
 def _signature(x: Any) -> Any:

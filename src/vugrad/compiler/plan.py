@@ -25,6 +25,7 @@ from vugrad.compiler.machine import cache, llvm, threads
 from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.machine.team import hire
 from vugrad.compiler.trace import Slot, Trace
+from vugrad.graph import TensorNode, as_array
 
 if TYPE_CHECKING:
     from vugrad.compiler.profile import Profile
@@ -185,7 +186,7 @@ class Plan:
             outputs = {}
             for i, x in enumerate(arguments):
                 if f"argument {i}" in self.lowered.inputs:
-                    array = self._checked(i, np.asarray(x), order, stride > 0)
+                    array = self._checked(i, as_array(x), order, stride > 0)
                     self._hold(self.lowered.inputs[f"argument {i}"], array)
             self._bind_state(numbers, strides)
             for name, buffer in self.lowered.outputs.items():
@@ -383,4 +384,4 @@ def _apart(slot: Slot) -> Slot:
 
 
 def _value(x: Any) -> Any:
-    return getattr(x, "value", x)
+    return x.value if isinstance(x, TensorNode) else x

@@ -31,7 +31,8 @@ class TensorNode(NumPyOperators):
     """An array in the graph: its value, the op it came from, and its gradient once ``backward`` has run.
 
     Args:
-        value: the array itself (not a copy); a number or a nested list becomes one.
+        value: the array itself (not a copy). What another library's array shares by ``__array__`` or DLPack, as a
+            PyTorch tensor on the CPU does, is shared too; a number or a nested list becomes an array.
         source: the :class:`OpNode` that produced it; ``None`` for a leaf.
         name: for error messages and pictures.
         requires_grad: whether gradients flow to it. An array that is not of floating point has none.
@@ -58,12 +59,10 @@ class TensorNode(NumPyOperators):
     def __init__(
         self, value: Any, source: OpNode | None = None, name: str | None = None, requires_grad: bool = True
     ) -> None:
-        # Whatever follows NumPy's protocols (an array of another library, a stand-in) is kept as it is.
         if not isinstance(value, np.ndarray):
             if isinstance(value, TensorNode):
                 raise TypeError("TensorNode(node): it is a node already; node.detach() makes a constant of it")
-            if not hasattr(type(value), "__array_function__"):
-                value = np.asarray(value)
+            value = as_array(value)
         self.value: Array = value
         self.source = source
         self.name = name
@@ -191,12 +190,22 @@ class TensorNode(NumPyOperators):
         return bool(self.value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self._leaving(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._leaving().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.value.__dlpack_device__()
+
+    def _leaving(self) -> Array:
+        """The value, for another library, which knows of no graph."""
         if self.requires_grad:
             raise TypeError(
                 f"{self._label()} would leave the graph here, and its gradient would be lost: write node.value for its "
                 "array, or use a NumPy function that works on nodes (see vg.ops.supported())"
             )
-        return np.array(self.value, dtype=dtype, copy=copy)
+        return self.value
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TensorNode:
         if self.source is not None:
@@ -401,6 +410,25 @@ def deposit(gradients: Gradients) -> None:
         else:
             new = id(gradient) not in held and getattr(gradient, "base", None) is None
             node._grad, node._owned = gradient, new or isinstance(gradient, TensorNode)
+
+
+def as_array(value: Any) -> Array:
+    """Another library's array as NumPy's, of the same memory where it can be shared; numbers and lists as a new one.
+
+    What follows NumPy's protocols (an array of another kind, a stand-in, a node) is kept as it is. Raises ``TypeError``
+    for an array that NumPy cannot read, as one on another device.
+    """
+    kind = type(value)
+    if hasattr(kind, "__array_function__"):
+        return value
+    if hasattr(kind, "__array__") or not hasattr(kind, "__dlpack__"):
+        return np.asarray(value)
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, RuntimeError) as error:
+        raise TypeError(
+            f"NumPy cannot read this {kind.__name__} ({error}): move it to the CPU, and give it a dtype that NumPy has"
+        ) from error
 
 
 def is_numpy(function: Callable[..., Any]) -> bool:

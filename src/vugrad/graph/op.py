@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vugrad.graph.backward import thread
-from vugrad.graph.nodes import OpNode, TensorNode, value_of
+from vugrad.graph.nodes import OpNode, TensorNode, as_array, value_of
 
 Context = dict[str, Any]
 
@@ -118,7 +118,7 @@ class Op(metaclass=OpType):
 def constant(value: Any, others: tuple[Any, ...]) -> TensorNode:
     """A node for an op's input that is an array or a number; a Python number takes the dtype of the ``others``."""
     if isinstance(value, int | float | complex):
-        dtypes = [other.dtype for other in others if hasattr(other, "dtype")]
+        dtypes = [as_array(other).dtype for other in others if hasattr(other, "dtype")]
         value = np.asarray(value, np.result_type(value, *dtypes) if dtypes else None)
     return TensorNode(value, requires_grad=False)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vugrad import initializers
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, as_array
 from vugrad.nn.module import Module, parameter
 from vugrad.ops import BatchMM, Take
 
@@ -84,8 +84,7 @@ class Embedding(Module):
 
     def forward(self, indices: Any) -> Any:
         """Integers (…) to vectors (…, embedding_dim)."""
-        indices = indices.value if isinstance(indices, TensorNode) else indices
-        indices = indices if hasattr(indices, "dtype") else np.asarray(indices)
+        indices = indices.value if isinstance(indices, TensorNode) else as_array(indices)
         n = self.weight.shape[0]
         if indices.dtype.kind not in "iu":
             raise ValueError(f"Embedding: symbols are whole numbers, got {indices.dtype}: write indices.astype(int)")
