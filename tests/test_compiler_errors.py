@@ -1,5 +1,6 @@
 """What cannot be compiled says so, and how to write it; what goes wrong around a plan harms nothing."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -28,6 +29,7 @@ def _code_of_this_run(monkeypatch, tmp_path):
     monkeypatch.setenv("VUGRAD_CACHE", str(tmp_path / "code"))
     monkeypatch.setattr("vugrad.compiler.plan._codes", Recent(0))  # so that it is the disk's which is asked
     monkeypatch.delenv("VUGRAD_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
 # --- what cannot be recorded
@@ -544,9 +546,14 @@ def test_a_folder_that_cannot_be_written_to_is_no_error(monkeypatch, tmp_path):
 
 def test_what_was_not_used_for_longest_goes_first(monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "LIMIT", 3000)
+    monkeypatch.setattr(cache, "_written", itertools.count(1))
     for i, name in enumerate("abcd"):
         cache.put(name, bytes(1000))
         os.utime(tmp_path / "code" / name, (i, i))
+    monkeypatch.setattr(cache, "_written", itertools.count(1))
+    cache.put("e", bytes(1000))
+    assert len(code_files(tmp_path)) == 5, "it looks at all files at every one"
+    monkeypatch.setattr(cache, "_written", itertools.count(cache.SELDOM))
     cache.put("e", bytes(1000))
     assert [path.name for path in code_files(tmp_path)] == ["d", "e"]
     assert cache.get("a") is None

@@ -54,7 +54,7 @@ from vugrad.random import (
 )
 
 if TYPE_CHECKING:
-    from vugrad import check as check, compiler as compiler, data as data, train as train
+    from vugrad import check as check, compiler as compiler, data as data, sklearn as sklearn, train as train
     from vugrad.check import doctor as doctor, gradcheck as gradcheck, prove as prove
     from vugrad.compiler import compile as compile, get_threads as get_threads, set_threads as set_threads
     from vugrad.interchange.onnx import export_onnx as export_onnx
@@ -81,7 +81,7 @@ _in_notebooks(Module, "of_module")
 
 def __getattr__(name: str) -> Any:
     """Load the folders that bring more of the standard library with them when they are first asked for."""
-    if name in ("check", "compiler", "data", "train"):
+    if name in ("check", "compiler", "data", "sklearn", "train"):
         return importlib.import_module(f"vugrad.{name}")
     if name in ("compile", "get_threads", "set_threads"):
         return getattr(importlib.import_module("vugrad.compiler"), name)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import numpy as np
 
 _generator = np.random.default_rng()
+_within: contextvars.ContextVar[np.random.Generator | None] = contextvars.ContextVar("the block's own", default=None)
 
 
 def seed(n: int) -> None:
@@ -27,6 +32,16 @@ def seeded(n: int) -> np.random.Generator:
     return np.random.default_rng(n)
 
 
+@contextlib.contextmanager
+def drawn_from(rng: np.random.Generator) -> Iterator[None]:
+    """Within the block, and in this thread alone, everything random comes from ``rng``."""
+    token = _within.set(rng)
+    try:
+        yield
+    finally:
+        _within.reset(token)
+
+
 def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
-    """``rng`` itself where one is given, else the generator that :func:`seed` sets."""
-    return _generator if rng is None else rng
+    """``rng`` itself where one is given, else the block's of :func:`drawn_from`, or the one that :func:`seed` sets."""
+    return rng or _within.get() or _generator

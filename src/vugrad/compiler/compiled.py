@@ -21,6 +21,10 @@ from vugrad.optim import Optimizer
 Array = Any
 
 
+#: How many plans a function keeps: each has memory of its own, and the sizes of batches may be no end of them.
+PLANS = 64
+
+
 class Compiled:
     """A function as native code; see :func:`compile`."""
 
@@ -40,7 +44,8 @@ class Compiled:
         """The plan for arguments of these shapes and dtypes, compiled now if it is new."""
         arguments = tuple(_array(x) for x in arguments)
         key = (tuple(map(_signature, arguments)), _fingerprint(self.state))
-        if key not in self.plans:
+        plan = self.plans.get(key)
+        if plan is None:
             traced = recorded(self.function, arguments, self.state, key[0])
             if _fingerprint(self.state) != key[1]:
                 raise CannotCompileError(
@@ -48,8 +53,10 @@ class Compiled:
                     "does, which a compiled program does not do again: do it outside of the function, or keep the "
                     "number in an array"
                 )
-            self.plans[key] = Plan(traced, self.finite)
-        return self.plans[key]
+            plan = self.plans[key] = Plan(traced, self.finite)
+            for oldest in list(self.plans)[:-PLANS]:
+                self.plans.pop(oldest, None)  # if another thread has not done it
+        return plan
 
     def refresh(self, *arguments: Any) -> None:
         """Compile for arguments like these, again if the function does not compute what it did when it was compiled.
@@ -149,6 +156,7 @@ def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finit
     change are seen where they are in the listed objects themselves, or in lists and dicts of up to 1,000 there; for
     others, as an array in a tuple or an attribute of an object of your own, call :meth:`Compiled.refresh`. Numbers
     below the smallest normal one (1.2e-38 in float32) count as 0 on x86, where they would cost a hundred times as much.
+    A function keeps what it has compiled for the last 64 signatures.
 
     Args:
         function: takes arrays or nodes (their first axis is the batch), returns such, or tuples and dicts of them.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from vugrad.files import write_whole
 
 #: When the files together are larger than this, those that were not used for longest go.
 LIMIT = 256 << 20
+#: After each so many files that a process writes it looks at all of them, which takes longer than to write one.
+SELDOM = 64
+
+_written = itertools.count()
 
 
 def folder() -> Path | None:
@@ -53,7 +58,8 @@ def put(key: str, code: bytes) -> None:
         return
     with contextlib.suppress(OSError):
         write_whole(place / key, hashlib.sha256(code).digest() + code)
-        _tidy(place)
+        if next(_written) % SELDOM == 0:
+            _tidy(place)
 
 
 def _tidy(place: Path) -> None:

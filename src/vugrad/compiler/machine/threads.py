@@ -17,14 +17,17 @@ def allowed() -> int:
 def get_threads() -> int:
     """How many threads a plan compiled from now on has.
 
-    What :func:`set_threads` or the environment variable ``VUGRAD_THREADS`` says, and else as many as there are cores;
-    never more than the cores that this process may use.
+    What :func:`set_threads` or the environment variable ``VUGRAD_THREADS`` says, else ``OMP_NUM_THREADS``, by which
+    scikit-learn and Dask share a machine among their workers, and else as many as there are cores; never more than the
+    cores that this process may use.
     """
     if _count is not None:
         return min(_count, allowed())
     text = os.environ.get("VUGRAD_THREADS", "")
     if text and not (text.isdecimal() and int(text) > 0):
         raise ValueError(f"VUGRAD_THREADS={text!r}: it is a number of threads, from 1 on")
+    shared = os.environ.get("OMP_NUM_THREADS", "")
+    text = text or (shared if shared.isdecimal() and int(shared) > 0 else "")  # OpenMP's own may be a list
     return min(int(text), allowed()) if text else allowed()
 
 
