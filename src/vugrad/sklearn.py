@@ -56,7 +56,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
     >>> import vugrad as vg
-    >>> model = make_pipeline(StandardScaler(), vg.sklearn.Classifier(hidden=(16,), random_state=0))
+    >>> model = make_pipeline(StandardScaler(), vg.sklearn.Classifier(random_state=0))
     >>> model.fit(*load_iris(return_X_y=True)).score(*load_iris(return_X_y=True)) > 0.9
     True
     """
@@ -75,7 +75,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight_decay: float = 0.0,
         schedule: str = "cosine",
         batch_size: int = 32,
-        epochs: int = 100,
+        epochs: int = 200,
         patience: int | None = None,
         validation_fraction: float = 0.1,
         random_state: Any = None,
