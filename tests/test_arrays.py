@@ -160,6 +160,12 @@ def test_a_compiled_function_makes_one_plan_whatever_library_an_array_is_of():
     assert len(f.plans) == 1
 
 
+def test_a_dtype_is_no_array_though_its_class_has_the_methods_of_one():
+    f = vg.compile(lambda x, dtype: x.astype(dtype))
+    assert f(X, np.float64).dtype == np.float64
+    assert f(X, np.float32).dtype == np.float32
+
+
 @pytest.mark.parametrize("compile", [False, True])
 def test_training_takes_what_can_be_made_an_array(compile):
     trained = []

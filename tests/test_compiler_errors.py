@@ -358,6 +358,10 @@ def test_threads_are_set_from_outside_and_from_within(monkeypatch):
     assert vg.get_threads() == 1
     monkeypatch.setenv("VUGRAD_THREADS", "10000")
     assert vg.get_threads() == len(os.sched_getaffinity(0))
+    monkeypatch.delenv("VUGRAD_THREADS")
+    for text, expected in (("1", 1), ("4,2", None), ("0", None), ("10000", None)):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert vg.get_threads() == (expected or len(os.sched_getaffinity(0)))
     vg.set_threads(1)
     assert vg.get_threads() == 1
     with pytest.raises(ValueError, match=r"set_threads\(0\): a plan has at least one thread"):

@@ -3,6 +3,7 @@
 import copy
 import functools
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -104,6 +105,18 @@ def test_a_seed_gives_the_same_network_and_leaves_other_randomness_alone():
     np.testing.assert_array_equal(fitted(np.random.RandomState(0), 1)[0], first)
     np.random.seed(0)  # noqa: NPY002 (what scikit-learn draws from where there is no seed)
     np.testing.assert_array_equal(fitted(None, 1)[0], first)
+
+
+def test_fits_in_several_threads_do_not_share_their_randomness():
+    x, y = blobs()
+
+    def fitted(seed):
+        return quick(random_state=seed, compile=False, dropout=0.3).fit(x, y).predict_proba(x)
+
+    expected = [fitted(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for got, wanted in zip(pool.map(fitted, range(4)), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
 
 
 def test_it_stops_early_and_goes_back_to_the_best():

@@ -192,9 +192,10 @@ def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finit
 
 def _array(x: Any) -> Any:
     """Lists and other libraries' arrays as NumPy's; nodes, and what is always the same, as they are."""
-    if isinstance(x, TensorNode | np.ndarray):
+    kind = type(x)
+    if kind is np.ndarray:
         return x
-    return as_array(x) if isinstance(x, list) or hasattr(x, "__array__") or hasattr(x, "__dlpack__") else x
+    return as_array(x) if kind is list or hasattr(kind, "__array__") or hasattr(kind, "__dlpack__") else x
 
 
 def _signature(x: Any) -> Any:

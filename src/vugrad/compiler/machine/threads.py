@@ -27,7 +27,7 @@ def get_threads() -> int:
     if text and not (text.isdecimal() and int(text) > 0):
         raise ValueError(f"VUGRAD_THREADS={text!r}: it is a number of threads, from 1 on")
     shared = os.environ.get("OMP_NUM_THREADS", "")
-    text = text or (shared if shared.isdecimal() and int(shared) > 0 else "")  # OpenMP's own may be a list
+    text = text or (shared if shared.isdecimal() and int(shared) > 0 else "")  # OpenMP allows a list as well
     return min(int(text), allowed()) if text else allowed()
 
 
