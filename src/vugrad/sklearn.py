@@ -49,8 +49,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes after ``fit``: ``classes_``, ``n_features_in_``, ``feature_names_in_`` where there are names, ``model_``
     (the network) and ``history_``.
 
-    Inputs are taken as they are: put a ``StandardScaler`` before it. ``fit`` begins anew each time. Raises
-    ``ValueError`` for data and settings that do not fit, and for a loss that is not a number any more.
+    Inputs are taken as they are: put a ``StandardScaler`` before it. ``fit`` begins anew each time, and Ctrl-C ends it
+    early, as ``history_.stopped`` says then. Raises ``ValueError`` for data and settings that do not fit, and for a loss
+    that is not a number any more.
 
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.pipeline import make_pipeline
@@ -182,7 +183,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shape = X.shape[1], len(self.classes_)
         model = self.module(*shape)
         if not isinstance(model, Module):
-            raise TypeError(f"Classifier: module{shape} is a vg.nn.Module, got {model!r}")
+            raise TypeError(f"Classifier: module{shape} has to make a vg.nn.Module, got {model!r}")
         outputs = predict(model, X[:1])
         if outputs.shape != (1, shape[1]):
             raise ValueError(
