@@ -6,6 +6,7 @@ A row of ``READERS`` is all that a reader needs to be tried: whole files, how to
 import contextlib
 import faulthandler
 import gzip
+import io
 import re
 import struct
 import sys
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, seed, settings, strategies as st
+from PIL import Image, ImageDraw
 from reference.pytorch_weights import FOLDER, NETWORKS
 from torch_programs import archived, name, number, numbers, state, storage, tensor, text
 
@@ -32,6 +34,8 @@ from vugrad.interchange.torchfile import read_torch
 from vugrad.lab.record import Record, Records, Run
 from vugrad.lab.study import read_study
 from vugrad.train import History
+from vugrad.train.checkpoint import FORMAT, digest
+from vugrad.train.handwriting import read_ink
 from vugrad.train.history import Epoch
 from vugrad.train.recipe import Recipe
 
@@ -77,6 +81,65 @@ def run_header(path):
     header = path.read_bytes()
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
     read_tensors(path)
+
+
+def checkpointed():
+    """What a checkpoint is of, and is loaded into."""
+    model = vg.nn.Sequential(vg.nn.Linear(2, 2, rng=np.random.default_rng(0)), vg.nn.BatchNorm1d(2))
+    optimizer = vg.optim.Adam(model.parameters())
+    return model, optimizer, vg.optim.StepLR(optimizer, 2)
+
+
+def load_into(path):
+    """Into a model, an optimizer and a schedule, which are what they were after an error."""
+    parts = model, optimizer, schedule = checkpointed()
+    before = [(part, repr(part.state_dict())) for part in parts]
+    try:
+        vg.train.load_checkpoint(path, *parts)
+    except Exception:
+        assert all(repr(part.state_dict()) == state for part, state in before)
+        raise
+    assert np.isfinite(model.eval()(np.ones((1, 2), np.float32)).value).all()
+    vg.train.save_checkpoint(path, model, optimizer, schedule, vg.train.load_checkpoint(path, model))
+
+
+def load_manifest(path):
+    """As the manifest of a checkpoint whose hash is right."""
+    manifest = path.read_bytes().decode(errors="replace")
+    metadata = {"format": FORMAT, "manifest": manifest, "sha256": digest(manifest, CHECKPOINT[0])}
+    write_tensors(path, CHECKPOINT[0], metadata)
+    load_into(path)
+
+
+def whole_checkpoint():
+    """The arrays, the manifest and the file of one."""
+    model, optimizer, schedule = checkpointed()
+    model(np.eye(2, dtype=np.float32)).sum().backward()
+    optimizer.step()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.safetensors"
+        epoch = Epoch(1, 0.5, None, 0.4, 0.9, 0.1, 1.0, 10.0)
+        vg.train.save_checkpoint(path, model, optimizer, schedule, History([epoch]))
+        arrays, metadata = read_tensors(path)
+        return arrays, metadata["manifest"].encode(), path.read_bytes()
+
+
+CHECKPOINT = whole_checkpoint()
+
+
+def pictures():
+    """A digit's stroke in the kinds of picture that are read."""
+    stroke = Image.new("L", (20, 24), 255)
+    ImageDraw.Draw(stroke).line([(5, 4), (14, 5), (8, 20)], 0, 2)
+    for kind, picture in (
+        ("PNG", stroke),
+        ("PNG", stroke.convert("P")),
+        ("PNG", stroke.convert("RGBA")),
+        ("JPEG", stroke),
+    ):
+        file = io.BytesIO()
+        picture.save(file, kind)
+        yield file.getvalue()
 
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
@@ -210,6 +273,9 @@ READERS = {
     "torch.save": Reader(TORCH, read_torch),
     "torch.save's program": Reader(PROGRAMS, run_program, words=(*OPCODES, *PHRASES)),
     "load_state": Reader([SAFETENSORS[0], TORCH[0]], load, words=(*JSON, b"F64", b"F16")),
+    "checkpoint": Reader([CHECKPOINT[2]], load_into),
+    "checkpoint's manifest": Reader([CHECKPOINT[1]], load_manifest, ".safetensors", JSON),
+    "pictures": Reader(list(pictures()), read_ink, ".png", (b"IHDR", b"IDAT", b"PLTE", b"tRNS", b"IEND", b"eXIf")),
     "idx": Reader([IDX], lambda path: idx.parse(path.read_bytes()), named=False),
     "idx, zipped": Reader([gzip.compress(IDX, mtime=0)], find_zipped),
     "npz": Reader([npz(x_train=IMAGES)], find_npz, ".npz"),

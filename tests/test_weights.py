@@ -311,3 +311,10 @@ def test_without_the_package_pytorchs_files_load(monkeypatch, tmp_path):
         vg.load_state(nn.Linear(1, 1), FOLDER / "residual.safetensors")
     with pytest.raises(ImportError, match=r"pip install 'vugrad\[lab\]'"):
         vg.save_state(nn.Linear(1, 1), tmp_path / "m")
+
+
+def test_the_model_of_a_checkpoint_is_loaded(tmp_path):
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    vg.train.save_checkpoint(tmp_path / "run.safetensors", model, vg.optim.SGD(model.parameters(), lr=0.1))
+    vg.load_state(other, tmp_path / "run.safetensors")
+    assert (other.weight.value == model.weight.value).all()

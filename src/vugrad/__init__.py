@@ -9,7 +9,8 @@ array([ 5.43656366, 22.1671683 ])
 
 The floors, from below: ``vg.graph`` (nodes and the walk), ``vg.ops`` (every derivative), ``vg.nn``,
 ``vg.losses``, ``vg.optim``, ``vg.initializers`` and ``vg.data``, ``vg.check`` and ``vg.compiler``, and ``vg.train``.
-``vg.load_state`` and ``vg.save_state`` read and write weights in PyTorch's files.
+Weights come and go by ``vg.load_state`` and ``vg.save_state``, whole networks go by ``vg.export_onnx`` and
+``vg.export_native``; ``vg.sklearn`` has an estimator.
 """
 
 import importlib
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
     from vugrad import check as check, compiler as compiler, data as data, sklearn as sklearn, train as train
     from vugrad.check import doctor as doctor, gradcheck as gradcheck, prove as prove
     from vugrad.compiler import compile as compile, get_threads as get_threads, set_threads as set_threads
-    from vugrad.interchange.onnx import export_onnx as export_onnx
     from vugrad.interchange.native import export_native as export_native
+    from vugrad.interchange.onnx import export_onnx as export_onnx
     from vugrad.interchange.weights import load_state as load_state, save_state as save_state
     from vugrad.viewer import debug as debug, view as view
 
@@ -79,20 +80,21 @@ _in_notebooks(OpNode, "of_op")
 _in_notebooks(Module, "of_module")
 
 
+#: What brings more of the standard library with it, and where it is: loaded when it is first asked for.
+_LATER = {
+    **dict.fromkeys(("compile", "get_threads", "set_threads"), "compiler"),
+    **dict.fromkeys(("doctor", "gradcheck", "prove"), "check"),
+    **dict.fromkeys(("load_state", "save_state"), "interchange.weights"),
+    "export_native": "interchange.native",
+    "export_onnx": "interchange.onnx",
+    **dict.fromkeys(("debug", "view"), "viewer"),
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Load the folders that bring more of the standard library with them when they are first asked for."""
+    """Load what is in ``_LATER``, and whole folders."""
+    if name in _LATER:
+        return getattr(importlib.import_module(f"vugrad.{_LATER[name]}"), name)
     if name in ("check", "compiler", "data", "sklearn", "train"):
         return importlib.import_module(f"vugrad.{name}")
-    if name in ("compile", "get_threads", "set_threads"):
-        return getattr(importlib.import_module("vugrad.compiler"), name)
-    if name in ("doctor", "gradcheck", "prove"):
-        return getattr(importlib.import_module("vugrad.check"), name)
-    if name == "export_onnx":
-        return importlib.import_module("vugrad.interchange.onnx").export_onnx
-    if name == "export_native":
-        return importlib.import_module("vugrad.interchange.native").export_native
-    if name in ("load_state", "save_state"):
-        return getattr(importlib.import_module("vugrad.interchange.weights"), name)
-    if name in ("debug", "view"):
-        return getattr(importlib.import_module("vugrad.viewer"), name)
     raise AttributeError(f"module 'vugrad' has no attribute {name!r}")

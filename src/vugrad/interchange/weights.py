@@ -12,6 +12,8 @@ from vugrad.nn.norm import Random
 
 #: A count that PyTorch's batch normalisation keeps for an average over all batches, which ours does not have.
 COUNT = "num_batches_tracked"
+#: How the format of a checkpoint of ours begins, and the names of the model's arrays in it.
+CHECKPOINT, MODEL = "vugrad checkpoint", "model."
 
 
 def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
@@ -19,7 +21,8 @@ def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
 
     Args:
         model: whose parameters and buffers have the names that they have in PyTorch, their paths.
-        path: a safetensors file, or what ``torch.save(model.state_dict(), path)`` wrote; its content tells which.
+        path: a safetensors file, a checkpoint of :func:`vugrad.train.fit`, whose model is taken, or what
+            ``torch.save(model.state_dict(), path)`` wrote; its content tells which.
         strict: whether the file must have every array of the model, and no other.
 
     Numbers of another width are converted, bfloat16 too. PyTorch's ``num_batches_tracked`` and the ``key`` of our
@@ -77,7 +80,10 @@ def _read(path: Path) -> dict[str, Array]:
     if head[:2] in (b"PK", b"\x80\x02"):
         return read_torch(path)
     if head[8:9] == b"{":
-        return read_tensors(path)[0]
+        arrays, metadata = read_tensors(path)
+        if not metadata.get("format", "").startswith(CHECKPOINT):
+            return arrays
+        return {name.removeprefix(MODEL): array for name, array in arrays.items() if name.startswith(MODEL)}
     raise ValueError(f"{path} is neither a safetensors file nor one of torch.save's: it begins with {head!r}")
 
 
