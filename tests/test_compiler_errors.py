@@ -956,3 +956,17 @@ def test_a_plan_called_from_its_own_progress_raises_and_does_not_wait_for_ever()
     with pytest.raises(RuntimeError, match="from its own progress function"):
         fast.run_epoch(X, batch_size=1, progress=lambda _: fast(X[:1]))
     assert fast(X[:1]) == X[:1].sum()
+
+
+def test_a_compiled_function_in_another_is_a_part_of_it():
+    model = vg.nn.Linear(3, 2)
+    inner = vg.compile(model)
+    outer = vg.compile(lambda x: 2 * inner(x), state=[model])
+    x = np.ones((4, 3), np.float32)
+    np.testing.assert_allclose(outer(x).value, 2 * model(x).value, rtol=1e-6)
+    model.weight.value *= 3
+    np.testing.assert_allclose(outer(x).value, 2 * model(x).value, rtol=1e-6)
+    sums = vg.compile(lambda x: np.exp(x).sum(axis=1))
+    np.testing.assert_allclose(vg.compile(lambda x: sums(x) * 2)(x), 2 * np.exp(x).sum(axis=1), rtol=1e-6)
+    with pytest.raises(CannotCompileError, match="weight"):
+        vg.compile(lambda x: (inner(x) * 2).sum().backward())(x)

@@ -55,7 +55,7 @@ class Reader(NamedTuple):
     words: tuple[bytes, ...] = ()
     named: bool = True
     errors: tuple[type[Exception], ...] = (ValueError, OSError)
-    limit: int = 1_000_000
+    limit: int = 4_000_000
     found: tuple[bytes, ...] = ()  # files that it has failed on once
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from vugrad.compiler.alike import recorded
 from vugrad.compiler.machine.interrupt import HeldBack
-from vugrad.compiler.plan import Plan
+from vugrad.compiler.plan import Plan, plain
 from vugrad.compiler.trace import slots, trace
-from vugrad.compiler.trace.standin import CannotCompileError
+from vugrad.compiler.trace.standin import CannotCompileError, Traced
 from vugrad.graph import TensorNode, as_array
 from vugrad.graph.op import is_watched
 from vugrad.nn import Module
@@ -35,8 +35,8 @@ class Compiled:
         slots(self.state)  # complains of what cannot be state
 
     def __call__(self, *arguments: Any) -> Any:
-        """The function's result; the listed state is updated in place."""
-        if is_watched():
+        """The function's result; the listed state is updated in place. In another compiled function, a part of that."""
+        if is_watched() or any(isinstance(plain(x), Traced) for x in arguments):
             return self.function(*arguments)
         return self.plan(*arguments).run(*arguments)
 

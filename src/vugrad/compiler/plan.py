@@ -136,7 +136,7 @@ class Plan:
 
     def repeat(self, arguments: Sequence[Any], steps: int) -> None:
         """So many steps with the same arguments, in one native call."""
-        self._launch([_value(x) for x in arguments], np.arange(self.lowered.batch), steps, 0, {}, None)
+        self._launch([plain(x) for x in arguments], np.arange(self.lowered.batch), steps, 0, {}, None)
 
     # --- running
 
@@ -145,7 +145,7 @@ class Plan:
 
         The arrays must have the shapes and dtypes that the plan was made for.
         """
-        arrays = [_value(x) for x in arguments]
+        arrays = [plain(x) for x in arguments]
         rows = self.lowered.batch
         outputs, _ = self._launch(arrays, np.arange(rows), 1, 0, {}, None)
         return self.trace.rebuild({name: array[0] for name, array in outputs.items()})
@@ -383,5 +383,6 @@ def _apart(slot: Slot) -> Slot:
     return Slot(slot.name, lambda: held[0], lambda value: held.__setitem__(0, value))
 
 
-def _value(x: Any) -> Any:
+def plain(x: Any) -> Any:
+    """The array of a node, and anything else as it is."""
     return x.value if isinstance(x, TensorNode) else x
