@@ -14,6 +14,8 @@ Array = np.ndarray[Any, Any]
 
 #: Pictures are looked at with so many pixels along their longer side.
 LARGEST = 400
+#: A picture may have so many pixels: there are telephones that make nearly as many.
+MOST = 2**26
 #: Of the range of grey, how much ink and paper differ at least.
 CONTRAST = 0.08
 #: What has less than this share of the largest stroke's ink is dirt.
@@ -49,6 +51,8 @@ def _grey(path: Path) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # as for a file that would become far larger than it is
             with Image.open(path, formats=["PNG", "JPEG"]) as file:
+                if file.width * file.height > MOST:
+                    raise ValueError(f"it is {file.width} x {file.height} pixels large, more than {MOST:,}")
                 file.draft("L", (LARGEST, LARGEST))
                 picture = ImageOps.exif_transpose(file)
                 picture.load()
