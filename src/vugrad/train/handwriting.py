@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
 Array = np.ndarray[Any, Any]
@@ -47,28 +48,29 @@ def read_ink(path: str | Path) -> Array:
 
 def _grey(path: Path) -> Array:
     """Its pixels from 0 to 1, transparent ones as white, or as what no other pixel is if all others are white."""
+    content = path.read_bytes()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # as for a file that would become far larger than it is
-            with Image.open(path, formats=["PNG", "JPEG"]) as file:
+            # From memory: what a file says of its parts' lengths then costs nothing before it proves false.
+            with Image.open(io.BytesIO(content), formats=["PNG", "JPEG"]) as file:
                 if file.width * file.height > MOST:
                     raise ValueError(f"it is {file.width} x {file.height} pixels large, more than {MOST:,}")
                 file.draft("L", (LARGEST, LARGEST))
                 picture = ImageOps.exif_transpose(file)
                 picture.load()
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is not a picture that can be read: it is neither PNG nor JPEG") from None
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not a picture that can be read, PNG or JPEG: {error}") from error
+        raise ValueError(f"{path} is not a picture that can be read: {error}") from error
     if picture.mode.startswith(("I", "F")):  # more than 8 bits
         levels = np.asarray(picture, np.float32)
         picture = Image.fromarray((levels * (255 / max(float(levels.max()), 1))).astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("LA")
-        level, alpha = (np.asarray(part, np.float32) / 255 for part in picture.split())
-        over = level * alpha + (1 - alpha)
-        picture = Image.fromarray(((over if np.ptp(over) > CONTRAST else 1 - alpha) * 255).astype(np.uint8))
-    picture = picture.convert("L")
+    picture = picture.convert("RGBA" if picture.has_transparency_data else "L")
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
-    return np.asarray(picture, np.float32) / 255
+    level, alpha = (np.asarray(part, np.float32) / 255 for part in picture.convert("LA").split())
+    over = level * alpha + (1 - alpha)
+    return over if np.ptp(over) > CONTRAST else 1 - alpha
 
 
 def _paper(grey: Array) -> Array:

@@ -44,7 +44,7 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         """Write the file anew; the one before is there until the new one is whole."""
-        steps = sum(-(-run.settings["instances"] // run.settings["batch_size"]) for _ in run.history)
+        steps = len(run.history) * -(-run.settings["instances"] // run.settings["batch_size"])
         more = {"epoch": run.epoch, "step": steps, "settings": dict(run.settings), "about": dict(self.about)}
         write(self.path, self._parts(run), run.history, **more)
         self._saved = run.epoch
@@ -56,7 +56,7 @@ class Checkpoint(Callback):
 
     def _load(self, run: Run) -> None:
         saved = read(self.path)
-        before, now = saved.manifest.get("settings"), dict(run.settings)
+        before, now = saved.manifest.get("settings"), run.settings
         if not isinstance(before, dict):
             raise ValueError(f"{self.path} was not written by fit, and cannot be resumed: load_checkpoint reads it")
         differ = [
