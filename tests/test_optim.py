@@ -14,6 +14,7 @@ from reference.make_optim import (
     gradients,
 )
 
+import vugrad as vg
 from vugrad import optim
 from vugrad.graph import TensorNode
 
@@ -270,3 +271,32 @@ for operation in ("add", "sub", "mul", "truediv", "pow", "gt"):
     function = getattr(operator, operation)
     setattr(StandIn, f"__{operation}__", lambda a, b, f=function: StandIn(f(a.held, held(b))))
     setattr(StandIn, f"__r{operation}__", lambda a, b, f=function: StandIn(f(held(b), a.held)))
+
+
+@pytest.mark.parametrize("make", [lambda p: vg.optim.SGD(p, lr=0.1, momentum=0.9), vg.optim.Adam])
+def test_a_compiled_step_goes_on_with_the_state_that_was_loaded(make):
+    x, y = np.eye(4, dtype=np.float32), np.arange(4) % 2
+    ends = []
+    for compiled in (True, False):
+        model = vg.nn.Linear(4, 2, rng=np.random.default_rng(0))
+        optimizer = make(model.parameters())
+
+        def step(x, y, model=model, optimizer=optimizer):
+            loss = vg.losses.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            return loss
+
+        run = vg.compile(step, state=[model, optimizer]) if compiled else step
+        for _ in range(3):
+            run(x, y)
+        states = model.state_dict(), optimizer.state_dict()
+        for _ in range(4):
+            run(x, y)
+        model.load_state_dict(states[0])
+        optimizer.load_state_dict(states[1])
+        losses = [run(x, y).item() for _ in range(4)]
+        ends.append((losses, optimizer.state_dict()["step"]))
+    assert ends[0][1] == ends[1][1] == [7, 7]
+    np.testing.assert_allclose(ends[0][0], ends[1][0], rtol=1e-5)

@@ -23,21 +23,22 @@ from vugrad import files
 from vugrad.files import held
 from vugrad.train import Callback, EarlyStopping, load_checkpoint
 from vugrad.train.checkpoint import NAME, read
+from vugrad.train.keeping import PREVIOUS
 
 EPOCHS = 8
 #: What a write does, one thing after the other; a process may die before each.
 MOMENTS = ("first half", "second half", "fsync", "replace", "fsync of the folder")
 
 
-def train(folder, compile, resume=True, lr=0.01, **changes):
+def train(folder, compile, resume=True, lr=0.01, patience=2, constant=False, **changes):
     """A run with everything in it that has a state; a hash of the bits in which it ends."""
     vg.seed(5)
     data = vg.data.load("digits")
     net = vg.nn.MLP([64, 24, 10], batch_norm=True, dropout=0.3)
     options = {"epochs": EPOCHS, "batch_size": 50, "seed": 1, **changes}
     optimizer = vg.optim.Adam(net.parameters(), lr=lr)
-    schedule = vg.optim.CosineAnnealingLR(optimizer, 26 * EPOCHS)
-    callbacks = [EarlyStopping(2, "validation_loss"), *options.pop("callbacks", [])]
+    schedule = None if constant else vg.optim.CosineAnnealingLR(optimizer, 26 * EPOCHS)
+    callbacks = [EarlyStopping(patience, "validation_loss"), *options.pop("callbacks", [])]
     history = vg.train.fit(
         net,
         data,
@@ -232,6 +233,107 @@ def test_what_cannot_be_kept_is_refused_before_the_first_epoch(tmp_path):
     assert not (tmp_path / NAME).exists()
 
 
+def test_a_run_that_somebody_stopped_goes_on(tmp_path):
+    class Budget(Callback):
+        def on_epoch_end(self, run):
+            if run.epoch == 3:
+                run.stop("time is up")
+
+    assert len(train(tmp_path, compile=False, callbacks=[Budget()])[1]) == 3
+    assert train(tmp_path, compile=False)[0] == train(tmp_path / "whole", compile=False)[0]
+
+
+@pytest.mark.parametrize("compile", [True, False], ids=["native", "eager"])
+def test_a_run_that_ended_with_its_best_weights_goes_on_with_its_last(tmp_path, compile):
+    options = {"patience": 30, "lr": 0.1, "constant": True}
+    train(tmp_path / "parts", compile, epochs=5, **options)
+    best = vg.nn.MLP([64, 24, 10], batch_norm=True, dropout=0.3)
+    load_checkpoint(tmp_path / "parts", best)
+    longer = train(tmp_path / "parts", compile, epochs=EPOCHS, **options)[0]
+    assert longer == train(tmp_path / "whole", compile, epochs=EPOCHS, **options)[0]
+    stopped = train(tmp_path / "stopped", compile, **{**options, "patience": 1})[1]
+    assert len(stopped) < EPOCHS
+    assert train(tmp_path / "stopped", compile, **options)[0] == longer  # with more patience
+
+
+def test_a_run_that_is_not_resumed_is_kept(tmp_path):
+    train(tmp_path, compile=False, epochs=3)
+    train(tmp_path, compile=False, epochs=2, resume=False)
+    assert (len(read(tmp_path).history), len(read(tmp_path / PREVIOUS).history)) == (2, 3)
+
+
+def test_parameters_that_would_be_lost_are_named(tmp_path):
+    class Hidden(vg.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self._w = vg.nn.parameter(np.ones((2, 3), np.float32), "w")
+
+        def parameters(self):
+            return [self._w]
+
+        def forward(self, x):
+            return x @ self._w
+
+    data = np.ones((4, 2), np.float32), np.array([0, 1, 2, 0])
+    net = Hidden()
+    with pytest.raises(ValueError, match="w would be lost: it is trained, and not in the state_dict of Hidden"):
+        vg.train.fit(net, data, checkpoint=tmp_path, progress=False)
+    with pytest.raises(ValueError, match="w would be lost"):
+        vg.train.save_checkpoint(tmp_path / NAME, net, vg.optim.SGD(net.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="w would be lost"):
+        vg.save_state(net, tmp_path / "w.safetensors")
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_relative_folder_stays_where_it_is(tmp_path, monkeypatch):
+    class Goes(Callback):
+        def on_epoch_end(self, run):
+            (tmp_path / "sub").mkdir(exist_ok=True)
+            os.chdir(tmp_path / "sub")
+
+    monkeypatch.chdir(tmp_path)
+    train("run", compile=False, epochs=2, callbacks=[Goes()])
+    assert len(read(tmp_path / "run").history) == 2
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / NAME).symlink_to(tmp_path / "disk" / "there")
+    train(tmp_path, compile=False, epochs=1)
+    assert (tmp_path / NAME).is_symlink()
+    assert len(read(tmp_path / "disk" / "there").history) == 1
+
+
+def test_numbers_of_numpy_are_kept(tmp_path):
+    class Halves(Callback):
+        def on_epoch_end(self, run):
+            run.optimizer.lr *= np.float32(0.5)
+
+    options = {"batch_size": np.int64(50), "max_norm": np.float32(1), "callbacks": [Halves()]}
+    train(tmp_path, compile=False, epochs=1, **options)
+    assert len(train(tmp_path, compile=False, epochs=2, **options)[1]) == 2
+
+
+def test_a_callback_with_an_empty_state_is_resumed(tmp_path):
+    class Seen(Callback):
+        def __init__(self):
+            self.seen = {}
+
+        def on_epoch_end(self, run):
+            self.seen[str(run.epoch)] = run.loss
+
+        def state_dict(self):
+            return self.seen
+
+        def load_state_dict(self, state):
+            self.seen = dict(state)
+
+    train(tmp_path, compile=False, epochs=2, callbacks=[Seen()])
+    again = Seen()
+    train(tmp_path, compile=False, epochs=3, callbacks=[again])
+    assert list(again.seen) == ["1", "2", "3"]
+
+
 def test_a_longer_run_goes_on(tmp_path):
     train(tmp_path, compile=False, epochs=2)
     history = train(tmp_path, compile=False, epochs=3)[1]
@@ -248,7 +350,7 @@ def test_another_run_is_not_resumed(tmp_path):
     net = vg.nn.MLP([64, 24, 10])
     optimizer = vg.optim.Adam(net.parameters())
     before = net.state_dict()
-    with pytest.raises(ValueError, match=r"(?s)does not fit.*1\.weight: not in the module"):
+    with pytest.raises(ValueError, match=r"model was MLP\(\).*BatchNorm1d.* and is MLP"):
         vg.train.fit(
             net,
             vg.data.load("digits"),
@@ -261,6 +363,16 @@ def test_another_run_is_not_resumed(tmp_path):
         )
     assert all((array == before[name]).all() for name, array in net.state_dict().items())
     assert (tmp_path / NAME).read_bytes() == content
+    x, y = vg.data.load("digits").train
+    for data, loss, said in (
+        ((x, y[::-1]), vg.losses.cross_entropy, "data was"),
+        ((x, y), vg.losses.hinge_loss, "loss was cross_entropy and is hinge_loss"),
+        ((x, y), vg.losses.cross_entropy, r"optimizer was Adam .* and is AdamW"),
+    ):
+        net = vg.nn.MLP([64, 24, 10], batch_norm=True, dropout=0.3)
+        optimizer = vg.optim.AdamW(net.parameters())
+        with pytest.raises(ValueError, match=said):
+            vg.train.fit(net, data, loss=loss, optimizer=optimizer, checkpoint=tmp_path, resume=True, progress=False)
     with pytest.raises(ValueError, match="name it"):
         train(None, compile=False)
     vg.train.save_checkpoint(tmp_path / NAME, net)
@@ -274,7 +386,7 @@ def test_another_run_is_not_resumed(tmp_path):
 def test_two_that_train_into_one_folder(tmp_path):
     class Second(Callback):
         def on_batch_end(self, run):
-            with pytest.raises(OSError, match=f"another process, {os.getpid()}, is writing"):
+            with pytest.raises(OSError, match=f"process {os.getpid()} is writing"):
                 train(tmp_path, compile=False)
 
     train(tmp_path, compile=False, epochs=1, callbacks=[Second()])
@@ -291,7 +403,7 @@ def test_a_process_that_was_killed_holds_nothing_and_leaves_nothing(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(OSError, match=f"another process, {process.pid},"), held(path):
+        with pytest.raises(OSError, match=f"process {process.pid} is writing"), held(path):
             pass
         process.kill()
     with held(path):

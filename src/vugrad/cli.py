@@ -187,12 +187,6 @@ def train(
     _print_confusion(vg.train.confusion_matrix(network, dataset, split, forward))
     console.print(f"\ntest loss {test_loss:.4f}, test accuracy {test_accuracy:.2%}", style="bold")
     console.print(f"{len(history)} epochs of training in {sum(history['seconds']):.1f} s")
-    if history.epochs:
-        pictures.draw_curves(history, out / "curves.png")
-        console.print(f"curves in {out / 'curves.png'}, checkpoint in {keeper.path}", highlight=False)
-    if dataset.train.x.shape[1:] == (2,):
-        pictures.draw_boundary(network, dataset, out / "boundary.png")
-        console.print(f"decision boundary in {out / 'boundary.png'}")
     if json_file is not None:
         record = {
             "settings": asdict(recipe) | {"patience": patience, "seed": seed},
@@ -202,6 +196,12 @@ def train(
         }
         write_whole(json_file, as_json(record))
         console.print(f"record in {json_file}")
+    if history.epochs:
+        pictures.draw_curves(history, out / "curves.png")
+        console.print(f"curves in {out / 'curves.png'}, checkpoint in {file_at(out)}", highlight=False)
+    if dataset.train.x.shape[1:] == (2,):
+        pictures.draw_boundary(network, dataset, out / "boundary.png")
+        console.print(f"decision boundary in {out / 'boundary.png'}")
     if history.stopped and history.stopped.startswith("interrupted"):
         raise typer.Exit(130)
     if page is not None and console.is_terminal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import json
 import math
@@ -50,6 +51,7 @@ def _finite(record: Any) -> Any:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that at every moment the old or the new one is there, whole, also if the power fails."""
+    path = path.resolve() if path.is_symlink() else path  # the file that a link names is written, and the link stays
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():  # a device, which is written to and not replaced
         path.write_bytes(content)
@@ -61,8 +63,10 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)
         raise
     if hasattr(os, "O_DIRECTORY"):  # where folders can be opened, they can be synced, and the new name with them
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -83,7 +87,7 @@ def held(path: Path) -> Iterator[None]:
     with open(lock, "a+") as file:
         if not _locked(file):
             file.seek(0)
-            raise OSError(f"another process, {file.read() or 'just begun'}, is writing {path}: give another folder")
+            raise OSError(f"process {file.read() or '?'} is writing {path} already: give another folder")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -93,7 +97,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Lock an open file until it is closed; whether nobody else has."""
+    """Lock an open file until it is closed; whether nobody else has. Where there are no locks, nobody is kept out."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -104,6 +108,6 @@ def _locked(file: IO[str]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
     return True

@@ -37,13 +37,15 @@ def write_tensors(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str
     require_safetensors()
     from safetensors.numpy import save
 
-    stored = {}
-    for name, array in arrays.items():
-        dtype = array.dtype.newbyteorder("<")
-        if dtype not in map(np.dtype, DTYPES.values()):
-            raise ValueError(f"{name} holds {array.dtype}, and a safetensors file holds {', '.join(DTYPES)}")
-        stored[name] = np.asarray(array, dtype, order="C")
-    write_whole(path, save(stored, dict(metadata)))
+    write_whole(path, save({name: storable(name, array) for name, array in arrays.items()}, dict(metadata)))
+
+
+def storable(name: str, array: Array) -> Array:
+    """The array as a file holds it; ``ValueError`` for a dtype that the format lacks."""
+    dtype = array.dtype.newbyteorder("<")
+    if dtype not in map(np.dtype, DTYPES.values()):
+        raise ValueError(f"{name} holds {array.dtype}, and a safetensors file holds {', '.join(DTYPES)}")
+    return np.asarray(array, dtype, order="C")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from vugrad.graph import TensorNode
 from vugrad.interchange.tensors import Array, read_tensors, write_tensors
 from vugrad.interchange.torchfile import read_torch
 from vugrad.nn import Module
@@ -12,8 +13,8 @@ from vugrad.nn.norm import Random
 
 #: A count that PyTorch's batch normalisation keeps for an average over all batches, which ours does not have.
 COUNT = "num_batches_tracked"
-#: How the format of a checkpoint of ours begins, and the names of the model's arrays in it.
-CHECKPOINT, MODEL = "vugrad checkpoint", "model."
+#: How the format of a checkpoint of ours begins, the names of the model's arrays in it, and its own name in a folder.
+CHECKPOINT, MODEL, NAME = "vugrad checkpoint", "model.", "checkpoint.safetensors"
 
 
 def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
@@ -21,7 +22,7 @@ def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
 
     Args:
         model: whose parameters and buffers have the names that they have in PyTorch, their paths.
-        path: a safetensors file, a checkpoint of :func:`vugrad.train.fit`, whose model is taken, or what
+        path: a safetensors file, a checkpoint of :func:`vugrad.train.fit` or its folder, whose model is taken, or what
             ``torch.save(model.state_dict(), path)`` wrote; its content tells which.
         strict: whether the file must have every array of the model, and no other.
 
@@ -39,7 +40,7 @@ def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
     >>> bool((net.weight.value == other.weight.value).all())
     True
     """
-    path = Path(path)
+    path = Path(path) / NAME if Path(path).is_dir() else Path(path)
     state = _read(path)
     names = {name for paths, _ in model.named_arrays() for name in paths}
     state = {name: array for name, array in state.items() if name in names or name.rpartition(".")[2] != COUNT}
@@ -59,11 +60,29 @@ def save_state(model: Module, path: str | Path) -> None:
     What is shared is written under each of its names. In PyTorch:
     ``model.load_state_dict(safetensors.torch.load_file(path))``.
 
-    Raises ``ImportError`` where the package safetensors is missing, ``ValueError`` for a dtype that the format lacks.
+    Raises ``ImportError`` where the package safetensors is missing, ``ValueError`` for a dtype that the format lacks, a
+    parameter that the state_dict lacks, and a path that ends as those of ``torch.save``.
     """
+    if Path(path).suffix in (".pt", ".pth"):
+        raise ValueError(f"save_state writes safetensors, and {path} ends as torch.save's files: call it .safetensors")
+    check_kept(model, model.parameters())
     keys = _keys(model)
-    arrays = {name: array for paths, array in model.named_arrays() for name in paths if paths[0] not in keys}
+    named = [(name, array) for paths, array in model.named_arrays() if paths[0] not in keys for name in paths]
+    if len(dict(named)) < len(named):
+        model.state_dict()  # which says what is the name of two
+    arrays = dict(named)
     write_tensors(Path(path), arrays, {"format": "pt"})
+
+
+def check_kept(model: Module, parameters: Iterable[TensorNode]) -> None:
+    """Raise ``ValueError`` for parameters that would not be saved with a model, since its state_dict has them not."""
+    saved = {id(array) for _, array in model.named_arrays()}
+    lost = [p.name or f"number {i}" for i, p in enumerate(parameters) if id(p.value) not in saved]
+    if lost:
+        raise ValueError(
+            f"{', '.join(lost)} would be lost: it is trained, and not in the state_dict of {type(model).__name__}. "
+            "Keep each parameter in an attribute of the model, with no underscore before its name"
+        )
 
 
 def _keys(model: Module) -> dict[str, Array]:

@@ -178,6 +178,8 @@ class Module:
 
 def _misfit(new: np.ndarray[Any, Any], own: np.ndarray[Any, Any]) -> str:
     """Why an array cannot be written into a module's own; empty if it can."""
+    if not own.flags.writeable:
+        return "the module's own array is read-only"
     if new.shape != own.shape:
         return f"shape {new.shape} in the state, {own.shape} in the module"
     if new.dtype == own.dtype:

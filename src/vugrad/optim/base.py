@@ -134,7 +134,10 @@ class Optimizer:
         problems += [f"{key} is nothing that {type(self).__name__} keeps" for key in arrays if key not in used]
         if problems:
             raise ValueError("the state does not fit, and none of it was loaded:\n  " + "\n  ".join(problems))
-        self.lr, self.initial_lr, self.state = lr, initial_lr, state
+        self.lr, self.initial_lr = lr, initial_lr
+        for own, loaded in zip(self.state, state, strict=True):  # in place, since compiled steps hold on to them
+            own.clear()
+            own.update(loaded)
 
 
 def number(name: str, value: Any, below: float = math.inf) -> float:

@@ -69,6 +69,9 @@ class Callback:
     def load_state_dict(self, state: Any, /) -> None:
         """Take over what :meth:`state_dict` gave; comes after ``on_train_begin``."""
 
+    def on_resume(self, run: Run) -> None:
+        """After ``on_train_begin``, where a run goes on that has epochs behind it, with all states loaded."""
+
 
 #: What can be watched, and whether more of it is better.
 MONITORS: dict[str, tuple[Callable[[Epoch], float | None], bool]] = {
@@ -99,6 +102,8 @@ class EarlyStopping(Callback):
             raise ValueError(f"EarlyStopping watches {self.monitor!r}, but the data has no validation split")
         self._best, self._best_epoch = -float("inf"), 0
         self._weights = run.model.state_dict()
+        #: The weights in place of which the best ones are in the model since the end.
+        self._last: dict[str, Any] | None = None
 
     def on_epoch_end(self, run: Run) -> None:
         """Compare with the best so far."""
@@ -109,15 +114,30 @@ class EarlyStopping(Callback):
         if score > self._best:
             self._best, self._best_epoch = score, run.epoch
             self._weights = run.model.state_dict()
-        elif run.epoch - self._best_epoch >= self.patience:
+        self._judge(run)
+
+    def on_resume(self, run: Run) -> None:
+        """End a run that had ended; one that is to be longer goes on with the weights that it had."""
+        if self._last is not None:
+            run.model.load_state_dict(self._last)
+            self._last = None
+        self._judge(run)
+
+    def _judge(self, run: Run) -> None:
+        if run.epoch - self._best_epoch >= self.patience:
             run.stop(f"no better {self.monitor} than in epoch {self._best_epoch} for {self.patience} epochs")
-        if self.restore_best and (run.history.stopped or run.epoch == run.epochs):
+        if self.restore_best and (run.history.stopped or run.epoch >= run.epochs):
+            self._last = run.model.state_dict()
             run.model.load_state_dict(self._weights)
 
     def state_dict(self) -> Mapping[str, Any]:
         """The best epoch so far: its number, its figure and its weights."""
-        return {"best": self._best, "best_epoch": self._best_epoch, "weights": self._weights}
+        best = {"best": self._best, "best_epoch": self._best_epoch, "weights": self._weights, "last": self._last}
+        return {"monitor": self.monitor, **best}
 
     def load_state_dict(self, state: Any, /) -> None:
-        """Go on from the best epoch of the run that is resumed."""
+        """Go on from the best epoch of the run that is resumed; ``ValueError`` if it watched something else."""
+        if state["monitor"] != self.monitor:
+            raise ValueError(f"EarlyStopping watched {state['monitor']!r}, and is to watch {self.monitor!r} now")
         self._best, self._best_epoch, self._weights = (state[name] for name in ("best", "best_epoch", "weights"))
+        self._last = state["last"]

@@ -15,14 +15,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vugrad.interchange.tensors import Array, read_tensors, write_tensors
+from vugrad.interchange.tensors import Array, read_tensors, storable, write_tensors
+from vugrad.interchange.weights import CHECKPOINT, NAME, check_kept
 from vugrad.nn import Module
 from vugrad.optim import LRScheduler, Optimizer
 from vugrad.train.history import History
 
-FORMAT = "vugrad checkpoint 1"
-#: The file's name, where a folder is given.
-NAME = "checkpoint.safetensors"
+FORMAT = f"{CHECKPOINT} 1"
 
 
 class Stateful(Protocol):
@@ -74,6 +73,8 @@ def save_checkpoint(
         history: the epochs so far, if given.
         rng: the state of a random generator, as of the one that :func:`vugrad.seed` sets, if given.
     """
+    if optimizer is not None:
+        check_kept(model, optimizer.params)
     write(Path(path), _parts(model, optimizer, schedule, rng), History() if history is None else history)
 
 
@@ -106,7 +107,8 @@ def write(path: Path, parts: Mapping[str, Stateful], history: History, **more: A
     """Write a checkpoint of the parts by their names; ``more`` is what else its manifest is to say."""
     tensors: dict[str, Array] = {}
     states = {name: pack(name, part.state_dict(), tensors) for name, part in parts.items()}
-    manifest = json.dumps({**more, "history": history.as_dict(), "parts": states})
+    said = pack("manifest", {**more, "history": history.as_dict()}, {})
+    manifest = json.dumps({**said, "parts": states})
     write_tensors(path, tensors, {"format": FORMAT, "manifest": manifest, "sha256": digest(manifest, tensors)})
 
 
@@ -133,10 +135,13 @@ class Saved:
         try:
             for name, part in parts.items():
                 part.load_state_dict(self._states[name])
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        except BaseException as error:  # an optimizer, a schedule or a callback of somebody's own may raise anything
             for name, part in parts.items():
                 part.load_state_dict(before[name])
-            raise ValueError(f"{self.path} does not fit what it is loaded into: {error}") from error
+            if not isinstance(error, Exception):
+                raise
+            why = f"{type(error).__name__} {error}" if isinstance(error, LookupError) else error
+            raise ValueError(f"{self.path} does not fit what it is loaded into: {why}") from error
 
 
 def read(path: str | Path) -> Saved:
@@ -162,9 +167,13 @@ def read(path: str | Path) -> Saved:
 def pack(name: str, state: Any, tensors: dict[str, Array]) -> Any:
     """A state for JSON; its arrays go to ``tensors`` under names that begin with ``name``."""
     if isinstance(state, np.ndarray):
-        tensors[name] = state
+        while name in tensors:  # where a key with a dot in it is another's path
+            name += "'"
+        tensors[name] = storable(name, state)
         return {"tensor": name}
     if isinstance(state, Mapping):
+        if state.keys() == {"tensor"} and isinstance(state["tensor"], str):
+            raise TypeError(f"{name} is {state!r}, which stands for an array in a checkpoint: give it another key")
         return {_text(name, key): pack(f"{name}.{key}", value, tensors) for key, value in state.items()}
     if isinstance(state, list | tuple):
         return [pack(f"{name}.{i}", value, tensors) for i, value in enumerate(state)]

@@ -20,7 +20,7 @@ from vugrad.suggest import choose
 from vugrad.train.callbacks import Callback, Run
 from vugrad.train.evaluate import evaluate
 from vugrad.train.history import Epoch, History
-from vugrad.train.keeping import Checkpoint
+from vugrad.train.keeping import Checkpoint, settings_of
 from vugrad.train.step import Batch, Step
 
 #: What the instances' losses are multiplied by, given how many there are, to make the number that is minimised.
@@ -65,9 +65,11 @@ def fit(
         history: of the epochs that the model has behind it, as a checkpoint has it: the training goes on after them,
             up to ``epochs`` in all, and adds to it.
         checkpoint: a folder, for a file to which all that a run needs to go on is written after every epoch, whole or
-            not at all (extra ``lab``). One process at a time may train into it.
-        resume: go on with the run in ``checkpoint``, if there is one, after its last whole epoch: it ends in the
-            same bits as a run that was never interrupted. Everything else is given as it was; ``epochs`` may be more.
+            not at all (extra ``lab``). One process at a time may train into it; a run that was there and is not
+            resumed is kept as ``previous.safetensors``.
+        resume: go on with the run in ``checkpoint``, if there is one, after its last whole epoch: with as many
+            threads it ends in the same bits as a run that was never interrupted. Everything else is given as it was;
+            ``epochs`` may be more, if the schedule goes so far.
         progress: show a live bar (where the extra ``lab`` is installed).
         compile: run as native code, an epoch in one call (see :func:`vugrad.compile`); what cannot be compiled runs
             op by op, and an :class:`EagerWarning` says why.
@@ -99,16 +101,10 @@ def fit(
     if checkpoint is None and resume:
         raise ValueError("fit: resume goes on with the run in a folder: name it, as in fit(…, checkpoint='runs/a')")
     keeper = checkpoint if isinstance(checkpoint, Checkpoint | None) else Checkpoint(checkpoint, resume)
-    settings = {
-        "instances": len(data.train.x),
-        "batch_size": batch_size,
-        "shuffle": shuffle,
-        "reduction": reduction,
-        "max_norm": max_norm,
-        "optimizer": type(optimizer).__name__,
-        "schedule": None if schedule is None else type(schedule).__name__,
-    }
-    run = Run(model, data, optimizer, schedule, epochs, history, len(history), rng=rng, settings=settings)
+    run = Run(model, data, optimizer, schedule, epochs, history, len(history), rng=rng)
+    if keeper is not None:
+        own = {"batch_size": batch_size, "shuffle": shuffle, "reduction": reduction, "max_norm": max_norm}
+        run.settings = settings_of(model, data, loss, optimizer, schedule, **own)
     # The bar begins last, when nothing can be refused any more, and ends last, to print what the others have said.
     watched = any(callback.every_batch and _overrides(callback, "on_batch_end") for callback in callbacks)
     foreign = any(not type(callback).__module__.startswith("vugrad.") for callback in callbacks)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vugrad import random as randomness
-from vugrad.files import check_writable, held
+from vugrad.data import Dataset
+from vugrad.files import check_writable, held, write_whole
 from vugrad.interchange.tensors import require_safetensors
+from vugrad.interchange.weights import check_kept
+from vugrad.losses import Loss
+from vugrad.nn import Module
+from vugrad.optim import LRScheduler, Optimizer
 from vugrad.train.callbacks import Callback, Run
 from vugrad.train.checkpoint import Draws, Stateful, file_at, pack, read, write
+
+#: The run that was in the folder before, unless it was resumed.
+PREVIOUS = "previous.safetensors"
 
 
 class Checkpoint(Callback):
@@ -19,7 +31,7 @@ class Checkpoint(Callback):
 
     Args:
         path: the file, or the folder that it is to be in.
-        resume: whether to go on with the run that is there, if there is one.
+        resume: whether to go on with the run that is there, if there is one; if not, it is moved aside.
         about: what else the manifest is to say, in JSON's types.
     """
 
@@ -29,13 +41,15 @@ class Checkpoint(Callback):
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Be the only one who writes the file."""
+        """Be the only one who writes the file, which stays where it is now, wherever the process goes."""
+        self.path = self.path.absolute()
         check_writable(self.path)
         with held(self.path):
             yield
 
     def on_train_begin(self, run: Run) -> None:
         """Resume, if that is asked for; and find out now whether all that is to be kept can be."""
+        check_kept(run.model, run.optimizer.params)
         for name, part in self._parts(run).items():
             pack(name, part.state_dict(), {})
         self._saved = 0
@@ -44,6 +58,8 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         """Write the file anew; the one before is there until the new one is whole."""
+        if not self._saved and self.path.is_file():
+            write_whole(self.path.with_name(PREVIOUS), self.path.read_bytes())
         steps = len(run.history) * -(-run.settings["instances"] // run.settings["batch_size"])
         more = {"epoch": run.epoch, "step": steps, "settings": dict(run.settings), "about": dict(self.about)}
         write(self.path, self._parts(run), run.history, **more)
@@ -60,7 +76,9 @@ class Checkpoint(Callback):
         if not isinstance(before, dict):
             raise ValueError(f"{self.path} was not written by fit, and cannot be resumed: load_checkpoint reads it")
         differ = [
-            f"{name} was {before.get(name)!r} and is {now[name]!r}" for name in now if before.get(name) != now[name]
+            f"{name} was {_short(before.get(name))} and is {_short(now[name])}"
+            for name in now
+            if before.get(name) != pack(name, now[name], {})
         ]
         if differ:
             raise ValueError(
@@ -70,8 +88,10 @@ class Checkpoint(Callback):
         saved.into(
             {name: part for name, part in self._parts(run).items() if name in saved or not name.startswith("callback.")}
         )
-        run.history.epochs[:], run.history.stopped = saved.history.epochs, saved.history.stopped
+        run.history.epochs[:] = saved.history.epochs
         run.epoch = self._saved = len(run.history)
+        for callback in run.callbacks:
+            callback.on_resume(run)
 
     def _parts(self, run: Run) -> dict[str, Stateful]:
         """All that has a state, by name: what every run has, and callbacks, which may come and go."""
@@ -80,8 +100,34 @@ class Checkpoint(Callback):
             parts["schedule"] = run.schedule
         parts |= {"order": Draws(run.rng), "random": Draws(randomness.generator())}
         for callback in run.callbacks:
-            if callback is not self and callback.state_dict():
+            if type(callback).state_dict is not Callback.state_dict:
                 name = f"callback.{type(callback).__name__}"
                 same = sum(part == name or part.startswith(f"{name}.") for part in parts)
                 parts[f"{name}.{same}" if same else name] = callback
         return parts
+
+
+def settings_of(
+    model: Module, data: Dataset, loss: Loss, optimizer: Optimizer, schedule: LRScheduler | None, **others: Any
+) -> dict[str, Any]:
+    """What decides the updates of a run, to tell whether another is the same."""
+    x, y = data.train
+    some = np.ascontiguousarray(x[:: max(1, len(x) // 1000)])  # of a large array, enough to know it by
+    numbers = {
+        name: value
+        for name, value in sorted(vars(optimizer).items())
+        if name not in ("lr", "initial_lr") and isinstance(value, bool | int | float | tuple)
+    }
+    return {
+        "instances": len(x),
+        "data": f"{zlib.crc32(np.ascontiguousarray(y).data, zlib.crc32(some.data)):08x}",
+        **others,
+        "model": repr(model),
+        "loss": getattr(loss, "__qualname__", type(loss).__name__),
+        "optimizer": f"{type(optimizer).__name__} {numbers}",
+        "schedule": None if schedule is None else type(schedule).__name__,
+    }
+
+
+def _short(value: Any) -> str:
+    return textwrap.shorten(str(value), 160, placeholder=" …")

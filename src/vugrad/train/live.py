@@ -28,6 +28,7 @@ from vugrad.ops import Softmax
 from vugrad.train.callbacks import Callback, Run
 from vugrad.train.evaluate import predict
 from vugrad.train.handwriting import centred
+from vugrad.train.history import Epoch
 from vugrad.train.trained import box_of
 from vugrad.viewer.figures import bins, rounded
 
@@ -69,13 +70,17 @@ class LivePage(Callback):
         image = x.shape[1:] if square and run.data.train.y.dtype.kind in "iu" else None
         self._box = box_of(x) if square else 0
         self.state |= {"epochs": [], "total": run.epochs, "shape": image, "instances": len(x), "done": None}
-        self._began = time.perf_counter()
+        self._began, self._before = time.perf_counter(), 0
         self.begin()
+
+    def on_resume(self, run: Run) -> None:
+        """Show the epochs before."""
+        self.state["epochs"], self._before = [_figures(epoch) for epoch in run.history], run.epoch
 
     def on_batch_end(self, run: Run) -> None:
         """Say how far it is."""
         seconds = time.perf_counter() - self._began
-        seen = (run.epoch - 1) * self.state["instances"] + run.seen
+        seen = (run.epoch - 1 - self._before) * self.state["instances"] + run.seen
         self.state["now"] = {
             "epoch": run.epoch,
             "seen": run.seen,
@@ -90,8 +95,8 @@ class LivePage(Callback):
         with self._lock:
             self._model.load_state_dict(run.model.state_dict())
             layers, mistakes = self._layers(run), self._mistakes(run)
-        epoch = {key: rounded(v) if isinstance(v, float) else v for key, v in vars(run.history.epochs[-1]).items()}
-        self.state |= {"layers": layers, "mistakes": mistakes, "epochs": [*self.state["epochs"], epoch]}
+        epochs = [*self.state["epochs"], _figures(run.history.epochs[-1])]
+        self.state |= {"layers": layers, "mistakes": mistakes, "epochs": epochs}
 
     def on_train_end(self, run: Run) -> None:
         """Say that it has ended; the page stays."""
@@ -220,6 +225,10 @@ class LivePage(Callback):
             self._server.should_exit = True
             self._thread.join(10)
             self._server = None
+
+
+def _figures(epoch: Epoch) -> dict[str, Any]:
+    return {key: rounded(value) if isinstance(value, float) else value for key, value in vars(epoch).items()}
 
 
 def _histogram(x: Any) -> dict[str, Any] | None:

@@ -52,7 +52,9 @@ class Trained:
             about = dict(saved.manifest["about"])
             recipe, shape = Recipe.from_dict(about.pop("recipe")), tuple(about.pop("shape"))
             made = cls(recipe, shape=shape, **about | {"epoch": len(saved.history)})
-        except (KeyError, TypeError, ValueError) as error:
+            if not (_whole(made.classes, *shape, 1 if made.box is None else made.box) and made.low < made.high):
+                raise ValueError("its numbers make no sense")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"{saved.path} does not say what network it is of: only those that `vugrad train` writes do. Make the "
                 "network yourself, and read its weights with vg.train.load_checkpoint"
@@ -72,16 +74,26 @@ class Trained:
         return model.eval()
 
     def again(self, settings: Mapping[str, Any]) -> Trained:
-        """The same, to be resumed with these settings, of which only ``epochs`` may be others.
+        """The same, to be resumed with these settings, of which only ``epochs`` may be others, and more.
 
         Raises ``ValueError`` that lists those that are.
         """
         was = {**asdict(self.recipe), "seed": self.seed, "patience": self.patience}
-        differ = [name for name, value in settings.items() if name != "epochs" and value != was[name]]
+        epochs = settings.get("epochs", self.recipe.epochs)
+        free = "epochs" if self.recipe.schedule == "constant" and epochs >= self.epoch else ""
+        differ = [name for name, value in settings.items() if name != free and value != was[name]]
         if differ:
             lines = [f"\n  {name} was {was[name]}, and is {settings[name]} now" for name in differ]
+            if "epochs" in differ:
+                lines += [f"\n  (it has {self.epoch} epochs behind it, on the schedule {self.recipe.schedule!r}"]
+                lines += [", which is over all of them)" if self.recipe.schedule != "constant" else ")"]
             raise ValueError("a run is resumed with the settings that it began with:" + "".join(lines))
-        return replace(self, recipe=replace(self.recipe, epochs=settings.get("epochs", self.recipe.epochs)))
+        return replace(self, recipe=replace(self.recipe, epochs=epochs))
+
+
+def _whole(*numbers: Any) -> bool:
+    """Whether all are whole numbers above 0."""
+    return all(type(n) is int and n > 0 for n in numbers)
 
 
 def box_of(images: np.ndarray[Any, Any]) -> int:
