@@ -254,3 +254,36 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(ImportError, match=r"pip install 'vugrad\[lab\]'"):
         vg.sklearn.Classifier  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 2.5}, "epochs is of type int, which 2.5 is not"),
+        ({"batch_size": "a"}, "batch_size is of type int"),
+        ({"schedule": None}, "schedule is of type str, which None is not"),
+        ({"hidden": (5.5,)}, "hidden is of type"),
+        ({"hidden": (0,)}, "hidden holds the features of each hidden layer, at least 1"),
+        ({"dropout": "a"}, "dropout is of type float"),
+        ({"patience": "a"}, "patience is a number of epochs"),
+        ({"patience": 1.5}, "patience is a number of epochs"),
+        (
+            {"patience": 2, "validation_fraction": 0.01},
+            "with patience=2, validation_fraction=0.01 of the data is held out",
+        ),
+        ({"patience": 2, "validation_fraction": 0}, "with patience=2, validation_fraction=0 of the data is held out"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**settings).fit(*blobs())
+
+
+def test_a_fit_that_fails_leaves_nothing_of_the_one_before():
+    x, y = blobs()
+    model = quick().fit(x, y)
+    model.set_params(optimizer="sgd", lr=1e30)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="the loss became"):
+        model.fit(x[:, :1], y)
+    with pytest.raises(NotFittedError):
+        model.predict(x)

@@ -33,7 +33,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: features of the hidden layers of a multi-layer perceptron, in order.
         activation, batch_norm, dropout: of that perceptron, as in ``vugrad train``.
         module: in its place a network of your own: a function ``(n_features, n_classes)`` that makes it. It takes rows
-            of features in float32, and gives a logit for each class.
+            of features in float32, and gives a logit for each class. Defined at the top of a file, it can go to other
+            processes, and a fitted classifier into joblib's files.
         optimizer: "adam", "adamw", "sgd", "rmsprop" or "adagrad".
         lr, momentum, weight_decay: of the optimizer; ``lr=None`` is its own default.
         schedule: of the learning rate: "cosine", "constant", "step", "warmup" or "onecycle".
@@ -98,23 +99,25 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: (n, features), numbers.
             y: (n,), labels of any kind, of at least two classes.
         """
+        for name in ("model_", "classes_", "history_"):  # those of a fit before, if this one fails
+            self.__dict__.pop(name, None)
         recipe = self._recipe()
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
+        classes, labels = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
             raise ValueError(
-                f"Classifier: y holds one class only, {self.classes_.tolist()[0]!r}: there is nothing to tell apart"
+                f"Classifier: y holds one class only, {classes.tolist()[0]!r}: there is nothing to tell apart"
             )
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         callbacks = []
         data = Dataset((X, labels))
         if self.patience is not None:
             callbacks.append(EarlyStopping(self.patience))
-            parts = train_test_split(X, labels, test_size=self.validation_fraction, stratify=labels, random_state=seed)
-            data = Dataset(tuple(parts[0::2]), validation=tuple(parts[1::2]), num_classes=len(self.classes_))
+            parts = self._held_out(X, labels, seed)
+            data = Dataset(tuple(parts[0::2]), validation=tuple(parts[1::2]), num_classes=len(classes))
         with randomness.drawn_from(randomness.seeded(seed)):
-            model = recipe.build_model(data) if self.module is None else self._own(X)
+            model = recipe.build_model(data) if self.module is None else self._own(X, len(classes))
             optimizer = recipe.build_optimizer(model)
             schedule = recipe.build_schedule(optimizer, data)
             history = recipe.fit(
@@ -124,13 +127,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"Classifier: {history.stopped}. Scale the inputs, with a StandardScaler before it, or set a smaller lr"
             )
+        self.classes_: Array = classes
         self.model_: Module = model
         self.history_: History = history
         return self
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class in ``classes_``, for each row of X: (n, classes)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         X = validate_data(self, X, dtype=np.float32, reset=False)
         outputs = predict(self.model_, X)
         probabilities: Array = ops.Softmax.do_forward(outputs.astype(np.float64)).value
@@ -144,6 +148,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _recipe(self) -> Recipe:
         """The settings as those of a training run; ``ValueError`` for those that would say nothing."""
+        if not isinstance(self.hidden, tuple | list):
+            raise TypeError(
+                f"Classifier: hidden holds the features of each hidden layer, as in hidden=(100,), got {self.hidden!r}"
+            )
         if self.module is not None:
             defaults = inspect.signature(Classifier).parameters
             idle = [
@@ -155,10 +163,6 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(
                     f"Classifier: module makes the network, so {' and '.join(idle)} would change nothing: leave it out"
                 )
-        if not isinstance(self.hidden, tuple | list):
-            raise TypeError(
-                f"Classifier: hidden holds the features of each hidden layer, as in hidden=(100,), got {self.hidden!r}"
-            )
         return Recipe(
             hidden=tuple(self.hidden),
             activation=self.activation,
@@ -173,14 +177,28 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             epochs=self.epochs,
         )
 
-    def _own(self, X: Array) -> Module:
+    def _held_out(self, X: Array, labels: Array, seed: int) -> list[Any]:
+        """Inputs and labels in two parts, of which the second is held out, with all classes in both."""
+        try:
+            parts: list[Any] = train_test_split(
+                X, labels, test_size=self.validation_fraction, stratify=labels, random_state=seed
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"Classifier: with patience={self.patience}, validation_fraction={self.validation_fraction!r} of the "
+                f"data is held out, some of each class; of {len(X)} instances that cannot be done ({error}). Give more "
+                "of them, another fraction, or patience=None"
+            ) from error
+        return parts
+
+    def _own(self, X: Array, n_classes: int) -> Module:
         """The network that ``module`` makes, once it has shown what it gives."""
         if isinstance(self.module, Module) or not callable(self.module):
             raise TypeError(
                 "Classifier: module is a function that makes a new network for every fit, as in module=lambda "
                 f"n_features, n_classes: vg.nn.MLP([n_features, 50, n_classes]), got {self.module!r}"
             )
-        shape = X.shape[1], len(self.classes_)
+        shape = X.shape[1], n_classes
         model = self.module(*shape)
         if not isinstance(model, Module):
             raise TypeError(f"Classifier: module{shape} has to make a vg.nn.Module, got {model!r}")

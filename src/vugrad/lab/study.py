@@ -7,13 +7,12 @@ import runpy
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from vugrad.lab.record import Run
 from vugrad.suggest import choose
-from vugrad.train.recipe import Recipe
+from vugrad.train.recipe import INTS, Recipe, is_of_type
 
 #: What a configuration changes in the base recipe.
 Changes = Mapping[str, Any]
@@ -57,7 +56,7 @@ class Study:
 
     def __post_init__(self) -> None:
         for name, kind in {"name": "str", "title": "str", "note": "str", "seeds": INTS, "read": INTS}.items():
-            if not _is(kind, getattr(self, name)):
+            if not is_of_type(kind, getattr(self, name)):
                 raise ValueError(f"study {self.name}: {name} is of type {kind}, which {getattr(self, name)!r} is not")
         for name in ("vary", "search", "quick", "reported"):
             if not isinstance(getattr(self, name), Mapping):
@@ -116,7 +115,6 @@ class Study:
 
 #: The settings that a recipe has.
 SETTINGS = {f.name: f for f in fields(Recipe)}
-INTS = "tuple[int, ...]"
 
 
 def _check(where: str, changes: Any) -> None:
@@ -125,18 +123,8 @@ def _check(where: str, changes: Any) -> None:
         raise ValueError(f"{where}: changes of settings are a table, which {changes!r} is not")
     for name, value in changes.items():
         kind = str(choose(f"{where}: setting", name, SETTINGS).type)
-        if not _is(kind, value):
+        if not is_of_type(kind, value):
             raise ValueError(f"{where}: {name} is of type {kind}, which {value!r} is not")
-
-
-def _is(kind: str, value: Any) -> bool:
-    """Whether a value is of a type that settings have, by its name."""
-    if kind.endswith(" | None"):
-        return value is None or _is(kind.removesuffix(" | None"), value)
-    if kind == INTS:
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(_is("int", x) for x in value)
-    types = {"str": str, "bool": bool, "int": Integral, "float": Real}
-    return isinstance(value, types[kind]) and (kind == "bool" or not isinstance(value, bool))
 
 
 def options(axis: str, values: Sequence[Any] | Mapping[str, Changes]) -> list[tuple[str, Changes]]:

@@ -91,8 +91,8 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int, monitor: str = "validation_accuracy", restore_best: bool = True) -> None:
-        if patience < 1:
-            raise ValueError(f"EarlyStopping: patience is a number of epochs, at least 1, got {patience}")
+        if not isinstance(patience, int | np.integer) or patience < 1:
+            raise ValueError(f"EarlyStopping: patience is a number of epochs, at least 1, got {patience!r}")
         self.patience, self.monitor, self.restore_best = patience, monitor, restore_best
         self._figure, self._more = choose("monitor", monitor, MONITORS)
 

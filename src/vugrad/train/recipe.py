@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from vugrad import losses, nn, ops, optim, random as randomness
@@ -62,6 +63,12 @@ class Recipe:
     shuffle: bool = True
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if not is_of_type(str(setting.type), value):
+                raise ValueError(f"{setting.name} is of type {setting.type}, which {value!r} is not")
+        if any(n < 1 for n in self.hidden or ()):
+            raise ValueError(f"hidden holds the features of each hidden layer, at least 1, got {self.hidden}")
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -163,6 +170,20 @@ class Recipe:
             max_norm=self.clip_norm,
             **options,
         )
+
+
+#: How a setting of several numbers names its type.
+INTS = "tuple[int, ...]"
+
+
+def is_of_type(kind: str, value: Any) -> bool:
+    """Whether a value is of a type that settings have, by its name."""
+    if kind.endswith(" | None"):
+        return value is None or is_of_type(kind.removesuffix(" | None"), value)
+    if kind == INTS:
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(is_of_type("int", x) for x in value)
+    types = {"str": str, "bool": bool, "int": Integral, "float": Real}
+    return isinstance(value, types[kind]) and (kind == "bool" or not isinstance(value, bool))
 
 
 def _mlp(shape: tuple[int, ...], classes: int, hidden: tuple[int, ...] | None, options: dict[str, Any]) -> nn.Module:
