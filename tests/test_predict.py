@@ -1,7 +1,10 @@
 """Digits in pictures of any kind, as the network is to see them, and what it says of them."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -58,6 +61,24 @@ def dirty(picture):
     return picture
 
 
+def on_a_table(picture):
+    """A sheet on a dark table."""
+    table = Image.new("L", (picture.width + 80, picture.height + 60), 40)
+    table.paste(picture, (40, 30))
+    return table
+
+
+def ruled(picture, frame):
+    """On ruled paper, or in a frame."""
+    picture = picture.copy()
+    draw = ImageDraw.Draw(picture)
+    if frame:
+        draw.rectangle([0, 0, picture.width - 1, picture.height - 1], outline=0, width=3)
+    for y in () if frame else (10, 185):
+        draw.line([(0, y), (picture.width, y)], 120, 2)
+    return picture
+
+
 PICTURES = {
     "dark on light.png": lambda: seven(),
     "light on dark.png": lambda: seven(paper=0, ink=255),
@@ -75,6 +96,9 @@ PICTURES = {
     "sideways.jpg": lambda: turned(seven()),
     "photograph.jpg": lambda: on_paper(seven()),
     "dirty.png": lambda: dirty(seven()),
+    "on a table.jpg": lambda: on_a_table(seven()),
+    "ruled.png": lambda: ruled(seven(), frame=False),
+    "framed.png": lambda: ruled(seven(), frame=True),
 }
 
 
@@ -125,8 +149,30 @@ def test_what_is_no_picture_of_a_digit(content, message, tmp_path):
     (tmp_path / "x.png").write_bytes(content(tmp_path))
     with pytest.raises(ValueError, match=message):
         read_ink(tmp_path / "x.png")
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="is a folder: give a PNG or JPEG"):
         read_ink(tmp_path)
+
+
+def test_thin_strokes_are_as_thick_as_others(tmp_path):
+    thick = Image.new("L", (400, 400), 255)
+    for width in (24, 8, 1):
+        thin = Image.new("L", (400, 400), 255)
+        for picture, w in ((thick, 36), (thin, width)):
+            ImageDraw.Draw(picture).line([(120, 80), (280, 80), (180, 330)], 0, w, "curve")
+        thin.save(tmp_path / "thin.png")
+        thick.save(tmp_path / "thick.png")
+        a, b = (centred(read_ink(tmp_path / name), 28, 20) for name in ("thin.png", "thick.png"))
+        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.75
+        assert a.sum() > 0.55 * b.sum()
+
+
+def test_two_digits_are_not_read_as_one(tmp_path):
+    both = Image.new("L", (480, 200), 255)
+    both.paste(seven(), (0, 0))
+    both.paste(seven(), (240, 0))
+    both.save(tmp_path / "77.png")
+    with pytest.raises(ValueError, match="more than one digit"):
+        read_ink(tmp_path / "77.png")
 
 
 def test_a_drawing_is_put_in_the_middle():
@@ -186,6 +232,30 @@ def test_the_command_prints_label_picture_and_probabilities(model, tmp_path):
     assert sum("%" in line and line.rstrip().endswith("%") for line in lines[1:11]) == 10
 
 
+@pytest.mark.parametrize(
+    ("variables", "has", "has_not"),
+    [
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, "@@@", "▀"),
+        ({"PYTHONIOENCODING": "cp1252"}, "####", "█"),
+        ({"COLUMNS": "40"}, "@@@", "…"),
+        ({"COLUMNS": "20"}, "\n7 ██", "@"),
+        ({"FORCE_COLOR": "1", "COLORTERM": "truecolor", "TERM": "xterm"}, "▀", "@"),
+    ],
+)
+def test_screens_of_all_kinds(model, tmp_path, variables, has, has_not):
+    seven().save(tmp_path / "7.png")
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    done = subprocess.run(
+        [sys.executable, "-m", "vugrad", "predict", model, tmp_path / "7.png"],
+        env={**environment, "PYTHONIOENCODING": "utf-8", "COLUMNS": "80", **variables},
+        capture_output=True,
+        check=True,
+    )
+    shown = done.stdout.decode("cp1252" if "PYTHONIOENCODING" in variables else "utf-8")
+    assert has in shown
+    assert has_not not in shown
+
+
 def test_a_picture_that_cannot_be_read_costs_no_other(model, tmp_path):
     seven().save(tmp_path / "seven.png")
     (tmp_path / "bad.png").write_text("no picture")
@@ -196,7 +266,7 @@ def test_a_picture_that_cannot_be_read_costs_no_other(model, tmp_path):
     found = json.loads((tmp_path / "found.json").read_text())
     assert [entry.get("label") for entry in found] == [None, 7, None]
     assert "not a picture" in found[0]["error"]
-    assert "there is no file" in found[2]["error"]
+    assert "is no file" in found[2]["error"]
     alone = invoke(model, *paths, "--json", "-")
     assert json.loads(alone.stdout) == found
     assert len(found[1]["probabilities"]) == 10

@@ -186,7 +186,7 @@ def train(
     test_loss, test_accuracy = vg.train.evaluate(network, split, recipe.build_loss(dataset), forward=forward)
     _print_confusion(vg.train.confusion_matrix(network, dataset, split, forward))
     console.print(f"\ntest loss {test_loss:.4f}, test accuracy {test_accuracy:.2%}", style="bold")
-    console.print(f"{len(history)} epochs of training in {sum(history['seconds']):.1f} s")
+    console.print(f"{len(history)} epoch{'s' * (len(history) != 1)} of training in {sum(history['seconds']):.1f} s")
     if json_file is not None:
         record = {
             "settings": asdict(recipe) | {"patience": patience, "seed": seed},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ LARGEST = 400
 MOST = 2**26
 #: Of the range of grey, how much ink and paper differ at least.
 CONTRAST = 0.08
-#: What has less than this share of the largest stroke's ink is dirt.
-DIRT = 0.02
+#: What has less than this share of the largest stroke's ink is dirt; what has more than that, another digit.
+DIRT, PART = 0.02, 0.3
+#: How thick strokes are at least, for the longer side of the digit.
+THICK = 0.1
 
 
 def read_ink(path: str | Path) -> Array:
@@ -33,17 +37,50 @@ def read_ink(path: str | Path) -> Array:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    grey = _grey(path)
+        raise FileNotFoundError(f"{path} is {'a folder' if path.is_dir() else 'no file'}: give a PNG or JPEG")
+    grey = _unframed(_grey(path))
     difference = grey - _paper(grey)
     ink = np.maximum(0, difference if np.sum(np.sign(difference) * difference**2) > 0 else -difference)
     if ink.max() < CONTRAST:
         raise ValueError(f"{path}: nothing is drawn on it, its greys are too much alike")
     between = _threshold(ink)
-    ink = np.clip(ink / between - 0.5, 0, 1)
+    return _thickened(_cleaned(path, np.clip(ink / between - 0.5, 0, 1)))
+
+
+def _cleaned(path: Path, ink: Array) -> Array:
+    """Without dirt, and without frames, edges and rules, which go from one side of the picture to the other.
+
+    Raises ``ValueError`` where two digits seem to stand side by side.
+    """
     strokes, n = ndimage.label(ink > 0, np.ones((3, 3)))
     weights = ndimage.sum_labels(ink, strokes, np.arange(n + 1))
-    return np.where(weights[strokes] >= DIRT * weights.max(), ink, 0)
+    boxes = [(slice(0), slice(0)), *ndimage.find_objects(strokes)]
+    through = np.array([any(s == slice(0, e) for s, e in zip(box, ink.shape, strict=True)) for box in boxes])
+    if weights[~through].max() >= DIRT * weights.max():
+        weights[through] = 0
+    large = sorted(
+        (box[1].start, box[1].stop) for box, weight in zip(boxes, weights, strict=True) if weight > PART * weights.max()
+    )
+    if any(stop < start for (_, stop), (start, _) in itertools.pairwise(large)):
+        raise ValueError(f"{path} shows more than one digit, side by side: cut it into pictures of one each")
+    return np.where(weights[strokes] >= max(DIRT * weights.max(), 1e-9), ink, 0)
+
+
+def _thickened(ink: Array) -> Array:
+    """With strokes at least as thick as they are in MNIST, for the size of the digit."""
+    drawn = ink > 0.5
+    inside = ndimage.distance_transform_edt(drawn)
+    middle = (inside == ndimage.maximum_filter(inside, 3)) & drawn
+    if not middle.any():
+        return ink
+    extent = max(np.ptp(places) + 1 for places in np.nonzero(drawn))
+    missing = THICK * extent / 2 - float(np.median(inside[middle]))
+    if missing <= 0:
+        return ink
+    around = math.ceil(missing)
+    ink, drawn = np.pad(ink, around), np.pad(drawn, around)
+    thick: Array = np.maximum(ink, np.clip(missing + 1 - ndimage.distance_transform_edt(~drawn), 0, 1))
+    return thick
 
 
 def _grey(path: Path) -> Array:
@@ -51,7 +88,7 @@ def _grey(path: Path) -> Array:
     content = path.read_bytes()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # as for a file that would become far larger than it is
+            warnings.simplefilter("ignore")  # as of damage to what the picture does not need
             # From memory: what a file says of its parts' lengths then costs nothing before it proves false.
             with Image.open(io.BytesIO(content), formats=["PNG", "JPEG"]) as file:
                 if file.width * file.height > MOST:
@@ -71,6 +108,14 @@ def _grey(path: Path) -> Array:
     level, alpha = (np.asarray(part, np.float32) / 255 for part in picture.convert("LA").split())
     over = level * alpha + (1 - alpha)
     return over if np.ptp(over) > CONTRAST else 1 - alpha
+
+
+def _unframed(grey: Array) -> Array:
+    """What is left when a frame, or the table on which the paper lies, is cut off: an edge unlike most of it."""
+    cut = math.ceil(max(grey.shape) / 32)
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    differs = abs(float(np.median(grey) - np.median(edge))) > 0.3 > np.ptp(edge)
+    return _unframed(grey[cut:-cut, cut:-cut]) if differs and min(grey.shape) > 8 * cut else grey
 
 
 def _paper(grey: Array) -> Array:

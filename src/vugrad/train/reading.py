@@ -32,6 +32,8 @@ SHARES: dict[str, Callable[[Array], Array]] = {
 }
 #: How light is drawn where there are no colours.
 INK = " .:-=+*#%@"
+#: Columns that the probabilities take.
+WIDTH = 34
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def predict_files(console: Console, model: Path, images: Sequence[Path], json_fi
             continue
         found.append(reading.as_dict())
         if str(json_file) != "-":
-            console.print(_shown(reading, console.color_system is not None))
+            console.print(_shown(reading, console))
     if str(json_file) == "-":
         print(as_json(found).decode())
     elif json_file is not None:
@@ -96,16 +98,25 @@ def reader(model: str | Path) -> Callable[[Path], Reading]:
     return read
 
 
-def _shown(reading: Reading, colour: bool) -> Group:
-    """The picture, and the probabilities beside it."""
+def _shown(reading: Reading, console: Console) -> Group:
+    """The picture, and the probabilities beside it, or below it where there is no room."""
     best = reading.probabilities[reading.label]
+    plain = console.options.ascii_only
+    colour = console.color_system is not None and not console.no_color and not plain
     bars = Table.grid(padding=(0, 1))
     for label, share in enumerate(reading.probabilities):
         style = "bold green" if label == reading.label else ""
-        bars.add_row(Text(str(label), style), Text("█" * round(20 * float(share)), style), Text(f"{share:.1%}", style))
+        bars.add_row(
+            Text(str(label), style),
+            Text(("#" if plain else "█") * round(20 * float(share)), style),
+            Text(f"{share:.1%}", style),
+        )
+    title, picture = Text(f"{reading.path}: {reading.label} ({best:.1%})", "bold"), _drawn(reading.pixels, colour)
+    if console.width < reading.pixels.shape[1] + WIDTH:
+        return Group(title, *([picture] if console.width >= reading.pixels.shape[1] else []), bars)
     beside = Table.grid(padding=(0, 2))
-    beside.add_row(_drawn(reading.pixels, colour), bars)
-    return Group(Text(f"{reading.path}: {reading.label} ({best:.1%})", "bold"), beside)
+    beside.add_row(picture, bars)
+    return Group(title, beside)
 
 
 def _drawn(pixels: Array, colour: bool) -> Text:
