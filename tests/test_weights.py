@@ -318,3 +318,11 @@ def test_the_model_of_a_checkpoint_is_loaded(tmp_path):
     vg.train.save_checkpoint(tmp_path / "run.safetensors", model, vg.optim.SGD(model.parameters(), lr=0.1))
     vg.load_state(other, tmp_path / "run.safetensors")
     assert (other.weight.value == model.weight.value).all()
+
+
+def test_what_is_not_loaded_is_told(written):
+    model = nn.Linear(3, 2)
+    found = vg.load_state(model, written(weight=np.ones((2, 3)), scale=np.ones(2)), strict=False)
+    assert found == (["bias"], ["scale"])
+    assert (found.missing_keys, found.unexpected_keys) == (["bias"], ["scale"])
+    assert (model.weight.value == 1).all()

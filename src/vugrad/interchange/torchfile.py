@@ -200,7 +200,10 @@ class _Interpreter:
     def run(self) -> Any:
         """What the program makes. Raises ``ValueError`` where it is damaged, or does what state dicts do not need."""
         if len(self.program) > LONGEST:
-            raise ValueError(f"its program of {len(self.program)} bytes is too long for a state dict's: {ADVICE}")
+            raise ValueError(
+                f"its program of {len(self.program)} bytes is too long for a state dict's of 7,000 tensors, the most "
+                f"that is read here. If it is no state, {ADVICE}; if it is, save it as safetensors"
+            )
         try:
             while (code := self.take(1)) != b".":
                 self.step(code)

@@ -9,6 +9,7 @@ from vugrad.graph import TensorNode
 from vugrad.interchange.tensors import Array, read_tensors, write_tensors
 from vugrad.interchange.torchfile import read_torch
 from vugrad.nn import Module
+from vugrad.nn.module import Unmatched
 from vugrad.nn.norm import Random
 
 #: A count that PyTorch's batch normalisation keeps for an average over all batches, which ours does not have.
@@ -17,7 +18,7 @@ COUNT = "num_batches_tracked"
 CHECKPOINT, MODEL, NAME = "vugrad checkpoint", "model.", "checkpoint.safetensors"
 
 
-def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
+def load_state(model: Module, path: str | Path, strict: bool = True) -> Unmatched:
     """Load a file's weights into a model of the same architecture, in place.
 
     Args:
@@ -29,6 +30,7 @@ def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
     Numbers of another width are converted, bfloat16 too. PyTorch's ``num_batches_tracked`` and the ``key`` of our
     layers that draw random numbers are neither asked for nor missed. No code in a file is run.
 
+    Returns the names that are not in the file, and those that are not in the model: none, unless ``strict=False``.
     Raises ``FileNotFoundError``, ``ImportError`` where a safetensors file is given and that package is missing, and
     ``ValueError`` for another kind of file, or that lists all that does not fit; nothing is loaded then.
 
@@ -37,6 +39,7 @@ def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     vg.save_state(net, pathlib.Path(folder) / "linear.safetensors")
     ...     vg.load_state(other, pathlib.Path(folder) / "linear.safetensors")
+    Unmatched(missing_keys=[], unexpected_keys=[])
     >>> bool((net.weight.value == other.weight.value).all())
     True
     """
@@ -45,7 +48,7 @@ def load_state(model: Module, path: str | Path, strict: bool = True) -> None:
     names = {name for paths, _ in model.named_arrays() for name in paths}
     state = {name: array for name, array in state.items() if name in names or name.rpartition(".")[2] != COUNT}
     try:
-        model.load_state_dict(_keys(model) | state, strict)
+        return model.load_state_dict(_keys(model) | state, strict)
     except ValueError as error:
         raise ValueError(f"{path}: {error}{_hint(names, state)}") from None
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from vugrad.graph import TensorNode
+
+
+class Unmatched(NamedTuple):
+    """The names that only a module has, and those that only a state has: both empty if they are alike."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Module:
@@ -110,22 +117,22 @@ class Module:
                 state[name] = np.array(member.value if isinstance(member, TensorNode) else member)
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
         """Write the arrays of a ``state_dict`` into this module's own, in place.
 
         Args:
             state: arrays by path; one that is shared may be under any of its paths, or, as in PyTorch, under all.
             strict: whether every array must be there, and no other.
 
-        Numbers of another width are converted. Raises ``ValueError`` that lists all that does not fit; nothing is
-        loaded then.
+        Numbers of another width are converted. Returns the names that were not in the state, and those that are not in
+        the module. Raises ``ValueError`` that lists all that does not fit; nothing is loaded then.
         """
         faults, missing, known, fitting = [], [], set(), []
         for paths, array in self.named_arrays():
             known.update(paths)
             given = {path: np.asarray(state[path]) for path in paths if path in state}
             if not given:
-                missing.append(f"{paths[0]}: missing from the state")
+                missing.append(paths[0])
                 continue
             first, *others = given
             faults += (misfits := [f"{path}: {why}" for path, new in given.items() if (why := _misfit(new, array))])
@@ -136,13 +143,16 @@ class Module:
                     if not np.array_equal(given[path], given[first], equal_nan=array.dtype.kind in "fc")
                 ]
             fitting.append((array, given[first]))
+        unexpected = [path for path in state if path not in known]
         if strict:
-            faults += missing + [f"{path}: not in the module" for path in state if path not in known]
+            faults += [f"{path}: missing from the state" for path in missing]
+            faults += [f"{path}: not in the module" for path in unexpected]
         if faults:
             raise ValueError(f"this state does not fit {type(self).__name__}:\n  " + "\n  ".join(faults))
         with np.errstate(all="ignore"):  # it is known to fit, and stays NaN or rounds to 0 where it must
             for array, new in fitting:
                 array[...] = new
+        return Unmatched(missing, unexpected)
 
     # --- to look at
 

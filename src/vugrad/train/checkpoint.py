@@ -30,7 +30,7 @@ class Stateful(Protocol):
     def state_dict(self) -> Mapping[str, Any]:
         """The state, for :meth:`load_state_dict`."""
 
-    def load_state_dict(self, state: Any, /) -> None:
+    def load_state_dict(self, state: Any, /) -> Any:
         """Take a state over, all of it or nothing."""
 
 
