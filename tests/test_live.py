@@ -175,3 +175,21 @@ def test_the_command(tmp_path):
     assert result.exit_code == 0, result.output
     assert "the training is at http://127.0.0.1:" in result.output
     assert list((tmp_path / "board").glob("events*"))
+
+
+def test_a_page_shows_the_epochs_before_a_resumed_run(tmp_path):
+    data = vg.data.load("digits")
+    for epochs in (2, 3):
+        vg.seed(0)
+        page = LivePage()
+        vg.train.fit(
+            vg.nn.MLP([64, 8, 10]),
+            data,
+            epochs=epochs,
+            callbacks=[page],
+            checkpoint=tmp_path,
+            resume=True,
+            progress=False,
+        )
+        page.close()
+        assert [epoch["epoch"] for epoch in page.state["epochs"]] == list(range(1, epochs + 1))

@@ -421,9 +421,9 @@ def as_array(value: Any) -> Array:
     kind = type(value)
     if hasattr(kind, "__array_function__"):
         return value
-    if hasattr(kind, "__array__") or not hasattr(kind, "__dlpack__"):
-        return np.asarray(value)
     try:
+        if hasattr(kind, "__array__") or not hasattr(kind, "__dlpack__"):
+            return np.asarray(value)
         return np.from_dlpack(value)
     except (BufferError, RuntimeError) as error:
         raise TypeError(
