@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 import vugrad as vg
 from vugrad import nn
 from vugrad.compiler import CannotCompileError
-from vugrad.compiler.arrays import VIEWS, bound, interpret, turned, verify
+from vugrad.compiler.arrays import VIEWS, Output, Program, bound, interpret, simplify, turned, verify
 from vugrad.compiler.export import STACK
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.trace import trace
@@ -251,6 +251,49 @@ def test_the_channels_of_constant_factors_lie_together(name):
     ]
     convolutions = [p.value.shape for p in model.parameters() if p.value.ndim == 4]
     assert [shape[-1] for _, shape in weights if len(shape) > 2] == [shape[0] for shape in convolutions]
+
+
+EXTENTS = [(1, 1, 1), (1, 1, 2), (1, 2, 1), (1, 2, 2), (2, 1, 1), (2, 1, 2), (2, 2, 1), (2, 2, 2)]
+
+
+@given(st.sampled_from(["ni,oi->no", "i,oi->o", "oi,i->o", "nihw,oihw->no", "i,i->", "a,b->ab", "ab,b->ba"]), st.data())
+def test_constant_factors_have_any_extents(subscripts, data):
+    extents = {letter: data.draw(st.integers(1, 3), letter) for letter in "abhinow"}
+    rng, program = np.random.default_rng(0), Program()
+    terms, _, _ = subscripts.partition("->")
+    x, w = (rng.normal(size=[extents[letter] for letter in term]) for term in terms.split(","))
+    given = program.add("input", name="x", kind="argument", shape=x.shape, dtype=x.dtype)
+    factors = given, program.add("constant", value=w)
+    program.outputs.append(Output("y", program.add("contract", *factors, subscripts=subscripts)))
+    program = simplify(program)  # which leaves no axis of 1 in a factor, up to the last
+    verify(better := turned(program))
+    np.testing.assert_allclose(interpret(better, {"x": x})["y"], interpret(program, {"x": x})["y"], rtol=1e-12)
+
+
+class Each(nn.Module):
+    """Several layers side by side, each with an input and an output of its own."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, *xs):
+        return [layer(x) for layer, x in zip(self.layers, xs, strict=True)]
+
+
+@needs_cc
+def test_every_extent_may_be_1(tmp_path):
+    vg.seed(0)
+    rng, layers, shapes = np.random.default_rng(0), [], []
+    for n, i, o in EXTENTS:
+        layers += [nn.Linear(i, o), nn.MLP([i, 1, o]), nn.Conv2d(i, o, 1), nn.Conv2d(i, o, (n, 1)), nn.BatchNorm1d(i)]
+        shapes += [(n, i), (n, i), (n, i, o, 1), (1, i, n, o), (n, i)]
+        layers += [nn.Conv2d(1, o, 2, padding=1, stride=i), nn.LayerNorm(i), nn.MaxPool2d((i, o))]
+        shapes += [(n, 1, i, o), (n, i), (1, n, i, o)]
+    model, xs = Each(layers), tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    files = vg.export_native(model, xs, tmp_path / "each.o")
+    expected = [layer(x).value.ravel() for layer, x in zip(model.eval().layers, xs, strict=True)]
+    np.testing.assert_allclose(outputs(files, *xs), np.concatenate(expected), rtol=1e-5, atol=1e-6)
 
 
 # --- what else a model can be

@@ -116,7 +116,7 @@ def turned(program: Program) -> Program:
                 if value is not None and not others.isdisjoint(output):
                     term = sorted(factors[k], key=lambda letter: letter in output and letter not in others)
                     value = value.transpose([factors[k].index(letter) for letter in term])
-                    operands[k] = result.add("constant", value=np.ascontiguousarray(value))
+                    operands[k] = result.add("constant", value=np.asarray(value, order="C"))
                     factors[k] = "".join(term)
             parameters["subscripts"] = f"{','.join(factors)}->{output}"
         new_number[number] = len(result.instructions)
