@@ -274,6 +274,34 @@ def test_looking_at_a_network_does_not_change_it():
         assert all(vars(module)[name] is value for name, value in kept.items())
 
 
+class Hoarder(vg.nn.Module):
+    """A layer that keeps what it computes in lists and dicts."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = vg.nn.Linear(4, 2)
+        self.found, self.nested, self.own = {"old": 1}, ([{"deep": []}], []), [3]
+        self.nested[1].append(self.nested)  # which has itself in it
+
+    def forward(self, x):
+        if "weight" not in self.found:
+            self.found["weight"] = self.nested[0][0]["weight"] = self.layer.weight * 2
+        self.nested[0][0]["deep"] += [x]
+        self.own.append(x)
+        return self.layer(x) + self.nested[0][0]["weight"][0, 0]
+
+
+def test_looking_leaves_lists_and_dicts_as_they_were():
+    net = Hoarder()
+    found, inner, deep, own = net.found, net.nested[0][0], net.nested[0][0]["deep"], net.own
+    view(net, X)
+    assert (net.found is found, found) == (True, {"old": 1})
+    assert net.nested[0][0] is inner
+    assert inner["deep"] is deep
+    assert (inner, deep, net.own) == ({"deep": []}, [], [3])
+    assert net.own is own
+
+
 def test_functions_of_arrays_and_compiled_ones():
     assert len(view(lambda a: np.exp(a).sum(), np.ones(3)).scene.ops) == 2
     assert len(view(vg.compile(lambda a: np.exp(a).sum()), np.ones(3)).scene.ops) == 2

@@ -21,7 +21,7 @@ def near(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
 
 
 def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """``table[name]``, or a ``ValueError`` that names the near ones and lists them all.
+    """``table[name]``, or a ``ValueError`` that names the near ones and lists them all; ``TypeError`` for no text.
 
     >>> choose("loss", "mse", {"mse": 1, "l1": 2})
     1
@@ -29,6 +29,8 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
     Traceback (most recent call last):
     ValueError: there is no loss 'mes'; did you mean 'mse'? There are: mse, l1
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a {kind} is given by its name, and {name!r} is a {type(name).__name__}. There are: {', '.join(table)}")
     if name in table:
         return table[name]
     close = near(name, table)
