@@ -324,6 +324,22 @@ def test_several_inputs_and_outputs_of_several_kinds(tmp_path):
     np.testing.assert_allclose(outputs(files, x, places), np.concatenate(expected), rtol=1e-6)
 
 
+def remembering(module, x):
+    """Positions that the first call makes for later ones, and an output that does not depend on the argument."""
+    if not hasattr(module, "positions"):
+        module.positions = np.arange(4, dtype=np.float32)
+    return {"sums": x + module.positions, "twice": module.twice.value * 2}
+
+
+@needs_cc
+def test_what_the_first_call_makes_is_a_constant_and_is_not_left(tmp_path):
+    model, x = Given(remembering), np.ones((1, 4), np.float32)
+    model.twice = vg.TensorNode(np.array([[1, 2]], np.float32), requires_grad=True)
+    files = vg.export_native(model, x, tmp_path / "first.o")
+    assert not hasattr(model, "positions")
+    np.testing.assert_array_equal(outputs(files, x), [1, 2, 3, 4, 2, 4])
+
+
 class Given(nn.Module):
     """A function as a module, with one number as its state."""
 
@@ -426,12 +442,33 @@ def counting(module, x):
     return x
 
 
+def drawing(module, x):
+    module.drawn = getattr(module, "drawn", 0) + 1
+    return x * module.drawn
+
+
+def keeping(module, x):
+    module.kept = {"x": x}
+    return x
+
+
+UNLISTED = vg.TensorNode(np.ones((1, 2), np.float32), name="unlisted", requires_grad=True)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
         (counting, "changes its count"),
         (lambda module, x: x if x[0, 0] > 0 else -x, "x"),
-        (lambda module, x: 3.0, "returns no array"),
+        (lambda module, x: 3.0, "result of the Given is the same at every call, 3.0"),
+        (lambda module, x: {"y": x, "of": [np.array([10, 20])]}, r"result\['of'\]\[0\] of .*, array\(\[10, 20\]\)"),
+        (lambda module, x: (x, None), r"result\[1\] of the Given is the same at every call, None"),
+        (lambda module, x: {}, "returns no array"),
+        (lambda module, x: {"y": x, "none": x[:0]}, r"result\['none'\] of the Given is an array without elements"),
+        (lambda module, x: x + np.random.default_rng().normal(size=x.shape), "not compute the same .* random numbers"),
+        (drawing, "not compute the same .* random numbers"),
+        (lambda module, x: x * UNLISTED, "make it an attribute of the model that is exported"),
+        (keeping, "a model that is exported keeps nothing"),
     ],
 )
 def test_a_model_that_cannot_be_compiled_is_told(function, message, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from vugrad.compiler.alike import recorded
 from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.plan import Plan, plain
-from vugrad.compiler.trace import slots, trace
+from vugrad.compiler.trace import NEVER_THE_SAME, slots, trace
 from vugrad.compiler.trace.standin import CannotCompileError, Traced
 from vugrad.graph import TensorNode, as_array
 from vugrad.graph.op import is_watched
@@ -72,10 +72,7 @@ class Compiled:
                 return
             self.plans = {key: other for key, other in self.plans.items() if other is not plan}
             plan = self.plan(*arguments)
-        raise CannotCompileError(
-            "the function does not compute the same when it is run twice: it draws random numbers, or counts, in "
-            "Python, which a compiled program does not do again. Pass in what changes as an array, or use vg.nn.Dropout"
-        )
+        raise CannotCompileError(NEVER_THE_SAME)
 
     def explain(self, *arguments: Any, **options: Any) -> str:
         """How these arguments are compiled, floor by floor, and where the time goes; see ``explain/`` for options.

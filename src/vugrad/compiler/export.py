@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from vugrad.compiler.emit.entry import entry
 from vugrad.compiler.lower import Machine
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.plan import laid_out
-from vugrad.compiler.trace import trace
+from vugrad.compiler.trace import NEVER_THE_SAME, Trace, trace
 from vugrad.compiler.trace.standin import CannotCompileError
 from vugrad.nn import Module
 from vugrad.suggest import choose
@@ -48,15 +49,22 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> N
     ``ValueError`` for a target that there is not, and for a name that is taken.
     """
     goal = choose("target", target, llvm.TARGETS)()
-    traced = trace(model, tuple(arguments), (model,))
+    traced = _recorded(model, tuple(arguments))
     for output in traced.program.outputs:
         if output.into is not None:
             raise CannotCompileError(
                 f"a call of the {type(model).__name__} changes its {output.into}, and the function that is exported "
                 "keeps nothing from one call to the next"
             )
+        if not traced.program[output.number].size:
+            raise CannotCompileError(f"the {output.name} of the {type(model).__name__} is an array without elements")
+    for part, value in traced.fixed().items():
+        raise CannotCompileError(
+            f"the {part} of the {type(model).__name__} is the same at every call, {reprlib.repr(value)}: a function that "
+            "is exported writes arrays that depend on its arguments, so return those alone"
+        )
     if not traced.program.outputs:
-        raise CannotCompileError(f"the {type(model).__name__} returns no array that depends on its arguments")
+        raise CannotCompileError(f"the {type(model).__name__} returns no array")
     program = turned(bound(traced.program, {slot.name: slot.get() for slot in traced.slots}))
     lowered, arena = laid_out(program, Machine(goal.vector_bytes, goal.registers, 1))
     if lowered.order is not None:  # instances are taken as they lie
@@ -71,3 +79,13 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> N
     code = llvm.compile_text(f"{kernels}\n{text}", goal)
     arrays = [program[number] for number in inputs.values()], [program[output.number] for output in outputs]
     return Native(code, goal, *arrays, arena.size, stack, llvm.missing(code))
+
+
+def _recorded(model: Module, arguments: tuple[Any, ...]) -> Trace:
+    """What the model computes each time that it is called, once it has made what it keeps for later calls."""
+    traced = trace(model, arguments, (model,))
+    for _ in range(2):
+        before, traced = traced, trace(model, arguments, (model,))
+        if traced.fingerprint == before.fingerprint:
+            return traced
+    raise CannotCompileError(NEVER_THE_SAME)

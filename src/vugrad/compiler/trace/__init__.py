@@ -45,6 +45,11 @@ class Slot:
         return isinstance(self.get(), int | float | np.number)
 
 
+#: What is told of a function that does something else each time it is recorded.
+NEVER_THE_SAME = (
+    "the function does not compute the same when it is run twice: it draws random numbers, or counts, in Python, which a "
+    "compiled program does not do again. Pass in what changes as an array, or use vg.nn.Dropout"
+)
 #: Seconds after which what seems to outlive a call is looked for again.
 PAUSES = (0.0, 0.002, 0.01, 0.05)
 
@@ -128,6 +133,10 @@ class Trace:
     def rebuild(self, outputs: Mapping[str, Array]) -> Any:
         """The function's result, with the program's outputs in their places."""
         return _rebuilt(self.result, outputs)
+
+    def fixed(self) -> dict[str, Any]:
+        """What the result holds that is no output, but the same at every call; by name, as outputs have one."""
+        return dict(_fixed(self.result, "result"))
 
 
 @dataclass(frozen=True)
@@ -237,7 +246,7 @@ def _untouched(function: Callable[..., Any], state: tuple[Any, ...]) -> Iterator
     if changed:
         raise CannotCompileError(
             f"the function changes {changed[0]} of a module or an optimizer that is not in its state: list it, as in "
-            "vg.compile(f, state=[model, optimizer])"
+            "vg.compile(f, state=[model, optimizer]); a model that is exported changes nothing"
         )
 
 
@@ -321,6 +330,14 @@ def _rebuilt(holes: Any, outputs: Mapping[str, Array]) -> Any:
     return holes
 
 
+def _fixed(holes: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(holes, list | tuple | dict):
+        for key, part in holes.items() if isinstance(holes, dict) else enumerate(holes):
+            yield from _fixed(part, f"{name}[{key!r}]")
+    elif not isinstance(holes, _Hole):
+        yield name, holes
+
+
 def _write_back(program: Program, slot: Slot, before: Any) -> None:
     """Make what the function left in a slot an output that goes back there."""
     after, array = slot.get(), np.asarray(before)
@@ -377,8 +394,8 @@ def _check_constants(constants: list[weakref.ref[Array]]) -> None:
         name = repr(node.name) if node.name else f"a node of shape {node.shape}"
         raise CannotCompileError(
             f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that "
-            "has it, as in vg.compile(f, state=[model, optimizer]), or give it requires_grad=False to make it a "
-            "constant"
+            "has it, as in vg.compile(f, state=[model, optimizer]), or make it an attribute of the model that is "
+            "exported, or give it requires_grad=False to make it a constant"
         )
 
 
@@ -393,7 +410,8 @@ def _check_kept(recorded: weakref.ref[Program]) -> None:
         raise CannotCompileError(
             f"the function keeps an array of its own ({x.program[x.number].type}) after its end, in a list, a dict, an "
             "attribute or a gradient, which a compiled program does not do again. Return what you want to see; what "
-            "the next call needs belongs into a TensorNode in the state, as in vg.compile(f, state=[model, velocity])"
+            "the next call needs belongs into a TensorNode in the state, as in vg.compile(f, state=[model, velocity]); "
+            "a model that is exported keeps nothing from one call to the next"
         )
 
 
