@@ -19,6 +19,7 @@ from vugrad.compiler.arrays import VIEWS, Output, Program, bound, interpret, tur
 from vugrad.compiler.export import STACK
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.trace import trace
+from vugrad.interchange.cnames import is_free, near
 
 CC, CXX, NM = (shutil.which(program) for program in ("gcc", "g++", "nm"))
 FOREIGN = [shutil.which(program) for program in ("aarch64-linux-gnu-gcc", "qemu-aarch64")]
@@ -256,7 +257,10 @@ def test_the_channels_of_constant_factors_lie_together(name):
 EXTENTS = [(1, 1, 1), (1, 1, 2), (1, 2, 1), (1, 2, 2), (2, 1, 1), (2, 1, 2), (2, 2, 1), (2, 2, 2)]
 
 
-@given(st.sampled_from(["ni,oi->no", "i,oi->o", "oi,i->o", "nihw,oihw->no", "i,i->", "a,b->ab", "ab,->ab", "a,->a"]), st.data())
+@given(
+    st.sampled_from(["ni,oi->no", "i,oi->o", "oi,i->o", "nihw,oihw->no", "i,i->", "a,b->ab", "ab,->ab", "a,->a"]),
+    st.data(),
+)
 def test_constant_factors_have_any_extents(subscripts, data):
     extents = {letter: data.draw(st.integers(1, 3), letter) for letter in "abhinow"}
     rng, program = np.random.default_rng(0), Program()
@@ -316,7 +320,9 @@ def test_several_inputs_and_outputs_of_several_kinds(tmp_path):
     model, rng = Two(), np.random.default_rng(0)
     x, places = rng.normal(size=(4, 6)), rng.integers(5, size=(4, 2))
     files = vg.export_native(model, (x, places), tmp_path / "two.o")
-    signature = "(const double *x0, const int64_t *x1, double *y0, float *y1, int64_t *y2, uint8_t *y3);"
+    signature = (
+        "(const double *x, const int64_t *places, double *sums, float *rows_0, int64_t *rows_1, uint8_t *rows_2);"
+    )
     assert f"void two{signature}" in files[1].read_text()
     y = model(x, places)
     rows, more, positive = y["rows"]
@@ -338,6 +344,61 @@ def test_what_the_first_call_makes_is_a_constant_and_is_not_left(tmp_path):
     files = vg.export_native(model, x, tmp_path / "first.o")
     assert not hasattr(model, "positions")
     np.testing.assert_array_equal(outputs(files, x), [1, 2, 3, 4, 2, 4])
+
+
+class Signed(nn.Module):
+    """A model with arguments and results of some names."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.forward = forward
+
+
+@needs_cc
+@pytest.mark.parametrize(
+    ("forward", "arguments"),
+    [
+        (lambda x, mask: {"logits": x + mask, "mask of": mask * 2}, ["x", "mask", "logits", "mask_of"]),
+        (lambda x, X: (x + X, X * 2), ["x", "x1", "y0", "y1"]),
+        (lambda x, *more: {"named": x + more[0], "int": x * 2}, ["x", "x1", "y0", "y1"]),
+        (lambda i, stdin: {"workspace": i + stdin, "y0": i}, ["x0", "x1", "y0", "y1"]),
+        (lambda x1, named: {"Named": x1 + named, 3: x1}, ["x0", "x1", "y0", "y1"]),
+        (lambda x, y1: {"main": x, "a_t": y1 - x}, ["x", "x1", "y0", "y1"]),
+    ],
+)
+def test_arguments_are_called_as_those_of_the_model(forward, arguments, tmp_path):
+    rng = np.random.default_rng(0)
+    xs = tuple(rng.normal(size=(2, 3)).astype(np.float32) for _ in range(2))
+    files = vg.export_native(Signed(forward), xs, tmp_path / "named.o")
+    signature = re.search(r"void named\((.*)\);", files[1].read_text())[1]
+    assert re.findall(r"\*(\w+)", signature) == arguments
+    y = forward(*xs)
+    expected = [part.ravel() for part in (y.values() if isinstance(y, dict) else y)]
+    np.testing.assert_allclose(outputs(files, *xs), np.concatenate(expected), rtol=1e-6)
+
+
+@needs_cc
+def test_an_example_that_was_changed_stays(tmp_path):
+    vg.seed(0)
+    model, x = nn.Linear(2, 1), np.zeros((1, 2), np.float32)
+    files = vg.export_native(model, x, tmp_path / "net.o")
+    files[2].write_text("mine")
+    files[1].write_text("")
+    assert vg.export_native(model, x, tmp_path / "net") == files
+    assert files[2].read_text() == "mine"
+    assert "void net(" in files[1].read_text()
+
+
+class Foreign:
+    """Another library's array, as NumPy's protocol has it."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ones((1, 2), np.float32)
+
+
+def test_an_example_may_be_another_librarys_array(tmp_path):
+    files = vg.export_native(nn.Linear(2, 1), Foreign(), tmp_path / "net.o")
+    assert "x: float, 1 x 2" in files[1].read_text()
 
 
 class Given(nn.Module):
@@ -405,21 +466,45 @@ def test_the_model_is_left_as_it_was(tmp_path):
 # --- errors
 
 
-@pytest.mark.parametrize(
-    "name", ["3d", "my-net", "double", "while", "with space", "x", "y", "workspace", "kernel0", "stage0"]
-)
+NAMES = """
+3d my-net double while x y workspace kernel0 stage0 _Bool _Static_assert __x _start typeof typeof_unqual main printf
+fread stdin stderr FILE EOF NULL uint64_t int32_t size_t mine_t INT8_MAX UINT64_C malloc free memset memcpy exp sinf sinl
+y0 j0 read linux NULL.v2 net.c net.h net.onnx net.o.c
+"""
+
+
+@pytest.mark.parametrize("name", [*NAMES.split(), "with space", "é"])
 def test_a_name_is_one_that_c_can_have(name, tmp_path):
     with pytest.raises(ValueError, match=re.escape(name)):
-        vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / f"{name}.o")
+        vg.export_native(
+            nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / (name if "net." in name else f"{name}.o")
+        )
     assert list(tmp_path.iterdir()) == []
+
+
+def preprocessed(headers, folder, *flags):
+    (folder / "all.c").write_text("".join(f"#include <{name}.h>\n" for name in headers))
+    command = [CC, "-std=c99", "-E", "-P", *flags, str(folder / "all.c")]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@needs_cc
+@pytest.mark.skipif(platform.system() != "Linux", reason="other systems' headers declare what they like")
+def test_no_name_that_is_free_is_one_of_the_headers(tmp_path):
+    macros = re.findall(r"#define (\w+)", preprocessed(["stdio", "stdint"], tmp_path, "-dM"))
+    text = preprocessed(["stdio", "stdint", "stdlib", "string", "math"], tmp_path)
+    functions = re.findall(r"^extern [^()]*?(\w+) ?\(", text, re.MULTILINE)
+    assert min(len(macros), len(functions)) > 100
+    assert sorted(name for name in {*macros, *functions} if is_free(name)) == []
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/.\0"), min_size=1, max_size=20))
 def test_what_is_no_name_is_told_with_one_that_is(tmp_path_factory, stem):
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", stem):
+    assert is_free(near(stem))
+    if is_free(stem):
         return
     folder = tmp_path_factory.getbasetemp()  # a test gets one folder for all its examples
-    with pytest.raises(ValueError, match=r"no name in C: write [A-Za-z_][A-Za-z0-9_]*[.]o$"):
+    with pytest.raises(ValueError, match=f"no name in C, .*: write {near(stem)}[.]o$"):
         vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), folder / f"{stem}.o")
 
 
@@ -427,14 +512,23 @@ def test_a_target_is_one_of_those_that_there_are(tmp_path):
     with pytest.raises(ValueError, match="no target 'aarch46'; did you mean 'aarch64'"):
         vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / "net.o", "aarch46")
     for wrong in (None, 3, ["host"]):
-        with pytest.raises(TypeError, match="a target is given by its name, and .* There are: host, "):
+        with pytest.raises(TypeError, match=r"a target is given by its name, and .* There are: host, "):
             vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / "net.o", wrong)
 
 
-@pytest.mark.parametrize("example", [None, (1, 28, 28), [[0.0]], "x", np.zeros((0, 2), np.float32)])
+@pytest.mark.parametrize("example", [None, (), (1, 28, 28), [[0.0]], "x", np.zeros((0, 2)), np.zeros(()), 2.0])
 def test_an_example_is_an_array(example, tmp_path):
     with pytest.raises(TypeError, match=re.escape("np.zeros((1, 1, 28, 28), np.float32)")):
         vg.export_native(nn.Linear(2, 1), example, tmp_path / "net.o")
+
+
+@pytest.mark.parametrize(
+    ("model", "example"),
+    [(nn.Linear(2, 1), (np.ones((1, 2)),) * 2), (Two(), np.ones((1, 2))), (Signed(lambda *, x: x), np.ones((1, 2)))],
+)
+def test_an_example_is_as_many_arrays_as_the_model_takes(model, example, tmp_path):
+    with pytest.raises(TypeError, match=r"the example does not fit .*forward\(x.*give an array, or a tuple of as many"):
+        vg.export_native(model, example, tmp_path / "net.o")
 
 
 def counting(module, x):
@@ -486,6 +580,14 @@ def test_a_place_where_nothing_can_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cannot write"):
         vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / "file" / "net.o")
+
+
+@pytest.mark.parametrize("name", ["q.o", "q.h", "q_example.c"])
+def test_all_or_none_of_the_files_are_written(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(OSError, match="it is a folder"):
+        vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / "q.o")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 # --- digits in C

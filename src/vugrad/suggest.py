@@ -30,7 +30,9 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
     ValueError: there is no loss 'mes'; did you mean 'mse'? There are: mse, l1
     """
     if not isinstance(name, str):
-        raise TypeError(f"a {kind} is given by its name, and {name!r} is a {type(name).__name__}. There are: {', '.join(table)}")
+        raise TypeError(
+            f"a {kind} is given by its name, and {name!r} is a {type(name).__name__}. There are: {', '.join(table)}"
+        )
     if name in table:
         return table[name]
     close = near(name, table)

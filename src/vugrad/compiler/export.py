@@ -27,7 +27,7 @@ STACK = 64 << 10
 
 @dataclass(frozen=True)
 class Native:
-    """An object file, and what its function takes: inputs and outputs have a shape and a dtype.
+    """An object file, and what its function takes: inputs, and outputs by name, which have a shape and a dtype.
 
     ``memory`` is the bytes that it works in, which are on the stack if ``stack``, and else the caller's. ``missing``
     names the functions that it takes from C's libraries.
@@ -36,7 +36,7 @@ class Native:
     code: bytes
     target: llvm.Target
     inputs: list[Instruction]
-    outputs: list[Instruction]
+    outputs: dict[str, Instruction]
     memory: int
     stack: bool
     missing: list[str]
@@ -60,8 +60,8 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> N
             raise CannotCompileError(f"the {output.name} of the {type(model).__name__} is an array without elements")
     for part, value in traced.fixed().items():
         raise CannotCompileError(
-            f"the {part} of the {type(model).__name__} is the same at every call, {reprlib.repr(value)}: a function that "
-            "is exported writes arrays that depend on its arguments, so return those alone"
+            f"the {part} of the {type(model).__name__} is the same at every call, {reprlib.repr(value)}: a function "
+            "that is exported writes arrays that depend on its arguments, so return those alone"
         )
     if not traced.program.outputs:
         raise CannotCompileError(f"the {type(model).__name__} returns no array")
@@ -77,7 +77,7 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> N
     stack = arena.size <= STACK
     text = entry(name, len(lowered.loops.stages), arena, taken, stack, goal.flushes)
     code = llvm.compile_text(f"{kernels}\n{text}", goal)
-    arrays = [program[number] for number in inputs.values()], [program[output.number] for output in outputs]
+    arrays = [program[number] for number in inputs.values()], {o.name: program[o.number] for o in outputs}
     return Native(code, goal, *arrays, arena.size, stack, llvm.missing(code))
 
 

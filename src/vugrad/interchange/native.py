@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +14,18 @@ import numpy as np
 from vugrad.compiler.arrays import Instruction
 from vugrad.compiler.export import Native, export
 from vugrad.files import check_writable, write_whole
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, as_array
+from vugrad.interchange.cnames import is_free, near
 from vugrad.nn import Module
 from vugrad.viewer.watched import kept
 
-#: What no function can be called, in C and C++.
-KEYWORDS = """
-alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl const constexpr const_cast
-continue decltype default delete do double dynamic_cast else enum explicit export extern false float for friend goto if
-inline int long main mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public
-register reinterpret_cast restrict return short signed sizeof static static_assert static_cast struct switch template
-this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor
-xor_eq
-"""
 HEADER = """\
 /* {name}: a {kind} as a function, made by vugrad {version}. Do not change it, export it again.
 
 {arrays}
 
    An array begins wherever its numbers may, its last axis lies closest together, and no two share memory.
-   The function works in {memory} bytes {where}.
+   {where}
    Any number of threads may call it at once: it keeps nothing, allocates nothing and starts no thread.
    {needs}
 
@@ -91,15 +84,19 @@ def export_native(model: Module, example: Any, path: str | Path, target: str = "
     network that works in more than 64 KiB takes that memory as a last argument, ``workspace``. The header says all
     that the function needs.
 
+    It computes what a compiled model does: of positions out of range it takes the nearest, where the model raises an
+    error, and what NaN is as a whole number is not said.
+
     Args:
-        model: is left as it is.
+        model: is left as it is. No other thread may use it until the export is done.
         example: an input of the shape and dtype that the function is for, a batch of 1 most often; a tuple of several.
-        path: where to write ``digits.o``; ``digits.h`` and ``digits_example.c`` come beside it.
+        path: where to write ``digits.o``. ``digits.h`` comes beside it, and ``digits_example.c`` if it is not there
+            yet: one that you have changed stays, and one that is to be new is deleted first.
         target: "host", this machine and its like; "x86-64", "x86-64-v3" (with AVX2 and FMA) and "aarch64", for Linux.
 
-    Returns the paths of the three files. Raises ``ValueError`` for a target that there is not, or a name that C cannot
-    have, ``TypeError`` for what is no example and for a model that cannot be compiled, ``OSError`` where nothing can be
-    written.
+    Returns the paths of the three files. Raises ``ValueError`` for a target that there is not, and a name that C cannot
+    have or has already, ``TypeError`` for what is no example and for a model that cannot be compiled, ``OSError`` where
+    nothing can be written.
 
     >>> import tempfile, numpy as np, vugrad as vg
     >>> model = vg.nn.MLP([4, 3, 2])
@@ -111,24 +108,29 @@ def export_native(model: Module, example: Any, path: str | Path, target: str = "
     path = Path(path)
     if not isinstance(model, Module):
         raise TypeError(f"export_native writes a Module, and this is a {type(model).__name__}")
-    inputs = [_array(x) for x in (example if isinstance(example, tuple) else (example,))]
-    check_writable(path)
-    name = _name(path.stem)
+    inputs = [_array(x) for x in (example if isinstance(example, tuple) and example else (example,))]
+    given = _given(model, inputs)
+    name = _name(path)
+    files = path.with_suffix(".o"), path.with_suffix(".h"), path.with_name(f"{name}_example.c")
+    for file in files:
+        check_writable(file)
     with kept(model):
         native = export(model.eval(), inputs, name, target)
-    arguments = _arguments(name, native)
-    files = path.with_suffix(".o"), path.with_suffix(".h"), path.with_name(f"{name}_example.c")
+    arguments = _arguments(name, native, given)
     header = _header(name, type(model).__name__, native, arguments)
     contents = native.code, header.encode(), _example(name, native, arguments).encode()
     for file, content in zip(files, contents, strict=True):
-        write_whole(file, content)
+        if file is not files[-1] or not file.exists():  # an example is there to be changed
+            write_whole(file, content)
     return files
 
 
 def _array(x: Any) -> Any:
     """An example's array."""
     x = x.value if isinstance(x, TensorNode) else x
-    if not isinstance(x, np.ndarray) or not x.size:
+    if hasattr(type(x), "__array__") or hasattr(type(x), "__dlpack__"):  # lists and numbers do not say their dtype
+        x = as_array(x)
+    if not isinstance(x, np.ndarray) or not x.ndim or not x.size:
         what = f"an array of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
         raise TypeError(
             "export_native compiles for arrays like the example's: give it an array with all its axes, the batch "
@@ -137,14 +139,33 @@ def _array(x: Any) -> Any:
     return x
 
 
-def _name(stem: str) -> str:
+def _given(model: Module, inputs: list[Any]) -> list[str]:
+    """What the model calls its inputs, with nothing for those that it gives no name."""
+    signature = inspect.signature(model.forward)
+    try:
+        signature.bind(*inputs)
+    except TypeError as error:
+        raise TypeError(
+            f"the example does not fit {type(model).__name__}.forward({', '.join(signature.parameters)}), {error}: "
+            "give an array, or a tuple of as many as it takes"
+        ) from None
+    named = [p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return (named + [""] * len(inputs))[: len(inputs)]
+
+
+def _name(path: Path) -> str:
     """The C function's name."""
-    keywords = KEYWORDS.split()
-    if re.fullmatch(r"[A-Za-z_]\w*", stem, re.ASCII) and stem not in keywords:
-        return stem
-    better = re.sub(r"\W+", "_", stem, flags=re.ASCII)
-    better = f"net_{better}" if better in keywords or not better[:1].isalpha() else better
-    raise ValueError(f"the C function is called as its file, and {stem!r} is no name in C: write {better}.o")
+    if path.suffix not in ("", ".o"):
+        raise ValueError(
+            f"export_native writes an object file, with a header and an example beside it: write {near(path.stem)}.o, "
+            f"and not {path.name}"
+        )
+    if is_free(path.stem):
+        return path.stem
+    raise ValueError(
+        f"the C function is called as its file, and {path.stem!r} is no name in C, or that of something else: write "
+        f"{near(path.stem)}.o"
+    )
 
 
 @dataclass(frozen=True)
@@ -174,16 +195,27 @@ class Argument:
         return f" {sign} ".join(map(str, self.array.shape)) or "1"
 
 
-def _arguments(name: str, native: Native) -> list[Argument]:
-    """The function's arguments: x and y, or x0, x1 and so on where there are several."""
-    found = []
-    for letter, arrays in (("x", native.inputs), ("y", native.outputs)):
-        for i, array in enumerate(arrays):
-            own = f"{letter}{i}" if len(arrays) > 1 else letter
-            found.append(Argument(own, f"{name}_{own}_size".upper(), array, letter == "y"))
-    if name in ("workspace", *(a.name for a in found)):
+def _arguments(name: str, native: Native, given: list[str]) -> list[Argument]:
+    """The function's arguments, called as forward's and as the keys of its result, or x0, x1 and y0, y1 and so on."""
+    results = ["_".join(re.findall(r"\w+", path.removeprefix("result"))) for path in native.outputs]
+    wanted = [*given, *results]
+    plain = [
+        f"{letter}{i}" if len(names) > 1 else letter
+        for letter, names in (("x", given), ("y", results))
+        for i in range(len(names))
+    ]
+    taken, own = {name.upper(), "WORKSPACE", "I"}, []  # in capitals, as the macros have them
+    for first, second in zip(wanted, plain, strict=True):
+        own.append(first if is_free(first) and first.upper() not in taken else second)
+        taken.add(own[-1].upper())
+    own = own if len({x.upper() for x in own}) == len(own) else plain
+    if name in ("workspace", *own):
         raise ValueError(f"{name} is the name of an argument of the C function: give the file another one")
-    return found
+    arrays = [*native.inputs, *native.outputs.values()]
+    return [
+        Argument(x, f"{name}_{x}_size".upper(), array, i >= len(given))
+        for i, (x, array) in enumerate(zip(own, arrays, strict=True))
+    ]
 
 
 def _header(name: str, kind: str, native: Native, arguments: list[Argument]) -> str:
@@ -201,9 +233,11 @@ def _header(name: str, kind: str, native: Native, arguments: list[Argument]) -> 
         big=big,
         kind=kind,
         version=importlib.metadata.version("vugrad"),
-        arrays="\n".join(f"   {a.name}: {a.type}, {a.shape('x')}" for a in arguments),
-        memory=native.memory,
-        where="on the stack" if native.stack else f"at workspace ({big}_WORKSPACE), a multiple of 8",
+        arrays="\n".join(
+            f"   {'writes' if a.written else 'reads'} {a.name}: {a.type}, {a.shape('x')}" for a in arguments
+        ),
+        where=f"It works in {native.memory} bytes "
+        + ("on the stack." if native.stack else f"({big}_WORKSPACE) at workspace, an address that is a multiple of 8."),
         needs="\n   ".join(needs),
         triple=target.triple,
         processor="any processor" if target.cpu == "generic" else f"{target.cpu} and what can do all that it can",

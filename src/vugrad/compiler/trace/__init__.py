@@ -47,8 +47,8 @@ class Slot:
 
 #: What is told of a function that does something else each time it is recorded.
 NEVER_THE_SAME = (
-    "the function does not compute the same when it is run twice: it draws random numbers, or counts, in Python, which a "
-    "compiled program does not do again. Pass in what changes as an array, or use vg.nn.Dropout"
+    "the function does not compute the same when it is run twice: it draws random numbers, or counts, in Python, which "
+    "a compiled program does not do again. Pass in what changes as an array, or use vg.nn.Dropout"
 )
 #: Seconds after which what seems to outlive a call is looked for again.
 PAUSES = (0.0, 0.002, 0.01, 0.05)
