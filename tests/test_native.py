@@ -16,6 +16,7 @@ import vugrad as vg
 from vugrad import nn
 from vugrad.compiler import CannotCompileError
 from vugrad.compiler.arrays import VIEWS, Output, Program, bound, interpret, turned, verify
+from vugrad.compiler.emit.entry import LARGE
 from vugrad.compiler.export import STACK
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.trace import trace
@@ -445,6 +446,17 @@ def test_much_memory_is_the_callers(tmp_path):
     np.testing.assert_allclose(outputs(files, x), eager(model, x).ravel(), rtol=1e-5, atol=1e-5)
 
 
+@needs_cc
+def test_large_constants_take_the_places_that_are_marked_for_them(tmp_path):
+    rng, x = np.random.default_rng(0), np.arange(6, dtype=np.float32).reshape(2, 3)
+    model = Given(lambda module, x: [table[x.astype(int)] for table in module.tables])
+    model.tables = [rng.integers(1 << 40, size=LARGE // 8 + i) for i in (-1, 0, 1)]
+    model.tables.append(model.tables[1].astype(np.float64))
+    files = vg.export_native(model, x, tmp_path / "table.o")
+    expected = [table[x.astype(int)].ravel() for table in model.tables]
+    np.testing.assert_array_equal(outputs(files, x), np.concatenate(expected))
+
+
 def test_the_weights_are_what_an_object_file_is_made_of(tmp_path):
     files, model, _ = exported("lenet", 1, tmp_path)
     weights = [p.value for p in model.parameters()]
@@ -468,17 +480,16 @@ def test_the_model_is_left_as_it_was(tmp_path):
 
 NAMES = """
 3d my-net double while x y workspace kernel0 stage0 _Bool _Static_assert __x _start typeof typeof_unqual main printf
-fread stdin stderr FILE EOF NULL uint64_t int32_t size_t mine_t INT8_MAX UINT64_C malloc free memset memcpy exp sinf sinl
-y0 j0 read linux NULL.v2 net.c net.h net.onnx net.o.c
+fread stdin stderr FILE EOF NULL uint64_t int32_t size_t mine_t INT8_MAX UINT64_C malloc free memset memcpy exp sinf
+sinl y0 j0 read linux NULL.v2 net.c net.h net.onnx net.o.c
 """
 
 
 @pytest.mark.parametrize("name", [*NAMES.split(), "with space", "é"])
 def test_a_name_is_one_that_c_can_have(name, tmp_path):
+    file = tmp_path / (name if name.startswith("net.") else f"{name}.o")
     with pytest.raises(ValueError, match=re.escape(name)):
-        vg.export_native(
-            nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / (name if "net." in name else f"{name}.o")
-        )
+        vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), file)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -611,9 +622,12 @@ def test_a_program_in_c_reads_digits(tmp_path):
     program = build([DIGITS, tmp_path / "network.o"], tmp_path / "digits", flags=["-I", str(tmp_path)])
     assert program.stat().st_size < 1 << 20
 
+    def started(*words):
+        return subprocess.run([program, *words], capture_output=True, text=True, check=False)
+
     def said(content):
         (tmp_path / "picture.pgm").write_bytes(content)
-        return subprocess.run([program, tmp_path / "picture.pgm"], capture_output=True, text=True, check=False)
+        return started(tmp_path / "picture.pgm")
 
     right = 0
     images, labels = data.test.x[:12], data.test.y[:12]
@@ -626,7 +640,16 @@ def test_a_program_in_c_reads_digits(tmp_path):
             np.testing.assert_allclose(found[:, 1], expected, atol=6e-5)  # of which four digits are printed
         right += expected.argmax() == label
     assert right >= 10
-    for content in (b"", b"P6\n28 28\n255\n", b"P5\n27 28\n255\n" + bytes(784), pgm(images[0])[:-1]):
-        done = said(content)
+    wrong = {
+        "": "usage: digits picture.pgm",
+        "there is none": "there is none: it cannot be opened",
+        b"": "does not begin with P5",
+        b"P6\n28 28\n255\n": "does not begin with P5",
+        b"P5\n27 28\n255\n" + bytes(784): "is not 28 x 28 pixels",
+        b"P5\n28 28\n256\n" + bytes(784): "white is not from 1 to 255",
+        pgm(images[0])[:-1]: "ends before its last pixel",
+    }
+    for content, message in wrong.items():
+        done = said(content) if isinstance(content, bytes) else started(*filter(None, [content]))
         assert (done.returncode, done.stdout) == (1, "")
-        assert "28 x 28" in done.stderr
+        assert message in done.stderr

@@ -24,29 +24,29 @@ static int number(FILE *file) {
     return n;
 }
 
-/* Reads a picture as light on dark, from 0 to 1; returns whether there was one. */
-static int read_picture(const char *path, float *x) {
+/* Reads a picture as light on dark, from 0 to 1; returns what is wrong with it, or a null pointer. */
+static const char *read_picture(FILE *file, float *x) {
     unsigned char pixels[SIDE * SIDE];
     int white = 0, edge = 0;
-    FILE *file = fopen(path, "rb");
-    if (!file) return 0;
-    int good = getc(file) == 'P' && getc(file) == '5' && number(file) == SIDE && number(file) == SIDE;
-    good = good && (white = number(file)) > 0 && white < 256;
-    good = good && fread(pixels, 1, sizeof pixels, file) == sizeof pixels;
-    fclose(file);
-    for (int i = 0; good && i < SIDE; i++)
+    if (!file) return "it cannot be opened";
+    if (getc(file) != 'P' || getc(file) != '5') return "it does not begin with P5, as a PGM file of bytes does";
+    if (number(file) != SIDE || number(file) != SIDE) return "it is not 28 x 28 pixels";
+    if ((white = number(file)) < 1 || white > 255) return "its white is not from 1 to 255";
+    if (fread(pixels, 1, sizeof pixels, file) != sizeof pixels) return "it ends before its last pixel";
+    for (int i = 0; i < SIDE; i++)
         edge += pixels[i] + pixels[SIDE * (SIDE - 1) + i] + pixels[SIDE * i] + pixels[SIDE * i + SIDE - 1];
-    for (int i = 0; good && i < SIDE * SIDE; i++) {
+    for (int i = 0; i < SIDE * SIDE; i++) {
         int light = edge > 4 * SIDE * white / 2 ? white - pixels[i] : pixels[i]; /* the edge is paper */
         x[i] = (float) light / (float) white;
     }
-    return good;
+    return NULL;
 }
 
 int main(int count, char **words) {
     float x[NETWORK_X_SIZE], y[NETWORK_Y_SIZE];
-    if (count != 2 || !read_picture(words[1], x)) {
-        fprintf(stderr, "usage: digits picture.pgm, a P5 picture of %d x %d pixels\n", SIDE, SIDE);
+    const char *wrong = count == 2 ? read_picture(fopen(words[1], "rb"), x) : "usage: digits picture.pgm";
+    if (wrong) {
+        fprintf(stderr, "%s%s%s\n", count == 2 ? words[1] : "", count == 2 ? ": " : "", wrong);
         return 1;
     }
     network(x, y);

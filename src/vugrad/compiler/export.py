@@ -12,7 +12,7 @@ import numpy as np
 
 from vugrad.compiler.arrays import Instruction, bound, turned
 from vugrad.compiler.emit import emit
-from vugrad.compiler.emit.entry import entry
+from vugrad.compiler.emit.entry import entry, filled
 from vugrad.compiler.lower import Machine
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.plan import laid_out
@@ -76,7 +76,7 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> N
         raise ValueError(f"{name} is the name of a part of the code: give the file another one")
     stack = arena.size <= STACK
     text = entry(name, len(lowered.loops.stages), arena, taken, stack, goal.flushes)
-    code = llvm.compile_text(f"{kernels}\n{text}", goal)
+    code = filled(llvm.compile_text(f"{kernels}\n{text}", goal), arena)
     arrays = [program[number] for number in inputs.values()], {o.name: program[o.number] for o in outputs}
     return Native(code, goal, *arrays, arena.size, stack, llvm.missing(code))
 
