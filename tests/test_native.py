@@ -393,13 +393,21 @@ def test_an_example_that_was_changed_stays(tmp_path):
 class Foreign:
     """Another library's array, as NumPy's protocol has it."""
 
+    differentiated = False
+
     def __array__(self, dtype=None, copy=None):
+        if self.differentiated:
+            raise RuntimeError("it requires grad: use detach()")
         return np.ones((1, 2), np.float32)
 
 
 def test_an_example_may_be_another_librarys_array(tmp_path):
-    files = vg.export_native(nn.Linear(2, 1), Foreign(), tmp_path / "net.o")
-    assert "x: float, 1 x 2" in files[1].read_text()
+    example = Foreign()
+    files = vg.export_native(nn.Linear(2, 1), example, tmp_path / "net.o")
+    assert "reads x: float, 1 x 2" in files[1].read_text()
+    example.differentiated = True
+    with pytest.raises(TypeError, match=r"NumPy cannot read this Foreign .*use detach\(\)"):
+        vg.export_native(nn.Linear(2, 1), example, tmp_path / "net.o")
 
 
 class Given(nn.Module):
@@ -523,7 +531,7 @@ def test_a_target_is_one_of_those_that_there_are(tmp_path):
     with pytest.raises(ValueError, match="no target 'aarch46'; did you mean 'aarch64'"):
         vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / "net.o", "aarch46")
     for wrong in (None, 3, ["host"]):
-        with pytest.raises(TypeError, match=r"a target is given by its name, and .* There are: host, "):
+        with pytest.raises(TypeError, match=r"the target is given by its name, and .* There are: host, "):
             vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / "net.o", wrong)
 
 
@@ -580,6 +588,14 @@ def test_a_model_that_cannot_be_compiled_is_told(function, message, tmp_path):
     with pytest.raises(CannotCompileError, match=message):
         vg.export_native(Given(function), np.zeros((1, 2), np.float32), tmp_path / "net.o")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_export_leaves_nothing_in_what_the_model_holds(tmp_path):
+    model = Given(lambda module, x: module.held.setdefault("x", [x * 2])[0])
+    model.held = {"of": [1]}
+    with pytest.raises(CannotCompileError, match="keeps an array of its own"):
+        vg.export_native(model, np.zeros((1, 2), np.float32), tmp_path / "net.o")
+    assert model.held == {"of": [1]}
 
 
 def test_a_model_is_a_module(tmp_path):

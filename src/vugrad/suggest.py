@@ -31,7 +31,7 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
     """
     if not isinstance(name, str):
         raise TypeError(
-            f"a {kind} is given by its name, and {name!r} is a {type(name).__name__}. There are: {', '.join(table)}"
+            f"the {kind} is given by its name, and {name!r} is a {type(name).__name__}. There are: {', '.join(table)}"
         )
     if name in table:
         return table[name]

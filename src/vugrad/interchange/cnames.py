@@ -59,5 +59,5 @@ def near(name: str) -> str:
     >>> near("my-net"), near("while")
     ('my_net', 'net_while')
     """
-    better = re.sub(r"(_t)+$", "", re.sub(r"\W+", "_", name, flags=re.ASCII))
+    better = re.sub(r"(_t|_)+$", "", re.sub(r"\W+", "_", name, flags=re.ASCII))
     return better if is_free(better) else f"net_{better}".rstrip("_")

@@ -84,8 +84,8 @@ def export_native(model: Module, example: Any, path: str | Path, target: str = "
     network that works in more than 64 KiB takes that memory as a last argument, ``workspace``. The header says all
     that the function needs.
 
-    It computes what a compiled model does: of positions out of range it takes the nearest, where the model raises an
-    error, and what NaN is as a whole number is not said.
+    It computes what a compiled model does: a position that is out of range, as for an ``Embedding``, is kept within it,
+    where the model itself raises an error, and which whole number ``astype(int)`` makes of NaN is not defined.
 
     Args:
         model: is left as it is. No other thread may use it until the export is done.
