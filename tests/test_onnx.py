@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import os
 import re
+import sys
 from unittest import mock
 
 import numpy as np
@@ -11,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import test_compiler_fuzz as compiler_fuzz
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from onnx.reference import ReferenceEvaluator
 
 import vugrad as vg
@@ -21,6 +22,7 @@ from vugrad.compiler.arrays.program import PRIMITIVES
 from vugrad.compiler.trace import trace
 from vugrad.interchange.onnx import export as exporting
 from vugrad.interchange.onnx.translate import TRANSLATIONS
+from vugrad.nn.calls import kept
 from vugrad.ops.table import ROWS
 
 SIZES = (1, 2, 5, 7)
@@ -486,6 +488,99 @@ def test_random_functions(seed, path):
         assert_same(eager(model, *xs), runs(graph)(*xs), near=1e-4)
 
 
+TRANSPOSED = {
+    "a layer": lambda w: lambda x: np.transpose(x, (0, 2, 1)) @ w.T,
+    "a vector": lambda w: lambda x: np.transpose(x, (0, 2, 1)) @ w[0],
+    "an einsum": lambda w: lambda x: np.einsum("bcd,zc->bzd", x, w),
+    "from the left": lambda w: lambda x: w @ x,
+    "a vector from the left": lambda w: lambda x: w[0] @ x,
+}
+
+
+@pytest.mark.parametrize("way", TRANSPOSED)
+@pytest.mark.parametrize("columns", [1, 2])
+def test_products_after_transpositions(way, columns, path):
+    """Of a transposition and a product with a vector onnxruntime makes one that is wrong."""
+    weight = np.random.default_rng(0).normal(size=(columns, 4)).astype(np.float32)
+    graph = check(Function(TRANSPOSED[way](weight)), numbers(4, 2), path)
+    arrays = {x.name: len(x.dims) for x in graph.graph.initializer}
+    products = [node for node in graph.graph.node if node.op_type == "MatMul"]
+    assert all(arrays.get(x, 2) == 2 for node in products for x in node.input)
+
+
+@st.composite
+def einsums(draw):
+    """Subscripts of the batch b with a known array, or with itself, and the extents of their letters."""
+    extents = {c: draw(st.integers(1, 3)) for c in "cdez"}
+    first = "bcde"[: draw(st.integers(2, 4))]
+    second = "".join(draw(st.lists(st.sampled_from("cdz"), unique=True, min_size=1, max_size=2)))
+    output = [c for c in sorted({*first[1:], *second}) if c not in first or c not in second or draw(st.booleans())]
+    output = draw(st.sampled_from([output, output[::-1]]))
+    order = draw(st.permutations(range(1, len(first))))
+    return first, second + draw(st.sampled_from(["", "", "b"])), "b" + "".join(output), extents, order
+
+
+@settings(max_examples=100)
+@given(einsums())
+def test_einsums_with_extents_of_one(tmp_path_factory, way):
+    first, second, output, extents, order = way
+    known = np.random.default_rng(0).normal(size=[extents[c] for c in second.replace("b", "")]).astype(np.float32)
+    first = "b" + "".join(first[i] for i in order)
+
+    def function(x):
+        y = np.transpose(x, (0, *order))
+        if "b" not in second:
+            return np.einsum(f"{first},{second}->{output}", y, known)
+        other = known * y.reshape(len(y), -1)[:, :1].reshape(len(y), *[1] * known.ndim)
+        return np.einsum(f"{first},b{second[:-1]}->{output}", y, other)
+
+    extent = dict(zip(order, (extents[c] for c in first[1:]), strict=True))
+    shape = [extent[i] for i in range(1, len(first))]
+    check(Function(function), numbers(*shape), tmp_path_factory.mktemp("einsum") / "model.onnx", sizes=(1, 2))
+
+
+PARTS = ["turn", "linear", "norm", "softmax", "mean", "max", "drop", "add"]
+
+
+@settings(max_examples=80)
+@example(["linear"], (3, 2, 1))
+@given(
+    st.lists(st.sampled_from([*PARTS, "turn", "linear"]), min_size=1, max_size=5),
+    st.tuples(*[st.integers(1, 3)] * 3),
+)
+def test_layers_with_extents_of_one(tmp_path_factory, names, extents):
+    rows, columns, out = extents
+    rng = np.random.default_rng(0)
+    shape, layers = (rows, columns), []
+    for name in ["turn", *names]:
+        if name == "linear":
+            layers.append(trained(nn.Linear(shape[-1], out), numbers(shape[-1])))
+            shape = (shape[0], out)
+        elif name == "norm":
+            layers.append(nn.LayerNorm(shape[-1], 0.1))  # which makes no more of rounding errors
+        elif name == "turn":
+            layers.append(lambda x: np.transpose(x, (0, 2, 1)))
+            shape = shape[::-1]
+        elif name == "softmax":
+            layers.append(nn.Softmax(2))
+        elif name == "add":
+            w = rng.normal(size=(shape[0], 1)).astype(np.float32)
+            layers.append(lambda x, w=w: x + w * x)
+        elif name == "drop":  # and put back
+            layers.append(lambda x: (np.abs(x).max(axis=2) @ np.ones((x.shape[1], 1), np.float32))[:, :, None] * x)
+        else:
+            layers.append(lambda x, name=name: x - getattr(np, name)(x, axis=1, keepdims=True))
+
+    def function(x):
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    model = Function(function)
+    model.layers = layers
+    check(model, numbers(rows, columns), tmp_path_factory.mktemp("ones") / "model.onnx", sizes=(1, 2))
+
+
 def test_instances_pick_from_their_own_rows(path):
     """Positions that are the instances' own, 0, 1, 2 …, are made in the graph."""
     model = Function(lambda x, i: x[np.arange(len(x)), i])
@@ -507,13 +602,33 @@ def test_several_inputs_and_outputs(path):
     class Both(nn.Module):
         def forward(self, images, weights):
             y = images * weights[:, None]
-            return {"scaled": y, "same": images, "again": y, "constant": np.array(2.0)}
+            return {"scaled": y, "same": images, "again": y}
 
     graph = exported(Both(), (np.zeros((3, 4)), np.zeros(3)), path)
     assert [x.name for x in graph.graph.input] == ["images", "weights"]
     assert [x.name for x in graph.graph.output] == ["output_scaled", "output_same", "output_again"]
     xs = np.arange(8.0).reshape(2, 4), np.array([1.0, 2.0])
     assert_same([xs[0] * xs[1][:, None], xs[0], xs[0] * xs[1][:, None]], runs(graph)(*xs))
+
+
+def test_results_that_do_not_depend_on_the_input(path):
+    def described(x):
+        found = {
+            "version": np.float32(3),
+            "logits": 2 * x,
+            "classes": np.array([10, 20]),
+            "names": None,
+            "deep": [1, x],
+        }
+        return {**found, "rows": np.arange(len(x)), "node": vg.TensorNode(np.ones(2))}
+
+    graph = exported(Function(described), X, path)
+    assert [x.name.removeprefix("output_") for x in graph.graph.output] == [
+        *("version", "logits", "classes", "deep_0", "deep_1", "rows", "node")
+    ]
+    xs = numbers(4)(5)
+    expected = [np.float32(3), 2 * xs, np.array([10, 20]), np.array(1), xs, np.arange(5), np.ones(2)]
+    assert_same([np.asarray(x) for x in expected], runs(graph)(xs))
 
 
 def test_names_that_are_taken(path):
@@ -594,6 +709,52 @@ def test_the_model_stays_as_it_was(path):
     assert [m.training for _, m in model.named_modules()] == modes
 
 
+class Remembering(nn.Module):
+    """Keeps what it computes, here and there."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.w, self.last, self.count = {"w": 1, "deep": [{}]}, None, 0
+        self.history, self.pair, self._hidden = [], ([],), [nn.ReLU()]
+
+    def forward(self, x):
+        self.last = h = self.linear(x)
+        self.count += 1
+        self.w["w"] = self.w["deep"][0]["h"] = h
+        self.history.append(h)
+        self.pair[0].append(self.history)
+        self._hidden[0].kept = h
+        return h
+
+
+def test_nothing_stays_in_the_model(path):
+    model = Remembering()
+    parts = model.w, model.w["deep"][0], model.history, model.pair[0]
+    with pytest.raises(CannotCompileError, match="keeps an array"):
+        vg.export_onnx(model, X, path)
+    assert (model.w, model.last, model.count) == ({"w": 1, "deep": [{}]}, None, 0)
+    assert (model.history, model.pair, hasattr(model._hidden[0], "kept")) == ([], ([],), False)
+    assert all(x is y for x, y in zip(parts, (model.w, model.w["deep"][0], model.history, model.pair[0]), strict=True))
+    assert "forward" not in vars(model.linear)
+    assert model(X).shape == (3, 4)
+    assert model.count == len(model.history) == 1
+
+
+def test_lists_that_hold_themselves_are_put_back():
+    model = nn.ReLU()
+    model.kept = [1, {"x": 2}]
+    model.kept.append(model.kept)
+    model.again = (model.kept, model)
+    with kept(model):
+        model.kept[1]["x"] = model.again[0][0] = 3
+        model.kept.reverse()
+        model.kept, model.new = [], 5
+    assert model.kept is model.again[0] is model.kept[2]
+    assert model.kept[:2] == [1, {"x": 2}]
+    assert not hasattr(model, "new")
+
+
 class Counting(nn.Module):
     def __init__(self):
         super().__init__()
@@ -604,8 +765,40 @@ class Counting(nn.Module):
         return x
 
 
+class Ticking(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.ticks = 0
+
+    def forward(self, x):
+        self.ticks += 1
+        return x * self.ticks
+
+
+def nested(depth):
+    """Modules in each other."""
+    model = nn.ReLU()
+    for _ in range(depth):
+        model = nn.Sequential(model)
+    return model
+
+
 X = np.ones((3, 4), np.float32)
 REFUSED = {
+    "None": (nn.ReLU(), None, TypeError, "example is a NoneType: .* or a tuple of arrays"),
+    "a dict": (nn.ReLU(), {"x": X}, TypeError, "example is a dict"),
+    "text": (nn.ReLU(), "x", TypeError, "example is a str"),
+    "a number": (nn.ReLU(), 1.0, TypeError, "example is a float"),
+    "a list": (nn.ReLU(), [X], TypeError, "example is a list"),
+    "a list among arrays": (Function(np.add), (X, [X]), TypeError, "example has in it a list"),
+    "too many": (nn.ReLU(), (X, X), TypeError, "forward of ReLU .* there are 2: too many .* a tuple"),
+    "none for one": (nn.Residual(nn.ReLU()), (X, X, X), TypeError, "there are 3"),
+    "float64": (
+        nn.MLP([4, 3]),
+        X.astype("f8"),
+        ValueError,
+        r"float64 and the model float32.* x\.astype\(np\.float32\)",
+    ),
     "no batch": (nn.ReLU(), np.float32(1), ValueError, r"of shape \(\).* x\[None\]"),
     "nothing": (nn.ReLU(), (), ValueError, "of shape nothing"),
     "batches that differ": (Function(np.add), (X, X[:2]), ValueError, r"\(3, 4\) and \(2, 4\)"),
@@ -634,6 +827,54 @@ REFUSED = {
     ),
     "state": (Counting(), X, ValueError, "changes its 'calls'"),
     "nothing out": (Function(lambda x: 3), X, ValueError, "nothing that depends"),
+    "text out": (Function(lambda x: (x, "yes")), X, ValueError, "returns a str as its output_1"),
+    "an object out": (Function(lambda x: {"x": x, "o": object()}), X, ValueError, "returns a object as its output_o"),
+    "a constant of the batch": (
+        Function(lambda x: (2 * x, np.ones((len(x), 2)), 3 * x)),
+        X,
+        ValueError,
+        r"each batch size in output_1: a constant of shape \(37, 2\) at 37",
+    ),
+    "a branch on the batch": (
+        Function(lambda x: x * 2 if len(x) > 10 else x * 3),
+        X,
+        ValueError,
+        "at each batch size: other numbers at 3 than at 37 instances",
+    ),
+    "a branch on large batches": (
+        Function(lambda x: x * 2 if len(x) > 50 else x * 3),
+        np.ones((51, 4)),
+        ValueError,
+        "51",
+    ),
+    "a branch on one instance": (
+        Function(lambda x: x * 2 if len(x) > 1 else x * 3),
+        X,
+        ValueError,
+        "other numbers at 1 than at 37 instances",
+    ),
+    "more outputs for one": (
+        Function(lambda x: [x] * (1 + (len(x) < 3))),
+        X,
+        ValueError,
+        "2 outputs at [12] and 1 at 37",
+    ),
+    "the first ten": (Function(lambda x: x[:10]), X, ValueError, r"of shape \(3, 4\) at 3 and of \(10, 4\) at 37"),
+    "a squeeze": (
+        Function(lambda x: np.squeeze(x.sum(axis=1, keepdims=True))),
+        X,
+        ValueError,
+        r"an output of shape \(\) at 1 and of \(37,\) at 37",
+    ),
+    "chance": (Function(lambda x: x * np.random.default_rng().random(4)), X, ValueError, "each time .*random"),
+    "chance in an output": (
+        Function(lambda x: (x, np.random.default_rng().random())),
+        X,
+        ValueError,
+        "each time that it is called in output_1, in eval mode too: it draws",
+    ),
+    "calls counted": (Ticking(), X, ValueError, "each time .* counts"),
+    "deep": (nested(300), X, ValueError, "lie so deep in each other, .* sys.setrecursionlimit"),
     "half": (nn.ReLU(), X.astype(np.float16), CannotCompileError, "float16"),
 }
 
@@ -649,6 +890,75 @@ def test_a_fixed_batch_is_explained(path):
     with pytest.raises(ValueError, match="37, 4") as caught:
         vg.export_onnx(Function(lambda x: x + X), X, path)
     assert "every batch size" in caught.value.__notes__[0]
+
+
+def test_whatever_a_model_raises_is_explained(path):
+    class Small(nn.Module):
+        def forward(self, x):
+            return x + {3: 1.0, 2: 1.0}[len(x)]
+
+    with pytest.raises(KeyError) as caught:
+        vg.export_onnx(Small(), X, path)
+    assert "37 and 41 and 43" in caught.value.__notes__[0]
+    with pytest.raises(KeyError) as caught:
+        vg.export_onnx(Small(), X[:1], path)
+    assert not hasattr(caught.value, "__notes__")  # it is the example that it cannot take
+
+
+def test_a_model_that_takes_no_batch_of_one(path):
+    def paired(x):
+        if len(x) < 2:
+            raise ValueError("one is not enough")
+        return 2 * x
+
+    check(Function(paired), numbers(4), path, sizes=(2, 7))
+
+
+@pytest.mark.parametrize("example", [X[:0], X[:1], X[:2], np.ones((41, 4), np.float32)], ids=len)
+def test_examples_of_every_size(example, path):
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.LayerNorm(3), nn.Linear(3, 1), nn.Softmax())
+    assert_same(eager(model, X), runs(exported(model, example, path))(X))
+
+
+def test_deeper_modules_with_more_calls(path):
+    with pytest.raises(ValueError, match="at each batch size"):
+        vg.export_onnx(nn.Sequential(nested(50), Function(lambda x: x.mean(axis=0))), X, path)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(3000)
+    try:
+        check(nested(300), numbers(4), path)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_arrays_that_are_called_the_same(path):
+    class Apart(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.d = {1: nn.parameter(np.eye(4)), "1": nn.parameter(2 * np.eye(4))}
+
+        def forward(self, x):
+            return x @ self.d[1] + x @ self.d["1"]
+
+    class Dotted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = [nn.parameter(np.eye(4))]
+            setattr(self, "a.0", nn.parameter(2 * np.eye(4)))
+
+        def forward(self, x):
+            return x @ self.a[0] + x @ getattr(self, "a.0")
+
+    for model, name in ((Apart(), "d.1"), (Dotted(), "a.0")):
+        with pytest.raises(ValueError, match=f"two arrays are called '{name}'"):
+            vg.export_onnx(model, np.ones((2, 4)), path)
+        assert not path.exists()
+
+
+def test_a_path_is_text(tmp_path):
+    for path in (None, b"model.onnx", 3):
+        with pytest.raises(TypeError, match=f"'model.onnx', not {type(path).__name__}"):
+            vg.export_onnx(nn.ReLU(), X, path)
 
 
 def test_where_in_the_model_is_said(path):

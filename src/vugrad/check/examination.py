@@ -15,8 +15,9 @@ from vugrad.check.visit import Finding, Visit
 from vugrad.graph import TensorNode, no_grad
 from vugrad.graph.backward import below, walk
 from vugrad.nn import Module
+from vugrad.nn.calls import kept
 from vugrad.optim import Optimizer
-from vugrad.viewer.watched import kept, recorded
+from vugrad.viewer.watched import recorded
 
 
 class Findings(list[Finding]):

@@ -17,7 +17,7 @@ from vugrad.files import check_writable, write_whole
 from vugrad.graph import TensorNode, as_array
 from vugrad.interchange.cnames import is_free, near
 from vugrad.nn import Module
-from vugrad.viewer.watched import kept
+from vugrad.nn.calls import kept
 
 HEADER = """\
 /* {name}: a {kind} as a function, made by vugrad {version}. Do not change it, export it again.

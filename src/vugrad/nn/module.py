@@ -113,7 +113,7 @@ class Module:
         for name, member in self.named_members():
             if not isinstance(member, Module):
                 if name in state:
-                    raise ValueError(f"two arrays are called {name!r}: keep dict keys apart as text, and free of dots")
+                    raise called_the_same(name)
                 state[name] = np.array(member.value if isinstance(member, TensorNode) else member)
         return state
 
@@ -184,6 +184,11 @@ class Module:
     def extra_repr(self) -> str:
         """What ``repr`` says between the parentheses."""
         return ""
+
+
+def called_the_same(name: str) -> ValueError:
+    """The error for two arrays whose paths are the same text."""
+    return ValueError(f"two arrays are called {name!r}: keep dict keys apart as text, and free of dots")
 
 
 def _misfit(new: np.ndarray[Any, Any], own: np.ndarray[Any, Any]) -> str:

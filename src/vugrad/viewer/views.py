@@ -12,11 +12,12 @@ import numpy as np
 from vugrad.files import check_writable, write_whole
 from vugrad.graph import OpNode, TensorNode
 from vugrad.nn import Module
+from vugrad.nn.calls import kept
 from vugrad.suggest import choose
 from vugrad.viewer import drawings
 from vugrad.viewer.page import inline, page
 from vugrad.viewer.scene import Scene, scene
-from vugrad.viewer.watched import NotFiniteError, OverwrittenError, kept, recorded
+from vugrad.viewer.watched import NotFiniteError, OverwrittenError, recorded
 
 
 class View:

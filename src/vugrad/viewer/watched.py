@@ -197,32 +197,6 @@ def recorded(f: Callable[..., Any], *inputs: Any) -> Any:
         return f(*inputs)
 
 
-@contextlib.contextmanager
-def kept(module: Module) -> Iterator[None]:
-    """Put back what a module and its parts hold: modes, averages, keys, and whatever else a call leaves in them.
-
-    What is in lists and dicts is put back too, but not what is in an array that is written into.
-    """
-    holders: list[Any] = [vars(part) for _, part in module.named_modules()]
-    seen, before = set(map(id, holders)), []
-    for holder in holders:  # which become more
-        parts = list(holder.values() if isinstance(holder, dict) else holder)
-        before.append((holder, dict(holder) if isinstance(holder, dict) else parts))
-        for part in parts:
-            if isinstance(part, list | tuple | dict) and id(part) not in seen:
-                seen.add(id(part))
-                holders.append(part)
-    try:
-        yield
-    finally:
-        for now, held in before:
-            if isinstance(now, list):
-                now[:] = held
-            elif isinstance(now, dict):
-                now.clear()
-                now.update(held)
-
-
 class Recorded(Watched):
     """An op that knows where it was applied, and raises nothing."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vugrad.files import check_writable, write_whole
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, as_array
 from vugrad.interchange.onnx.graph import Graph
 from vugrad.interchange.onnx.patterns import find
 from vugrad.interchange.onnx.record import record
@@ -34,19 +34,23 @@ LIMIT = 2**31 - 2**24
 def export_onnx(model: Module, example: Any, path: str | os.PathLike[str]) -> None:
     """Write a model as an ONNX file, which onnxruntime and others run without vugrad, for every batch size.
 
-    The model is exported in eval mode, and is afterwards as it was. Parameters and buffers have the names that they
-    have in its ``state_dict``; what is computed from them alone is computed now. The first axis of every input is the
-    batch. What a pooling or ``argmax`` makes of NaN is the runtime's to say; float64 is exported too, but onnxruntime
-    has no float64 for ``erf``, ``tan``, ``sinh``, ``cosh`` and the arc functions.
+    The model is exported in eval mode, and is afterwards as it was; no other thread may use it meanwhile. Parameters
+    and buffers have the names that they have in its ``state_dict``; what is computed from them alone is computed now.
+    Results that are the same whatever the input are constants in the graph. Positions out of range, for which
+    ``vg.nn.Embedding`` raises, are moved to the ends in the graph. What a pooling or ``argmax`` makes of NaN is the
+    runtime's to say; float64 is exported too, but onnxruntime has no float64 for ``erf``, ``tan``, ``sinh``, ``cosh``
+    and the arc functions.
 
     Args:
         model: the module.
-        example: a batch of inputs, of any size: an array, or a tuple of them for a model of several inputs.
+        example: a batch of inputs, of any size: an array, or a tuple of them for a model of several inputs. Their first
+            axis is the batch; the others, and the dtypes, are those of the graph's inputs.
         path: of the file, ``model.onnx`` for example.
 
-    Raises ``ImportError`` without the package onnx, :class:`~vugrad.compiler.CannotCompileError` for a model that
-    cannot be recorded, ``ValueError`` for one that is not the same at every batch size, and ``OSError`` if the file
-    cannot be written.
+    Raises ``ImportError`` without the package onnx, ``TypeError`` for what is no model, no example for it, or no path,
+    :class:`~vugrad.compiler.CannotCompileError` for a model that cannot be recorded, ``ValueError`` for one that is not
+    the same at every batch size, and for float64 examples of one in float32, and ``OSError`` if the file cannot be
+    written.
 
     >>> import numpy as np, vugrad as vg, tempfile
     >>> model = vg.nn.MLP([4, 3, 2])
@@ -57,9 +61,12 @@ def export_onnx(model: Module, example: Any, path: str | os.PathLike[str]) -> No
         raise ImportError("ONNX files need the package onnx: pip install 'vugrad[onnx]'")
     if not isinstance(model, Module):
         raise TypeError(f"export_onnx takes a vg.nn.Module, not a {type(model).__name__}: give it the model itself")
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"export_onnx writes a file: give it the path as text, 'model.onnx', not {type(path).__name__}")
     examples, path = _examples(example), Path(path)
+    arguments = _argument_names(model, examples)
+    _check_dtypes(model, examples)
     check_writable(path)
-    arguments = _argument_names(model, len(examples))
     steps = record(model, examples)
     taken = {name for name, _ in steps.state.values()}
     inputs = [_free(name, taken) for name in arguments]
@@ -69,9 +76,15 @@ def export_onnx(model: Module, example: Any, path: str | os.PathLike[str]) -> No
 
 
 def _examples(example: Any) -> list[Array]:
-    """The arrays of the example; ``ValueError`` if they have no batch, or not the same."""
+    """The arrays of the example; ``TypeError`` if they are none, ``ValueError`` if they have not the same batch."""
     parts = example if isinstance(example, tuple) else (example,)
-    arrays = [np.asarray(part.value if isinstance(part, TensorNode) else part) for part in parts]
+    arrays = [as_array(part.value if isinstance(part, TensorNode) else part) for part in parts if _is_array(part)]
+    if len(arrays) < len(parts):
+        kind = next(type(part).__name__ for part in parts if not _is_array(part))
+        raise TypeError(
+            f"the example {'has in it' if isinstance(example, tuple) else 'is'} a {kind}: give a batch of inputs as "
+            "an array, np.zeros((1, 4), np.float32) for example, or a tuple of arrays for a model of several inputs"
+        )
     if not arrays or not all(array.ndim for array in arrays) or len({len(array) for array in arrays}) > 1:
         shapes = " and ".join(str(array.shape) for array in arrays) or "nothing"
         raise ValueError(
@@ -81,11 +94,33 @@ def _examples(example: Any) -> list[Array]:
     return arrays
 
 
-def _argument_names(model: Module, count: int) -> list[str]:
-    """What ``forward`` calls its arguments; numbers where it gives them no names."""
+def _is_array(x: Any) -> bool:
+    return isinstance(x, TensorNode) or hasattr(type(x), "__array__") or hasattr(type(x), "__dlpack__")
+
+
+def _argument_names(model: Module, examples: list[Array]) -> list[str]:
+    """What ``forward`` calls its arguments, numbers where it gives them no names; ``TypeError`` for too many or few."""
+    signature = inspect.signature(model.forward)
+    try:
+        signature.bind(*examples)
+    except TypeError as error:
+        raise TypeError(
+            f"forward of {type(model).__name__} is called with each array of the example, of which there are "
+            f"{len(examples)}: {error}. For a model of several inputs the example is a tuple with an array for each"
+        ) from None
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    named = [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in kinds]
-    return [*named[:count], *(f"input_{i}" for i in range(len(named), count))]
+    named = [p.name for p in signature.parameters.values() if p.kind in kinds]
+    return [*named[: len(examples)], *(f"input_{i}" for i in range(len(named), len(examples)))]
+
+
+def _check_dtypes(model: Module, examples: list[Array]) -> None:
+    """Raise for float64, as NumPy makes it, where the model is all float32: the graph would take nothing else."""
+    own = {p.value.dtype for p in model.parameters() if p.value.dtype.kind == "f"}
+    if own == {np.dtype(np.float32)} and any(x.dtype == np.float64 for x in examples):
+        raise ValueError(
+            "the example is float64 and the model float32, and the graph's inputs have the example's dtype: write "
+            "x.astype(np.float32)"
+        )
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -200,31 +200,36 @@ def product(s: Steps, number: int) -> Match | None:
     if len(summed) != 1 or len({*a, *b} - {*output}) != 1 or len(set(a)) < len(a) or len(set(b)) < len(b):
         return None
     (k,) = summed
-    if not output or output[-1] in b:
-        pairs = [(a, b, s[number].operands)]
-    else:
-        pairs = [(b, a, s[number].operands[::-1]), (a, b, s[number].operands)]
-    for left, right, operands in pairs:
-        emit = _matrices(s, number, left, right, output, k, operands)
-        if emit is not None:
-            return emit
-    return None
+    x, y = s[number].operands
+    made = [_matrices(s, number, *sides, output, k) for sides in ((a, b, (x, y)), (b, a, (y, x)))]
+    return min((found for found in made if found is not None), key=lambda found: found[0], default=(0, None))[1]
 
 
-def _matrices(s: Steps, number: int, a: str, b: str, output: str, k: str, operands: tuple[int, ...]) -> Match | None:
-    """A product left @ right: of letters for the stack, the rows and k, with those for the stack, k and the columns."""
+def _matrices(
+    s: Steps, number: int, a: str, b: str, operands: tuple[int, int], output: str, k: str
+) -> tuple[int, Match] | None:
+    """A product left @ right: of letters for the stack, the rows and k, with those for the stack, k and the columns.
+
+    It comes with how many of the two have to be transposed. Neither is ever a vector, on which onnxruntime's fusions
+    of transpositions with products go wrong: it gets an axis of extent 1, which its result then loses.
+    """
     stack = [c for c in output if c in a and c in b]
     rows, columns = [c for c in output if c not in b], [c for c in output if c not in a]
     if list(output) != [*stack, *rows, *columns] or len(columns) > 1 or (stack and (len(rows) != 1 or not columns)):
         return None
     left, right = [*stack, *rows, k], [*stack, k, *columns]
+    extents = dict(zip(a + b, s[operands[0]].shape + s[operands[1]].shape, strict=True))
+    row, column = (() if rows else (1,)), (() if columns else (1,))
 
     def emit(g: Graph, xs: list[str]) -> str:
         x = g.transpose(xs[0], [a.index(c) for c in left])
         y = g.transpose(xs[1], [b.index(c) for c in right])
-        return g.computed("MatMul", [x, y], s[number].dtype)
+        x = g.reshape(x, tuple(extents[c] for c in left), (*row, *(extents[c] for c in left)))
+        y = g.reshape(y, tuple(extents[c] for c in right), (*(extents[c] for c in right), *column))
+        z = g.computed("MatMul", [x, y], s[number].dtype)
+        return g.reshape(z, (*row, *s[number].shape, *column), s[number].shape)
 
-    return Match(operands, emit)
+    return (left != list(a)) + (right != list(b)), Match(operands, emit)
 
 
 def gemm(s: Steps, number: int) -> Match | None:

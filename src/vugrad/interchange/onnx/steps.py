@@ -62,6 +62,13 @@ def fixed(value: Any) -> bool:
     return all(map(fixed, value)) if isinstance(value, tuple) else not isinstance(value, Affine)
 
 
+def at(value: Any, size: int) -> Any:
+    """What a value is at a batch size."""
+    if isinstance(value, Affine):
+        return value.per * size + value.plus
+    return tuple(at(part, size) for part in value) if isinstance(value, tuple) else value
+
+
 def joint(shapes: Sequence[Dims]) -> Dims | None:
     """The shape that shapes are broadcast to; ``None`` if that depends on the batch."""
     found: list[Dim] = [1] * max(map(len, shapes))
