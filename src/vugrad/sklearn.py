@@ -51,8 +51,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     (the network) and ``history_``.
 
     Inputs are taken as they are: put a ``StandardScaler`` before it. ``fit`` begins anew each time, and Ctrl-C ends it
-    early, as ``history_.stopped`` says then. Raises ``ValueError`` for data and settings that do not fit, and for a
-    loss that is not a number any more.
+    early, as ``history_.stopped`` says then. Every instance counts alike: there are no weights of samples or classes.
+    Raises ``ValueError`` for data and settings that do not fit, and for a loss that is not a number any more.
 
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.pipeline import make_pipeline
