@@ -13,7 +13,7 @@ from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.plan import Plan, plain
 from vugrad.compiler.trace import NEVER_THE_SAME, slots, trace
 from vugrad.compiler.trace.standin import CannotCompileError, Traced
-from vugrad.graph import TensorNode, as_array
+from vugrad.graph import TensorNode, as_array, is_array
 from vugrad.graph.op import is_watched
 from vugrad.nn import Module
 from vugrad.optim import Optimizer
@@ -189,10 +189,9 @@ def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finit
 
 def _array(x: Any) -> Any:
     """Lists and other libraries' arrays as NumPy's; nodes, and what is always the same, as they are."""
-    kind = type(x)
-    if kind is np.ndarray:
+    if type(x) is np.ndarray:
         return x
-    return as_array(x) if kind is list or hasattr(kind, "__array__") or hasattr(kind, "__dlpack__") else x
+    return as_array(x) if type(x) is list or is_array(x) else x
 
 
 def _signature(x: Any) -> Any:

@@ -431,6 +431,11 @@ def as_array(value: Any) -> Array:
         ) from error
 
 
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of some library's, which says its dtype, and no list or number."""
+    return hasattr(type(value), "__array__") or hasattr(type(value), "__dlpack__")
+
+
 def is_numpy(function: Callable[..., Any]) -> bool:
     """Whether a function is NumPy's own: NUMPY holds a few of ours as well."""
     return isinstance(function, np.ufunc) or function.__module__.partition(".")[0] == "numpy"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 from vugrad.compiler.arrays import Instruction
 from vugrad.compiler.export import Native, export
 from vugrad.files import check_writable, write_whole
-from vugrad.graph import TensorNode, as_array
 from vugrad.interchange.cnames import is_free, near
+from vugrad.interchange.example import argument_names, array_of
 from vugrad.nn import Module
 from vugrad.nn.calls import kept
 
@@ -109,7 +108,7 @@ def export_native(model: Module, example: Any, path: str | Path, target: str = "
     if not isinstance(model, Module):
         raise TypeError(f"export_native writes a Module, and this is a {type(model).__name__}")
     inputs = [_array(x) for x in (example if isinstance(example, tuple) and example else (example,))]
-    given = _given(model, inputs)
+    given = argument_names(model, inputs)
     name = _name(path)
     files = path.with_suffix(".o"), path.with_suffix(".h"), path.with_name(f"{name}_example.c")
     for file in files:
@@ -127,9 +126,7 @@ def export_native(model: Module, example: Any, path: str | Path, target: str = "
 
 def _array(x: Any) -> Any:
     """An example's array."""
-    x = x.value if isinstance(x, TensorNode) else x
-    if hasattr(type(x), "__array__") or hasattr(type(x), "__dlpack__"):  # lists and numbers do not say their dtype
-        x = as_array(x)
+    x = array_of(x)
     if not isinstance(x, np.ndarray) or not x.ndim or not x.size:
         what = f"an array of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
         raise TypeError(
@@ -137,20 +134,6 @@ def _array(x: Any) -> Any:
             f"first, as np.zeros((1, 1, 28, 28), np.float32), or a tuple of them for a model of several, and not {what}"
         )
     return x
-
-
-def _given(model: Module, inputs: list[Any]) -> list[str]:
-    """What the model calls its inputs, with nothing for those that it gives no name."""
-    signature = inspect.signature(model.forward)
-    try:
-        signature.bind(*inputs)
-    except TypeError as error:
-        raise TypeError(
-            f"the example does not fit {type(model).__name__}.forward({', '.join(signature.parameters)}), {error}: "
-            "give an array, or a tuple of as many as it takes"
-        ) from None
-    named = [p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return (named + [""] * len(inputs))[: len(inputs)]
 
 
 def _name(path: Path) -> str:

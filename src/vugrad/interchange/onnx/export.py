@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import itertools
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vugrad.files import check_writable, write_whole
-from vugrad.graph import TensorNode, as_array
+from vugrad.interchange.example import argument_names, array_of
 from vugrad.interchange.onnx.graph import Graph
 from vugrad.interchange.onnx.patterns import find
 from vugrad.interchange.onnx.record import record
@@ -64,7 +63,7 @@ def export_onnx(model: Module, example: Any, path: str | os.PathLike[str]) -> No
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"export_onnx writes a file: give it the path as text, 'model.onnx', not {type(path).__name__}")
     examples, path = _examples(example), Path(path)
-    arguments = _argument_names(model, examples)
+    arguments = [name or f"input_{i}" for i, name in enumerate(argument_names(model, examples))]
     _check_dtypes(model, examples)
     check_writable(path)
     steps = record(model, examples)
@@ -78,12 +77,12 @@ def export_onnx(model: Module, example: Any, path: str | os.PathLike[str]) -> No
 def _examples(example: Any) -> list[Array]:
     """The arrays of the example; ``TypeError`` if they are none, ``ValueError`` if they have not the same batch."""
     parts = example if isinstance(example, tuple) else (example,)
-    arrays = [as_array(part.value if isinstance(part, TensorNode) else part) for part in parts if _is_array(part)]
-    if len(arrays) < len(parts):
-        kind = next(type(part).__name__ for part in parts if not _is_array(part))
+    arrays = [array_of(part) for part in parts]
+    others = [type(array).__name__ for array in arrays if not isinstance(array, np.ndarray)]
+    if others:
         raise TypeError(
-            f"the example {'has in it' if isinstance(example, tuple) else 'is'} a {kind}: give a batch of inputs as "
-            "an array, np.zeros((1, 4), np.float32) for example, or a tuple of arrays for a model of several inputs"
+            f"the example {'has in it' if isinstance(example, tuple) else 'is'} a {others[0]}: give a batch of inputs "
+            "as an array, np.zeros((1, 4), np.float32) for example, or a tuple of arrays for a model of several inputs"
         )
     if not arrays or not all(array.ndim for array in arrays) or len({len(array) for array in arrays}) > 1:
         shapes = " and ".join(str(array.shape) for array in arrays) or "nothing"
@@ -92,25 +91,6 @@ def _examples(example: Any) -> list[Array]:
             "A single instance x becomes one as x[None]"
         )
     return arrays
-
-
-def _is_array(x: Any) -> bool:
-    return isinstance(x, TensorNode) or hasattr(type(x), "__array__") or hasattr(type(x), "__dlpack__")
-
-
-def _argument_names(model: Module, examples: list[Array]) -> list[str]:
-    """What ``forward`` calls its arguments, numbers where it gives them no names; ``TypeError`` for too many or few."""
-    signature = inspect.signature(model.forward)
-    try:
-        signature.bind(*examples)
-    except TypeError as error:
-        raise TypeError(
-            f"forward of {type(model).__name__} is called with each array of the example, of which there are "
-            f"{len(examples)}: {error}. For a model of several inputs the example is a tuple with an array for each"
-        ) from None
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    named = [p.name for p in signature.parameters.values() if p.kind in kinds]
-    return [*named[: len(examples)], *(f"input_{i}" for i in range(len(named), len(examples)))]
 
 
 def _check_dtypes(model: Module, examples: list[Array]) -> None:
