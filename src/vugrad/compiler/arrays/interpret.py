@@ -43,8 +43,10 @@ UFUNCS: dict[str, Callable[..., Array]] = {
 REDUCTIONS: dict[str, Callable[..., Array]] = {"sum": np.sum, "maximum": np.max, "minimum": np.min}
 
 
-def interpret(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def interpret(program: Program, inputs: Mapping[str, Array], optimize: bool = False) -> dict[str, Array]:
     """Run a program on arrays, given by the names of its inputs; returns its outputs by name.
+
+    With ``optimize``, contractions are matrix products where they can be: faster, and rounded in another order.
 
     >>> import numpy as np
     >>> from vugrad.compiler.arrays.program import Output, Program
@@ -57,12 +59,16 @@ def interpret(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]
     results: list[Array] = []
     with np.errstate(all="ignore"):
         for x in program.instructions:
-            y = inputs[x.parameters["name"]] if x.primitive == "input" else apply(x, [results[i] for i in x.operands])
+            y = (
+                inputs[x.parameters["name"]]
+                if x.primitive == "input"
+                else apply(x, [results[i] for i in x.operands], optimize)
+            )
             results.append(np.asarray(y).astype(x.dtype, copy=False).reshape(x.shape))
     return {output.name: results[output.number] for output in program.outputs}
 
 
-def apply(x: Instruction, xs: list[Array]) -> Array:
+def apply(x: Instruction, xs: list[Array], optimize: bool = False) -> Array:
     """The result of one instruction."""
     p = x.parameters
     match x.primitive:
@@ -95,7 +101,7 @@ def apply(x: Instruction, xs: list[Array]) -> Array:
         case "fold":
             return primitives.fold(xs[0], p["size"], p["stride"])
         case "contract":
-            return np.einsum(p["subscripts"], *xs)
+            return np.einsum(p["subscripts"], *xs, optimize=optimize)
         case "gather" | "scatter":
             whole = xs[0].shape if x.primitive == "gather" else x.shape
             # As NumPy counts, from the end below 0; beyond the ends nothing is touched that is not ours.
