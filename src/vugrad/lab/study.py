@@ -12,7 +12,7 @@ from typing import Any
 
 from vugrad.lab.record import Run
 from vugrad.suggest import choose
-from vugrad.train.recipe import INTS, Recipe, is_of_type
+from vugrad.train.recipe import INTS, Recipe, check_type
 
 #: What a configuration changes in the base recipe.
 Changes = Mapping[str, Any]
@@ -56,12 +56,12 @@ class Study:
 
     def __post_init__(self) -> None:
         for name, kind in {"name": "str", "title": "str", "note": "str", "seeds": INTS, "read": INTS}.items():
-            if not is_of_type(kind, getattr(self, name)):
-                raise ValueError(f"study {self.name}: {name} is of type {kind}, which {getattr(self, name)!r} is not")
+            check_type(f"study {self.name}: {name}", kind, getattr(self, name))
         for name in ("vary", "search", "quick", "reported"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ValueError(f"study {self.name}: {name} is a table, which {getattr(self, name)!r} is not")
-        _check(f"study {self.name}, base", vars(self.base))
+        if not isinstance(self.base, Recipe):
+            raise ValueError(f"study {self.name}: base is a Recipe, which {self.base!r} is not")
         _check(f"study {self.name}, quick", self.quick)
         for axis, values in self.vary.items():
             if not isinstance(values, Mapping | Sequence) or isinstance(values, str):
@@ -122,9 +122,7 @@ def _check(where: str, changes: Any) -> None:
     if not isinstance(changes, Mapping):
         raise ValueError(f"{where}: changes of settings are a table, which {changes!r} is not")
     for name, value in changes.items():
-        kind = str(choose(f"{where}: setting", name, SETTINGS).type)
-        if not is_of_type(kind, value):
-            raise ValueError(f"{where}: {name} is of type {kind}, which {value!r} is not")
+        check_type(f"{where}: {name}", str(choose(f"{where}: setting", name, SETTINGS).type), value)
 
 
 def options(axis: str, values: Sequence[Any] | Mapping[str, Changes]) -> list[tuple[str, Changes]]:

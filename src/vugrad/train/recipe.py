@@ -64,9 +64,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            if not is_of_type(str(setting.type), value):
-                raise ValueError(f"{setting.name} is of type {setting.type}, which {value!r} is not")
+            check_type(setting.name, str(setting.type), getattr(self, setting.name))
         if any(n < 1 for n in self.hidden or ()):
             raise ValueError(f"hidden holds the features of each hidden layer, at least 1, got {self.hidden}")
         for name in ("epochs", "batch_size"):
@@ -176,12 +174,18 @@ class Recipe:
 INTS = "tuple[int, ...]"
 
 
-def is_of_type(kind: str, value: Any) -> bool:
+def check_type(name: str, kind: str, value: Any) -> None:
+    """Raise ``ValueError`` for a value that is not of a type that settings have, by its name."""
+    if not _is(kind, value):
+        raise ValueError(f"{name} is of type {kind}, which {value!r} is not")
+
+
+def _is(kind: str, value: Any) -> bool:
     """Whether a value is of a type that settings have, by its name."""
     if kind.endswith(" | None"):
-        return value is None or is_of_type(kind.removesuffix(" | None"), value)
+        return value is None or _is(kind.removesuffix(" | None"), value)
     if kind == INTS:
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(is_of_type("int", x) for x in value)
+        return isinstance(value, Sequence) and not isinstance(value, str) and all(_is("int", x) for x in value)
     types = {"str": str, "bool": bool, "int": Integral, "float": Real}
     return isinstance(value, types[kind]) and (kind == "bool" or not isinstance(value, bool))
 
