@@ -25,7 +25,7 @@ import vugrad as vg
 from vugrad.data.named import DATASETS
 from vugrad.files import as_json, check_writable, write_whole
 from vugrad.suggest import choose
-from vugrad.train.checkpoint import file_at
+from vugrad.train.checkpoint import file_at, read
 from vugrad.train.keeping import Checkpoint
 from vugrad.train.recipe import RECIPES, Recipe
 from vugrad.train.step import inference
@@ -150,7 +150,7 @@ def train(
     recipe = replace(base, **changes)
     if resume and file_at(out).is_file():
         changes |= {name: context.params[name] for name in ("seed", "patience") if _is_given(context, name)}
-        before = Trained.read(out).again(changes if recipe_name is None else asdict(base) | changes)
+        before = Trained.of(read(out)).again(changes if recipe_name is None else asdict(base) | changes)
         recipe, seed, patience = before.recipe, before.seed, before.patience
         console.print(f"the run in {file_at(out)} goes on after epoch {before.epoch}", highlight=False)
     elif resume:

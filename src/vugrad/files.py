@@ -82,7 +82,7 @@ def held(path: Path) -> Iterator[None]:
 
     Raises ``OSError``, at once, if another one is at it. A process that is killed does not hold it any more.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path)
     lock = path.with_name(f".{path.name}.lock")
     with open(lock, "a+") as file:
         if not _locked(file):

@@ -9,7 +9,7 @@ from vugrad.graph import TensorNode
 from vugrad.interchange.tensors import Array, read_tensors, write_tensors
 from vugrad.interchange.torchfile import read_torch
 from vugrad.nn import Module
-from vugrad.nn.module import Unmatched
+from vugrad.nn.module import Unmatched, called_the_same
 from vugrad.nn.norm import Random
 
 #: A count that PyTorch's batch normalisation keeps for an average over all batches, which ours does not have.
@@ -70,10 +70,13 @@ def save_state(model: Module, path: str | Path) -> None:
         raise ValueError(f"save_state writes safetensors, and {path} ends as torch.save's files: call it .safetensors")
     check_kept(model, model.parameters())
     keys = _keys(model)
-    named = [(name, array) for paths, array in model.named_arrays() if paths[0] not in keys for name in paths]
-    if len(dict(named)) < len(named):
-        model.state_dict()  # which says what is the name of two
-    arrays = dict(named)
+    arrays: dict[str, Array] = {}
+    for name, array in (
+        (name, array) for paths, array in model.named_arrays() if paths[0] not in keys for name in paths
+    ):
+        if name in arrays:
+            raise called_the_same(name)
+        arrays[name] = array
     write_tensors(Path(path), arrays, {"format": "pt"})
 
 

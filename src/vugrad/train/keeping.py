@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import textwrap
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from vugrad import random as randomness
 from vugrad.data import Dataset
-from vugrad.files import check_writable, held, write_whole
+from vugrad.files import held, write_whole
 from vugrad.interchange.tensors import require_safetensors
 from vugrad.interchange.weights import check_kept
 from vugrad.losses import Loss
@@ -39,13 +39,10 @@ class Checkpoint(Callback):
         require_safetensors()
         self.path, self.resume, self.about = file_at(path), resume, about or {}
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Be the only one who writes the file, which stays where it is now, wherever the process goes."""
         self.path = self.path.absolute()
-        check_writable(self.path)
-        with held(self.path):
-            yield
+        return held(self.path)
 
     def on_train_begin(self, run: Run) -> None:
         """Resume, if that is asked for; and find out now whether all that is to be kept can be."""

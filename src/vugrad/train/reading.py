@@ -14,6 +14,7 @@ from rich.text import Text
 
 from vugrad import ops
 from vugrad.files import as_json, check_writable, write_whole
+from vugrad.train import checkpoint
 from vugrad.train.evaluate import predict
 from vugrad.train.handwriting import centred, read_ink
 from vugrad.train.trained import Trained
@@ -82,8 +83,9 @@ def reader(model: str | Path) -> Callable[[Path], Reading]:
 
     Raises ``FileNotFoundError``, or ``ValueError`` where that is none of images of one digit.
     """
-    trained = Trained.read(model)
-    network, loss, box = trained.network(model), trained.recipe.loss, trained.box
+    saved = checkpoint.read(model)
+    trained = Trained.of(saved)
+    network, loss, box = trained.network(saved), trained.recipe.loss, trained.box
     if box is None or trained.shape[0] != 1 or trained.shape[1] != trained.shape[2]:
         raise ValueError(f"{model} takes no images: its network was trained on {trained.recipe.data}")
 

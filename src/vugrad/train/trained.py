@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vugrad.data import Dataset
 from vugrad.nn import Module
-from vugrad.train.checkpoint import load_checkpoint, read
+from vugrad.train.checkpoint import Saved
 from vugrad.train.recipe import Recipe
 
 
@@ -42,12 +41,8 @@ class Trained:
         return cls(recipe, seed, patience, x.shape[1:], data.num_classes, float(x.min()), float(x.max()), box)
 
     @classmethod
-    def read(cls, path: str | Path) -> Trained:
-        """What a checkpoint, or the one in a folder, says.
-
-        Raises ``FileNotFoundError``, or ``ValueError`` for one that ``vugrad train`` has not written.
-        """
-        saved = read(path)
+    def of(cls, saved: Saved) -> Trained:
+        """What a checkpoint says; ``ValueError`` for one that ``vugrad train`` has not written."""
         try:
             about = dict(saved.manifest["about"])
             recipe, shape = Recipe.from_dict(about.pop("recipe")), tuple(about.pop("shape"))
@@ -65,12 +60,12 @@ class Trained:
         """For JSON."""
         return asdict(self)
 
-    def network(self, path: str | Path) -> Module:
+    def network(self, saved: Saved) -> Module:
         """The network, with the weights in a checkpoint."""
         zeros = np.zeros((2, *self.shape), np.float32)
         zeros[0], zeros[1] = self.low, self.high
         model = self.recipe.build_model(Dataset((zeros, np.zeros(2, np.int64)), num_classes=self.classes))
-        load_checkpoint(path, model)
+        saved.into({"model": model})
         return model.eval()
 
     def again(self, settings: Mapping[str, Any]) -> Trained:
