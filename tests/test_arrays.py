@@ -63,13 +63,13 @@ def test_a_node_shares_the_memory_of_what_it_is_made_from(kind, array, backwards
     if backwards:  # no copy is contiguous
         array = array[..., ::-1] if array.ndim else array
     array.flags.writeable = not read_only
-    node = vg.TensorNode(kind(array))
+    node = vg.TensorNode(kind(array), requires_grad=array.dtype.kind != "c")
     assert type(node.value) is np.ndarray
     assert node.value.dtype == array.dtype
     np.testing.assert_array_equal(node.value, array)
     assert node.value.__array_interface__["data"][0] == array.__array_interface__["data"][0]
     assert not (node.value.flags.writeable and read_only)
-    assert node.requires_grad == (array.dtype.kind in "fc")
+    assert node.requires_grad == (array.dtype.kind == "f")
 
 
 @given(array=numbers, read_only=st.booleans())
@@ -112,7 +112,7 @@ def test_an_array_on_another_device_is_refused_with_what_to_do():
 
 
 def test_numpys_own_kinds_and_nodes_stay_as_they_are():
-    for kept in (np.ones(3), np.ma.masked_array([1.0, 2.0], [True, False]), vg.TensorNode(1.0)):
+    for kept in (np.ones(3), np.ones(3).view(type("Own", (np.ndarray,), {})), vg.TensorNode(1.0)):
         assert as_array(kept) is kept
     for number in (1.5, np.float32(1.5), [1.5], (True, 2)):
         assert type(as_array(number)) is np.ndarray

@@ -127,7 +127,7 @@ def test_data_that_is_not_there_may_be_filled_in():
     x = vg.TensorNode(np.array([[np.nan, 1.0]]))
     with vg.debug():
         y = np.where(np.isnan(x.value.reshape(2)), 0.0, x.reshape(2)).sum()
-    assert float(y) == 1
+    assert y.item() == 1
 
 
 def test_a_function_that_calls_itself():

@@ -357,7 +357,7 @@ def test_third_derivatives():
     for _ in range(3):
         x.zero_grad()
         y.backward(create_graph=True)
-        found.append(float(x.grad))
+        found.append(x.grad.item())
         y = x.grad.sum()
     assert found == pytest.approx([80, 160, 240])
 

@@ -58,6 +58,19 @@ class OneWay(vg.Op):
         return np.sum(x)
 
 
+class Forgotten(vg.Op):
+    """y = Σ x, and a backward without a return."""
+
+    @staticmethod
+    def forward(context, x):
+        context["n"] = x.shape
+        return np.sum(x)
+
+    @staticmethod
+    def backward(context, go):
+        np.broadcast_to(go, context["n"])
+
+
 ERRORS = {
     "non-scalar": (
         lambda: node(2, 3, name="h").backward(),
@@ -66,10 +79,16 @@ ERRORS = {
         "vg.jacobian",
     ),
     "empty": (lambda: node(0).backward(), ValueError, "this node has shape (0,)"),
-    "whole numbers": (
-        lambda: (vg.TensorNode(np.arange(3)) * 2).sum().backward(),
+    "integers, twice differentiable": (
+        lambda: (vg.TensorNode(np.arange(3)) * 2).sum().backward(create_graph=True),
         RuntimeError,
-        "this node has no gradients below it: it was made under vg.no_grad(), or from integers or constants alone",
+        "this node has no gradients below it: it was made under vg.no_grad(), or from constants alone (so are "
+        "integers, beside floating-point numbers or with create_graph)",
+    ),
+    "integers of a frozen network": (
+        lambda: (vg.TensorNode(np.arange(3)) * node(3).detach()).sum().backward(),
+        RuntimeError,
+        "this node has no gradients below it",
     ),
     "a graph within no_grad": (
         lambda: vg.no_grad()(lambda y: y.backward(create_graph=True))(node(2).sum()),
@@ -93,7 +112,33 @@ ERRORS = {
         ValueError,
         "Told.backward returned 3 gradient(s) for 2 input(s)",
     ),
-    "no gradient at all for two": (lambda: returns(None).backward(), ValueError, "1 gradient(s) for 2 input(s)"),
+    "no return": (
+        lambda: returns(None).backward(),
+        TypeError,
+        "Told.backward returned None: is its return missing? An op through which no gradient flows returns (None, "
+        "None)",
+    ),
+    "no return, of one input": (
+        lambda: Forgotten.do_forward(node(2)).backward(),
+        TypeError,
+        "Forgotten.backward retur",
+    ),
+    "no return, twice differentiable": (
+        lambda: Forgotten.do_forward(node(2)).backward(create_graph=True),
+        TypeError,
+        "Forgotten.backward returned None: is its return missing?",
+    ),
+    "no return, in vg.grad": (lambda: vg.grad(Forgotten.do_forward)(np.ones(2)), TypeError, "Forgotten.backward"),
+    "no return, in vg.debug": (
+        lambda: vg.debug()(lambda: Forgotten.do_forward(node(2)).backward())(),
+        TypeError,
+        "Forgotten.backward",
+    ),
+    "no return, compiled": (
+        lambda: vg.compile(lambda x: vg.grad(Forgotten.do_forward)(x))(np.ones(2)),
+        TypeError,
+        "Forgotten.backward",
+    ),
     "gradient of a wrong shape": (
         lambda: returns((np.ones((2, 3)), np.ones((2, 3)))).backward(),
         ValueError,
@@ -238,7 +283,7 @@ def test_what_a_node_says_of_itself():
     assert (x.shape, x.ndim, x.dtype, len(x), x.name) == ((2, 3), 2, np.float64, 2, "x")
     assert (x.size(), x.size(0), x.size(dim=1)) == ((2, 3), 2, 3)
     assert [row.value.tolist() for row in x] == [[1, 2, 3], [4, 5, 6]]
-    assert (x[0, 1].item(), float(x[0, 1]), bool(x[0, 1])) == (2, 2, True)
+    assert (x[0, 1].item(), float(x.detach()[0, 1]), bool(x[0, 1])) == (2, 2, True)
     assert (x > 2).tolist() == [[False, False, True], [True, True, True]]
     assert (x == x).all()
     assert (x.argmax(), x.argmax(axis=1).tolist()) == (5, [2, 2])

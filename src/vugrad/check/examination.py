@@ -12,7 +12,7 @@ import numpy as np
 
 from vugrad.check.symptoms import AFTER, BEFORE
 from vugrad.check.visit import Finding, Visit
-from vugrad.graph import TensorNode, no_grad
+from vugrad.graph import TensorNode, as_array, no_grad
 from vugrad.graph.backward import below, walk
 from vugrad.nn import Module
 from vugrad.nn.calls import kept
@@ -74,7 +74,7 @@ def doctor(
     """
     if not isinstance(model, Module) or not callable(loss) or not isinstance(batch, tuple | list) or len(batch) != 2:
         raise TypeError("doctor takes a module, a loss function and a pair of arrays: vg.doctor(model, loss, (x, y))")
-    x, y = (part.value if isinstance(part, TensorNode) else np.asarray(part) for part in batch)
+    x, y = (part.value if isinstance(part, TensorNode) else np.asarray(as_array(part)) for part in batch)
     if x.dtype.kind not in "fiub" or not x.ndim or y.dtype.kind not in "fiub" or not y.ndim:
         raise TypeError(
             f"doctor takes arrays of numbers, one row for each instance, and not of {x.dtype} and {y.dtype}"

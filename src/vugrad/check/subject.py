@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.graph import Op, TensorNode
+from vugrad.graph import Op, TensorNode, as_array
 from vugrad.graph.backward import Gradients, walk
 from vugrad.nn import Module
 from vugrad.ops.table import Domain
@@ -204,7 +204,7 @@ def _outputs(result: Any) -> list[TensorNode]:
 
 def _exact(x: Any) -> Array:
     """An input in float64, or its whole numbers as they are."""
-    array = np.asarray(x.value if isinstance(x, TensorNode) else x)
+    array = x.value if isinstance(x, TensorNode) else np.asarray(as_array(x))
     if array.dtype.kind not in "fiub":
         raise TypeError(f"gradcheck takes arrays of real or whole numbers, and not of {array.dtype}")
     return array.astype(np.float64) if array.dtype.kind == "f" else array

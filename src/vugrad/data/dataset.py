@@ -78,6 +78,12 @@ def _split(part: str, pair: object) -> Split:
     """The pair as a Split of arrays that agree with each other; labels become int64."""
     if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
         raise TypeError(f"{part} must be a pair of arrays (x, y), not {type(pair).__name__}")
+    for letter, values in zip("xy", pair, strict=True):
+        if isinstance(values, np.ma.MaskedArray):
+            raise TypeError(
+                f"{part}.{letter} is a masked array, and its mask would be lost: leave masked instances out, or fill "
+                f"them, as in {letter}.filled(0)"
+            )
     x, y = np.asarray(pair[0]), np.asarray(pair[1])
     for letter, values in (("x", x), ("y", y)):
         _check_numbers(f"{part}.{letter}", values)

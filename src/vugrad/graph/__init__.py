@@ -1,6 +1,7 @@
 """Floor 0: the graph. TensorNodes hold arrays, OpNodes hold what was done to them; NumPy is all it knows."""
 
-from vugrad.graph.nodes import OpNode, TensorNode, as_array, is_array
+from vugrad.graph.arrays import as_array, is_array
+from vugrad.graph.nodes import OpNode, TensorNode
 from vugrad.graph.op import Op, no_grad
 from vugrad.graph.transforms import grad, hessian, jacobian, jvp, value_and_grad
 

@@ -47,16 +47,18 @@ def leading_to(targets: Iterable[TensorNode], ops: Iterable[OpNode]) -> set[Tens
 def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create_graph: bool = False) -> Gradients:
     """The gradient of every node under ``roots``, given the roots' own gradients.
 
-    With ``wanted``, only the paths that lead to those nodes are walked, and the walk ends there. With
-    ``create_graph``, forward and backward of each op run on nodes, so the gradients are themselves
-    differentiable: the forward runs again to give the backward a context that is part of the graph.
+    With ``wanted``, only the paths that lead to those nodes are walked, and the walk ends there; where they are
+    integers, through nodes without ``requires_grad`` too. With ``create_graph``, forward and backward of each op run
+    on nodes, so the gradients are themselves differentiable: the forward runs again to give the backward a context
+    that is part of the graph.
     """
     if wanted is None:
         ops = below(roots, follow=lambda node: node.requires_grad)
         needed = [[node.requires_grad for node in source.inputs] for source in ops]
     else:
         targets = set(wanted)
-        ops = below(roots, follow=lambda node: node.requires_grad and node not in targets)
+        passes = _requires_grad if any(node.requires_grad for node in targets) else _passes_integers
+        ops = below(roots, follow=lambda node: node not in targets and passes(node))
         leading = leading_to(targets, ops)
         needed = [[node in leading for node in source.inputs] for source in ops]
     if create_graph and thread.kind is None:
@@ -135,9 +137,37 @@ def conform(gradient: Array, node: TensorNode, source: OpNode) -> Array:
             f"shape {value.shape}. A gradient has its input's shape: sum over the axes along which the input was "
             "repeated (vg.ops.sum_to does it)"
         )
-    if value.dtype.kind not in "fc":
+    if node.requires_grad and value.dtype.kind != "f":
         raise TypeError(
             f"{node.name or f'input {position}'} of {source.op.__name__} holds {value.dtype}, which cannot hold a "
             "gradient: give it floating-point numbers (node.value = values.astype(float)) or requires_grad=False"
         )
-    return gradient.astype(value.dtype, copy=False)
+    return gradient.astype(gradient_dtype(value), copy=False)
+
+
+def gradient_dtype(value: Array) -> Any:
+    """The dtype of a value's gradient: its own, and float64 for integers."""
+    return value.dtype if value.dtype.kind in "fc" else np.dtype(np.float64)
+
+
+def integer_leaves(roots: Iterable[TensorNode]) -> list[TensorNode]:
+    """The leaves of a graph of integers alone, to which gradients flow since nothing else has one; else none.
+
+    Single numbers may be among them, as the 0.5 of ``x * 0.5``.
+    """
+    roots = list(roots)
+    leaves = [x for x in roots if x.source is None]
+    for source in below(roots, follow=_passes_integers):
+        leaves += [x for x in source.inputs if x.source is None]
+    found = [x for x in dict.fromkeys(leaves) if x.value.dtype.kind in "iu"]
+    return found if all(x.value.dtype.kind in "iu" or x.value.ndim == 0 for x in leaves) else []
+
+
+def _requires_grad(node: TensorNode) -> bool:
+    return node.requires_grad
+
+
+def _passes_integers(node: TensorNode) -> bool:
+    """Whether gradients go on below a node that may be of integers: the derivative of a cast to integers is zero."""
+    made = node.value.dtype.kind
+    return made == "f" or node.source is None or all(x.value.dtype.kind in "iu" for x in node.source.inputs)

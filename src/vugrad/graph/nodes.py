@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import operator
 import weakref
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from vugrad.graph.backward import Array, Gradients, Thread, below, walk
+from vugrad.graph.arrays import as_array, no_complex
+from vugrad.graph.backward import Array, Gradients, Thread, below, gradient_dtype, integer_leaves, thread, walk
 from vugrad.graph.operators import NumPyOperators
 from vugrad.suggest import near
 
@@ -35,10 +37,16 @@ class TensorNode(NumPyOperators):
             PyTorch tensor on the CPU does, is shared too; a number or a nested list becomes an array.
         source: the :class:`OpNode` that produced it; ``None`` for a leaf.
         name: for error messages and pictures.
-        requires_grad: whether gradients flow to it. An array that is not of floating point has none.
+        requires_grad: whether gradients flow to it. Integers need none, unless a graph is made of integers alone.
 
     NumPy works on nodes and is differentiable: ``np.exp(x)``, ``2 * x``, ``x @ w``, ``x[1:, ::2]``,
-    ``x.sum(axis=0)``. Nodes are hashed by identity; comparisons give plain boolean arrays.
+    ``x.sum(axis=0)``. Nodes are hashed by identity; comparisons give plain boolean arrays. A node takes attributes of
+    your own, as in ``p.velocity = 0``. Raises ``TypeError`` for complex numbers, unless they are a constant
+    (``requires_grad=False``), and for masked arrays and ``np.matrix``, whose rules of arithmetic would be lost.
+
+    Where a graph is recorded, ``float(x)``, ``np.asarray(x)`` and all that needs them (``math.exp(x)``, ``a[0] = x``)
+    raise ``TypeError`` for a node that requires a gradient: the gradient would be lost. ``x.item()`` and ``x.value``
+    say that only the numbers are wanted.
 
     >>> import numpy as np, vugrad as vg
     >>> a = vg.TensorNode(np.array([[1.0, 2.0], [3.0, 4.0]]), name="a")
@@ -54,19 +62,22 @@ class TensorNode(NumPyOperators):
     #: What notebooks show, where ``vugrad.viewer`` says it.
     _repr_html_: ClassVar[Any] = None
 
-    __slots__ = ("__weakref__", "_grad", "_owned", "name", "requires_grad", "source", "value")
+    __slots__ = ("__dict__", "__weakref__", "_grad", "_owned", "name", "requires_grad", "source", "value")
 
     def __init__(
         self, value: Any, source: OpNode | None = None, name: str | None = None, requires_grad: bool = True
     ) -> None:
-        if not isinstance(value, np.ndarray):
+        if type(value) is not np.ndarray:
             if isinstance(value, TensorNode):
                 raise TypeError("TensorNode(node): it is a node already; node.detach() makes a constant of it")
             value = as_array(value)
+        kind = value.dtype.kind
+        if kind == "c" and requires_grad:
+            raise no_complex(f"{source.op.__name__} gives" if source is not None else "this array holds", value)
         self.value: Array = value
         self.source = source
         self.name = name
-        self.requires_grad: bool = requires_grad and value.dtype.kind in "fc"
+        self.requires_grad: bool = requires_grad and kind == "f"
         self._grad: Array | None = None
         self._owned = True
 
@@ -74,21 +85,16 @@ class TensorNode(NumPyOperators):
 
     @property
     def grad(self) -> Array:
-        """The gradient, an array of the value's shape and dtype: zeros before any ``backward``.
+        """The gradient, an array of the value's shape and dtype (of integers float64): zeros before any ``backward``.
 
-        After ``backward(create_graph=True)`` it is a node, so that it can be differentiated again. Raises
-        ``TypeError`` where there can be none: a gradient needs a floating-point value.
+        After ``backward(create_graph=True)`` it is a node, so that it can be differentiated again.
         """
         value, held = self.value, self._grad
+        dtype = gradient_dtype(value)
         if held is None or held.shape != value.shape:  # none yet, or that of a value since replaced
-            if value.dtype.kind not in "fc":
-                raise TypeError(
-                    f"{self._label()} holds {value.dtype}, which has no gradient: "
-                    "write TensorNode(value.astype(float)) where you want one"
-                )
-            self._grad = np.zeros_like(value)
-        elif held.dtype != value.dtype:
-            self._grad = held.astype(value.dtype)
+            self._grad = np.zeros_like(value, dtype)
+        elif held.dtype != dtype:
+            self._grad = held.astype(dtype)
         elif isinstance(held, np.generic):  # NumPy's arithmetic makes one of an array without axes
             self._grad = np.asarray(held)
         elif not self._owned:
@@ -106,35 +112,39 @@ class TensorNode(NumPyOperators):
             raise ValueError(
                 f"a gradient has its value's shape, got {gradient.shape} for {self._label()} of {self.value.shape}"
             )
-        self._grad, self._owned = gradient.astype(self.value.dtype, copy=False), True
+        self._grad, self._owned = gradient.astype(gradient_dtype(self.value), copy=False), True
 
-    def backward(self, create_graph: bool = False) -> None:
+    def backward(self, start: bool = True, *, create_graph: bool = False) -> None:
         """Add the derivative of this number with respect to every node under it to that node's ``.grad``.
 
         Args:
+            start: from this node, which holds one number. With ``False``, go on from the gradient that it has, of
+                any shape: the course's way to continue a pass.
             create_graph: run the backward pass on nodes, so that the gradients can be differentiated again. Each op's
                 forward runs once more, so an op of your own must not draw random numbers in it.
 
-        Raises ``ValueError`` unless the value has exactly one element, ``RuntimeError`` if the graph was
+        In a graph of integers alone, as in ``TensorNode(np.array([2])) * 3.0``, the integers have gradients too, of
+        float64. Raises ``ValueError`` unless the value has exactly one element, ``RuntimeError`` if the graph was
         cleared or if there is none.
         """
+        if not start:
+            if self.source is not None:
+                deposit_below({self: self.grad})
+            return
         if self.value.size != 1:
             raise ValueError(
                 f"backward() starts from one number, but {self._label()} has shape {self.value.shape}: reduce it, as "
                 "in loss.sum().backward(), or use vg.jacobian for all its derivatives"
             )
-        if not self.requires_grad:
+        whole = not self.requires_grad and not create_graph and integer_leaves([self])
+        if not self.requires_grad and not whole:
             raise RuntimeError(
-                f"{self._label()} has no gradients below it: it was made under vg.no_grad(), or from integers "
-                "or constants alone"
+                f"{self._label()} has no gradients below it: it was made under vg.no_grad(), or from constants alone "
+                "(so are integers, beside floating-point numbers or with create_graph)"
             )
-        seed: Array = np.ones_like(self.value)
-        deposit(
-            walk(
-                {self: TensorNode(seed, requires_grad=False) if create_graph else seed},
-                create_graph=create_graph,
-            )
-        )
+        seed: Array = np.ones_like(self.value, gradient_dtype(self.value))
+        root = TensorNode(seed, requires_grad=False) if create_graph else seed
+        deposit(walk({self: root}, wanted=whole or None, create_graph=create_graph))
 
     def zero_grad(self) -> None:
         """Forget the gradients of this node and of everything below it."""
@@ -184,7 +194,13 @@ class TensorNode(NumPyOperators):
         return (self[i] for i in range(len(self)))
 
     def __float__(self) -> float:
-        return float(self.value.item())
+        return float(self._number("float"))
+
+    def __int__(self) -> int:
+        return int(self._number("int"))
+
+    def __complex__(self) -> complex:
+        return complex(self._number("complex"))
 
     def __bool__(self) -> bool:
         return bool(self.value)
@@ -200,12 +216,24 @@ class TensorNode(NumPyOperators):
 
     def _leaving(self) -> Array:
         """The value, for another library, which knows of no graph."""
-        if self.requires_grad:
+        if self.requires_grad and thread.kind is not None:
             raise TypeError(
                 f"{self._label()} would leave the graph here, and its gradient would be lost: write node.value for its "
-                "array, or use a NumPy function that works on nodes (see vg.ops.supported())"
+                "array, np.stack or np.concatenate for one array of several nodes, or use a NumPy function that works "
+                "on nodes (see vg.ops.supported())"
             )
         return self.value
+
+    def _number(self, kind: str) -> Any:
+        """The number of a one-element node, for ``float`` and all that calls it."""
+        number = self.value.item()
+        if self.requires_grad and thread.kind is not None:
+            raise TypeError(
+                f"{kind}() of {self._label()} would take it out of the graph, and its gradient would be lost: write "
+                "np.exp(x) for math.exp(x) and np.stack or np.where for a[0] = x, or x.item() where only the number "
+                "is wanted"
+            )
+        return number
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TensorNode:
         if self.source is not None:
@@ -215,6 +243,7 @@ class TensorNode(NumPyOperators):
             )
         copied = TensorNode(np.copy(self.value), name=self.name, requires_grad=self.requires_grad)
         memo[id(self)] = copied
+        vars(copied).update(copy.deepcopy(vars(self), memo))
         return copied
 
     def _label(self) -> str:
@@ -357,7 +386,12 @@ class OpNode:
         elif not self.op.ours:
             upstream = [np.copy(go) for go in upstream]  # a person's op may write into what it is given
         context["needs_input_grad"] = needs
-        results: tuple[Array, ...] | Array = self.op.backward(context, *upstream)
+        results: tuple[Array, ...] | Array | None = self.op.backward(context, *upstream)
+        if results is None:
+            raise TypeError(
+                f"{self.op.__name__}.backward returned None: is its return missing? An op through which no gradient "
+                f"flows returns {(None,) * len(self.inputs)}"
+            )
         if not isinstance(results, tuple):
             results = (results,)
         if len(results) != len(self.inputs):
@@ -373,8 +407,7 @@ class OpNode:
 
     def backward(self) -> None:
         """Carry the gradients that this op's outputs hold to every node below."""
-        roots = {node: node.grad + 0 for node in self.outputs if node.requires_grad}  # + 0: not the nodes' own arrays
-        deposit({node: gradient for node, gradient in walk(roots).items() if node not in roots})
+        deposit_below({node: node.grad for node in self.outputs})
 
     def zero_grad(self) -> None:
         """Forget the gradients of this op's outputs and of everything below."""
@@ -399,6 +432,13 @@ class OpNode:
 Thread.kind = OpNode
 
 
+def deposit_below(gradients: Gradients) -> None:
+    """Carry the gradients that some nodes hold to every node below them."""
+    whole = integer_leaves(gradients) if not any(map(requiring_grad, gradients)) else []
+    roots = {node: go + 0 for node, go in gradients.items() if whole or node.requires_grad}  # + 0: arrays of their own
+    deposit({node: go for node, go in walk(roots, wanted=whole or None).items() if node not in roots})
+
+
 def deposit(gradients: Gradients) -> None:
     """Add each gradient to its node's ``.grad``, all of them or, if anything failed before, none."""
     # What a backward hands out is new, or is (a view of) the gradient that it was given, which another node holds as
@@ -410,30 +450,6 @@ def deposit(gradients: Gradients) -> None:
         else:
             new = id(gradient) not in held and getattr(gradient, "base", None) is None
             node._grad, node._owned = gradient, new or isinstance(gradient, TensorNode)
-
-
-def as_array(value: Any) -> Array:
-    """Another library's array as NumPy's, of the same memory where it can be shared; numbers and lists as a new one.
-
-    What follows NumPy's protocols (an array of another kind, a stand-in, a node) is kept as it is. Raises ``TypeError``
-    for an array that NumPy cannot read, as one on another device.
-    """
-    kind = type(value)
-    if hasattr(kind, "__array_function__"):
-        return value
-    try:
-        if hasattr(kind, "__array__") or not hasattr(kind, "__dlpack__"):
-            return np.asarray(value)
-        return np.from_dlpack(value)
-    except (BufferError, RuntimeError) as error:
-        raise TypeError(
-            f"NumPy cannot read this {kind.__name__} ({error}): move it to the CPU, and give it a dtype that NumPy has"
-        ) from error
-
-
-def is_array(value: Any) -> bool:
-    """Whether a value is an array of some library's, which says its dtype, and no list or number."""
-    return hasattr(type(value), "__array__") or hasattr(type(value), "__dlpack__")
 
 
 def is_numpy(function: Callable[..., Any]) -> bool:

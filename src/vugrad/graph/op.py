@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from vugrad.graph.arrays import as_array
 from vugrad.graph.backward import thread
-from vugrad.graph.nodes import OpNode, TensorNode, as_array, value_of
+from vugrad.graph.nodes import OpNode, TensorNode, value_of
 
 Context = dict[str, Any]
 
@@ -55,8 +56,9 @@ class Op(metaclass=OpType):
 
     ``forward(context, *inputs, **constants)`` takes arrays and returns an array (or a tuple of them); what the
     derivative will need goes into the dict ``context``. ``backward(context, *go)`` takes the upstream gradient
-    of each output and returns the downstream gradient of each input, or ``None`` for an input that has none.
-    Both are pure array code: nothing is written into, and nothing branches on values.
+    of each output and returns the downstream gradient of each input, or ``None`` for an input that has none:
+    ``(None,)`` where it is the only one, since a ``backward`` that returns nothing at all is an error. Both are pure
+    array code: nothing is written into, and nothing branches on values.
 
     >>> import numpy as np, vugrad as vg
     >>> class Cube(vg.Op):
