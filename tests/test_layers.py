@@ -278,7 +278,8 @@ def test_sequential_is_a_sequence():
     assert net[0] is parts[0]
     assert net[-1] is parts[2]
     x = np.ones((1, 3), np.float32)
-    assert nn.Sequential()(x) is x
+    assert nn.Sequential()(vg.TensorNode(x)).value is x
+    assert nn.Sequential()(x).value is x, "an array becomes a constant node"
     assert nn.Sequential(nn.Linear(3, 2), vg.relu)(x).shape == (1, 2)
 
 

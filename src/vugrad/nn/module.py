@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, is_array
 
 
 class Unmatched(NamedTuple):
@@ -49,8 +49,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x)")
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        """The module as a function: its ``forward``."""
-        return self.forward(*args, **keywords)
+        """The module as a function: its ``forward``. An array is passed to it as a constant node."""
+        nodes = [_as_node(x) for x in args]
+        return self.forward(*nodes, **{name: _as_node(x) for name, x in keywords.items()})
 
     # --- what it is made of
 
@@ -232,6 +233,12 @@ def _members(path: str, value: Any, seen: set[int] | frozenset[int]) -> Iterator
         return
     for name, part in inner:
         yield from _members(f"{path}.{name}" if path else name, part, seen)
+
+
+def _as_node(x: Any) -> Any:
+    if isinstance(x, TensorNode | np.generic) or not is_array(x):
+        return x
+    return TensorNode(x, requires_grad=False)
 
 
 def _is_parameter(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,15 @@ class _BatchNorm(Module):
             scale = self.weight / np.sqrt(self.running_var + self.eps)
             shift = self.bias - self.running_mean * scale
             return x * scale.reshape(per_channel) + shift.reshape(per_channel)
+        n = math.prod(x.shape) // channels
+        if n < 2:
+            raise ValueError(
+                f"{type(self).__name__}: in train mode a channel needs more than one value to have a variance, and the "
+                f"batch has shape {tuple(x.shape)}: take a batch size that leaves no last batch of one instance, or "
+                "call model.eval() before predicting"
+            )
         y, mean, variance = ops.BatchNorm.do_forward(x, self.weight, self.bias, eps=self.eps)
-        n = y.value.size // mean.value.size
-        unbiased = variance.value * (n / max(n - 1, 1))
+        unbiased = variance.value * (n / (n - 1))
         self.running_mean = self._averaged(self.running_mean, mean.value)
         self.running_var = self._averaged(self.running_var, unbiased)
         return y
@@ -111,9 +118,8 @@ class Random(Module):
         self.key = np.array([randomness.generator(rng).integers(2**32), 0], np.uint32)
 
     def next_key(self) -> Any:
-        """The key of one more batch."""
-        self.key = self.key + np.array([0, 1], np.uint32)
-        return self.key
+        """The key of one more batch, which becomes ``key`` when that batch is through."""
+        return self.key + np.array([0, 1], np.uint32)
 
 
 class Dropout(Random):
@@ -137,7 +143,10 @@ class Dropout(Random):
         """Any shape to the same."""
         if not self.training or self.p == 0:
             return x
-        return ops.Dropout.do_forward(x, self.next_key(), p=self.p)
+        key = self.next_key()
+        y = ops.Dropout.do_forward(x, key, p=self.p)
+        self.key = key
+        return y
 
     def extra_repr(self) -> str:
         """The share that is dropped."""
@@ -175,9 +184,10 @@ class RandomShift(Random):
         border = (self.pixels, self.pixels)
         x = x if isinstance(x, TensorNode) else TensorNode(x, requires_grad=False)
         padded = np.pad(x, ((0, 0), (0, 0), border, border), constant_values=self.value)
-        return padded[
-            np.arange(n).reshape(n, 1, 1, 1), np.arange(channels).reshape(channels, 1, 1), at_rows, at_columns
-        ]
+        every = np.arange(n).reshape(n, 1, 1, 1), np.arange(channels).reshape(channels, 1, 1)
+        y = padded[(*every, at_rows, at_columns)]
+        self.key = key
+        return y
 
     def extra_repr(self) -> str:
         """The farthest shift."""

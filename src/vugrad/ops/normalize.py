@@ -10,7 +10,7 @@ from vugrad.graph import Op
 from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
 from vugrad.ops.primitives import chain, random_bits
-from vugrad.ops.reduce import count
+from vugrad.ops.reduce import averaged, count
 
 __all__ = [
     "BatchNorm",
@@ -105,6 +105,7 @@ class BatchNorm(Op):
         if w.shape != x.shape[1:2] or b.shape != w.shape:
             raise ValueError("one weight and one bias for each channel are needed")
         axes = (0, *range(2, x.ndim))
+        averaged(x.shape, axes)
         m = np.mean(x, axis=axes, keepdims=True)
         v = np.mean((x - m) ** 2, axis=axes, keepdims=True)
         s = np.sqrt(v + eps)

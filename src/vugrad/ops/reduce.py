@@ -57,6 +57,16 @@ def count(shape: tuple[int, ...], axis: Axes) -> int:
     return int(np.prod([shape[i] for i in reduced_axes(len(shape), axis)]))
 
 
+def averaged(shape: tuple[int, ...], axis: Axes, ddof: int = 0) -> int:
+    """What the sum of each reduced group is divided by, n − ddof; an error where that is not above 0."""
+    n = count(shape, axis)
+    if n <= ddof:
+        raise ValueError(
+            "a mean of no elements is not a number" if not n else f"ddof={ddof} leaves none of {n} elements"
+        )
+    return n - ddof
+
+
 class Sum(Op):
     """y = Σ x over the axes;  gx = go, repeated over them."""
 
@@ -75,13 +85,12 @@ class Mean(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
-        context.update(xshape=x.shape, axis=axis)
+        context.update(xshape=x.shape, axis=axis, n=averaged(x.shape, axis))
         return np.mean(x, axis=axis, keepdims=keepdims)
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
-        shape, axis = context["xshape"], context["axis"]
-        return spread(go / count(shape, axis), shape, axis)
+        return spread(go / context["n"], context["xshape"], context["axis"])
 
 
 class Var(Op):
@@ -89,8 +98,8 @@ class Var(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, axis: Axes = None, ddof: int = 0, keepdims: bool = False) -> Array:
+        n = averaged(x.shape, axis, ddof)
         centred = x - np.mean(x, axis=axis, keepdims=True)
-        n = count(x.shape, axis) - ddof
         context.update(centred=centred, axis=axis, n=n)
         return np.sum(centred**2, axis=axis, keepdims=keepdims) / n
 
