@@ -254,7 +254,10 @@ def split(x: Node, indices_or_sections: Any, axis: int = 0) -> list[Node]:
 def repeat(x: Node, repeats: Any, axis: int | None = None) -> Node:
     x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
     if np.ndim(repeats) == 0:
-        return shape.Expand.do_forward(x, dim=axis, repeats=int(repeats))
+        axis = normalize_axis_index(axis, x.ndim)
+        before, after = x.shape[: axis + 1], x.shape[axis + 1 :]
+        slices = np.broadcast_to(np.reshape(x, (*before, 1, *after)), (*before, int(repeats), *after))
+        return np.reshape(slices, (*before[:-1], before[-1] * int(repeats), *after))
     return np.take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis=axis)
 
 

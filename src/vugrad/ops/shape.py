@@ -83,18 +83,20 @@ class BroadcastTo(Op):
 
 
 class Expand(Op):
-    """y = each slice of x along ``dim``, repeated;  gx = the sum of go over the repeats."""
+    """y = x repeated along ``dim``, an axis of extent 1;  gx = the sum of go over it."""
+
+    hint = "np.repeat repeats each slice along an axis of any extent"
 
     @staticmethod
     def forward(context: Context, x: Array, dim: int, repeats: int) -> Array:
-        context.update(xshape=x.shape, dim=dim % x.ndim, repeats=repeats)
+        if x.shape[dim] != 1:
+            raise ValueError(f"only an axis of extent 1 is expanded, and axis {dim} has extent {x.shape[dim]}")
+        context["dim"] = dim
         return np.repeat(x, repeats, axis=dim)
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
-        shape, dim = context["xshape"], context["dim"]
-        apart = (*shape[: dim + 1], context["repeats"], *shape[dim + 1 :])
-        return np.sum(np.reshape(go, apart), axis=dim + 1)
+        return np.sum(go, axis=context["dim"], keepdims=True)
 
 
 class Squeeze(Op):

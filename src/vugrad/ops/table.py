@@ -331,7 +331,7 @@ ROWS: tuple[Row, ...] = (
     *rows(ops.Transpose, lambda x, axes: np.einsum("ijk->jki", x), "2x3x4", cases=[{"axes": (1, -1, 0)}]),
     *rows(ops.BroadcastTo, lambda x, shape: x + np.zeros(shape), "3x1", "()", cases=[{"shape": (2, 3, 4)}]),
     *rows(ops.Expand, lambda x, dim, repeats: x + np.zeros((3, 16)), "3x1", cases=[{"dim": 1, "repeats": 16}]),
-    *rows(ops.Expand, lambda x, dim, repeats: x[:, [0, 0, 1, 1]], "1x2x3", cases=[{"dim": -2, "repeats": 2}]),
+    *rows(ops.Expand, lambda x, dim, repeats: x[:, [0, 0]], "2x1x3", cases=[{"dim": -2, "repeats": 2}]),
     *rows(ops.Squeeze, lambda x: x[0], "1x3", "1x1"),
     *rows(ops.Squeeze, lambda x, dim: x[:, 0], "3x1", "1x1", cases=[{"dim": 1}, {"dim": -1}]),
     *rows(ops.Unsqueeze, lambda x: x[None], "2x3", "()"),
