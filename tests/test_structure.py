@@ -21,7 +21,7 @@ FLOORS = {
     **dict.fromkeys(["suggest", "random", "files", "graph"], 0),
     **dict.fromkeys(["ops"], 1),
     **dict.fromkeys(["nn", "losses", "initializers", "optim", "data"], 2),
-    **dict.fromkeys(["course", "core", "functions", "modules"], 2.5),
+    **dict.fromkeys(["course", "core", "functions", "mnist", "modules"], 2.5),
     **dict.fromkeys(["check", "compiler", "viewer", "interchange"], 3),
     **dict.fromkeys(["train"], 4),
     **dict.fromkeys(["lab", "sklearn"], 5),

@@ -95,6 +95,6 @@ def __getattr__(name: str) -> Any:
     """Load what is in ``_LATER``, and whole folders."""
     if name in _LATER:
         return getattr(importlib.import_module(f"vugrad.{_LATER[name]}"), name)
-    if name in ("check", "compiler", "data", "sklearn", "train"):
+    if name in ("check", "compiler", "data", "sklearn", "train", "core", "functions", "mnist", "modules"):
         return importlib.import_module(f"vugrad.{name}")
     raise AttributeError(f"module 'vugrad' has no attribute {name!r}")

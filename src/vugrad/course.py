@@ -1,6 +1,7 @@
-"""The course library's own names: what its training script and its students' code rely on, on our floors.
+"""The course library's own names: what its training script and its students' code rely on.
 
-Losses here are sums over the batch, targets are plain arrays, images raw 0 to 255: the course's conventions.
+Losses here are sums over the batch, targets are plain arrays, images raw 0 to 255: the course's conventions. What is
+random comes from NumPy's global generator (``np.random.seed``), unless ``vg.seed`` was called later.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vugrad import losses, ops
+from vugrad import losses, ops, random as randomness
+from vugrad.graph import TensorNode, as_array
 from vugrad.initializers import glorot_normal
 from vugrad.nn.module import Module, parameter
 
@@ -28,7 +30,7 @@ class Linear(Module):
 
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
-        self.w = parameter(glorot_normal((output_size, input_size)), "w")
+        self.w = parameter(glorot_normal((output_size, input_size), randomness.legacy_generator()), "w")
         self.b = parameter(np.zeros((1, output_size), np.float32), "b")
 
     def forward(self, x: Node) -> Node:
@@ -42,42 +44,93 @@ def sigmoid(x: Node) -> Node:
 
 
 def softmax(x: Node) -> Node:
-    """Each row of a matrix of logits as probabilities."""
-    return ops.Softmax.do_forward(x, axis=1)
+    """Logits as probabilities, along the last axis: each row of a matrix sums to 1."""
+    return ops.Softmax.do_forward(x)
 
 
 def logsoftmax(x: Node) -> Node:
-    """Each row of a matrix of logits as log-probabilities."""
-    return ops.LogSoftmax.do_forward(x, axis=1)
+    """Logits as log-probabilities, along the last axis."""
+    return ops.LogSoftmax.do_forward(x)
 
 
 def celoss(outputs: Node, targets: Any) -> Node:
-    """Cross-entropy of logits (N, C) against classes (N,), summed over the batch."""
-    return losses.cross_entropy(outputs, targets, reduction="sum")
+    """Cross-entropy of probabilities, −Σ log pᵢₜ: minus the logarithms of the target classes' probabilities, summed.
+
+    Args:
+        outputs: probabilities, as of :func:`softmax`, shape (N, C).
+        targets: classes, integers of shape (N,).
+
+    The loss is of float64, whatever the outputs are. Of logits, take ``logceloss(logsoftmax(x), targets)``, which is
+    finite where a probability is rounded to 0. Raises ``ValueError`` for outputs that are no probabilities.
+
+    >>> import numpy as np, vugrad as vg
+    >>> p = np.array([[0.5, 0.5], [0.25, 0.75]])
+    >>> round(vg.celoss(p, np.array([0, 1])).item(), 6)  # -log 0.5 - log 0.75
+    0.980829
+    """
+    p = outputs.value if isinstance(outputs, TensorNode) else as_array(outputs)
+    # A tracer has no values to look at; a sum that was rounded may be a little above 1.
+    if isinstance(p, np.ndarray) and ((p < 0) | (p > 1.001)).any():
+        wrong = p[(p < 0) | (p > 1.001)][0]
+        raise ValueError(
+            f"celoss takes probabilities, from 0 to 1, and the outputs hold {wrong:.4g}: of logits write "
+            "vg.celoss(vg.softmax(outputs), targets), or vg.logceloss(vg.logsoftmax(outputs), targets)"
+        )
+    return logceloss(
+        np.log(outputs if isinstance(outputs, TensorNode) else TensorNode(p, requires_grad=False)), targets
+    )
 
 
 def logceloss(logprobs: Node, targets: Any) -> Node:
-    """Cross-entropy of log-probabilities (N, C) against classes (N,), summed over the batch."""
-    return losses.nll_loss(logprobs, targets, reduction="sum")
+    """Cross-entropy of log-probabilities (N, C) against classes (N,), summed over the batch, of float64."""
+    each = losses.nll_loss(logprobs, targets, reduction="none")
+    total = np.sum(each.astype(np.float64, copy=False))
+    if isinstance(total.value, np.ndarray):
+        total.value = total.value[()]  # a number of NumPy's, which JSON takes, as an array without axes it does not
+    return total
 
 
 def load_synth(num_train: int = 60_000, num_val: int = 10_000) -> tuple[Split, Split, int]:
     """``(xtrain, ytrain), (xval, yval), 2`` of the two-feature set (see :func:`vugrad.data.synth`)."""
     from vugrad.data import synth
 
-    return (*synth(num_train, num_val), 2)
+    return (*synth(num_train, num_val, randomness.legacy_generator()), 2)
 
 
-def load_mnist(final: bool = False, flatten: bool = True) -> tuple[Split, Split, int]:
+def load_mnist(final: bool = False, flatten: bool = True, shuffle_seed: int | None = None) -> tuple[Split, Split, int]:
     """``(xtrain, ytrain), (xval, yval), 10`` of MNIST, pixels uint8 from 0 to 255.
 
     Args:
         final: the test images for validation, and all others for training; else the last 5,000 training images.
         flatten: images as rows of 784 rather than (1, 28, 28).
+        shuffle_seed: shuffle the training images by ``np.random.default_rng(shuffle_seed)`` before the last 5,000 are
+            taken. By default, and with a negative seed, they keep their order: the behaviour of the course's library
+            before November 2025, which since then shuffles with seed 0 by default.
     """
+    from vugrad.data import Split, load
+
+    data = load("mnist", pixels="raw", final=True, flatten=flatten, dtype=np.uint8)
+    (x, y), test = data.train, data.test
+    assert test is not None
+    if shuffle_seed is not None and shuffle_seed >= 0:
+        order = np.random.default_rng(shuffle_seed).permutation(len(x))
+        x, y = x[order], y[order]
+    if final:
+        return Split(x, y), test, 10
+    return Split(x[:-5_000], y[:-5_000]), Split(x[-5_000:], y[-5_000:]), 10
+
+
+def init_mnist() -> None:
+    """Find MNIST on this machine, or download it: ``vugrad.mnist.init``."""
     from vugrad.data import load
 
-    data = load("mnist", pixels="raw", final=final, flatten=flatten, dtype=np.uint8)
-    held_out = data.test if final else data.validation
-    assert held_out is not None
-    return data.train, held_out, 10
+    load("mnist")
+
+
+def mnist_arrays() -> tuple[Any, Any, Any, Any]:
+    """Training images (60,000, 784) and labels, test images and labels, all uint8: ``vugrad.mnist.load``."""
+    from vugrad.data import load
+
+    data = load("mnist", pixels="raw", final=True, flatten=True, dtype=np.uint8)
+    assert data.test is not None
+    return data.train.x, data.train.y.astype(np.uint8), data.test.x, data.test.y.astype(np.uint8)

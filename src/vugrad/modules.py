@@ -1,6 +1,9 @@
-"""The course library's module path for modules: ``from vugrad.modules import Linear, Module``."""
+"""The course library's module path for modules: ``from vugrad.modules import Linear, Module``.
 
-from vugrad.course import Linear
-from vugrad.nn import Module
+It has all of ``vugrad.ops`` and ``vugrad.functions`` too, as there.
+"""
 
-__all__ = ["Linear", "Module"]
+from vugrad.core import Module as Module, TensorNode as TensorNode
+from vugrad.course import Linear as Linear
+from vugrad.functions import *
+from vugrad.ops import *

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.random import mtrand
 
 _generator = np.random.default_rng()
+#: The bit generator that ``seed`` gave to NumPy's global generator; ``np.random.seed`` takes its seed sequence away.
+_mark: np.random.MT19937 | None = None
 _within: contextvars.ContextVar[np.random.Generator | None] = contextvars.ContextVar("the block's own", default=None)
 
 
@@ -23,6 +27,7 @@ def seed(n: int) -> None:
     """
     global _generator
     _generator = seeded(n)
+    _mark_numpy()
 
 
 def seeded(n: int) -> np.random.Generator:
@@ -45,3 +50,22 @@ def drawn_from(rng: np.random.Generator) -> Iterator[None]:
 def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
     """``rng`` itself where one is given, else the block's of :func:`drawn_from`, or the one that :func:`seed` sets."""
     return rng or _within.get() or _generator
+
+
+def legacy_generator() -> Any:
+    """NumPy's global generator, unless :func:`seed` was called after ``np.random.seed``: for the course's names.
+
+    Within :func:`drawn_from`, the block's.
+    """
+    seeded_last = _mark is not None and mtrand.get_bit_generator() is _mark and _mark.seed_seq is not None
+    return generator() if seeded_last or _within.get() is not None else np.random
+
+
+def _mark_numpy() -> None:
+    """Let NumPy's global generator go on from its state in a new bit generator, so that a later seed of it is seen."""
+    global _mark
+    if isinstance(mtrand.get_bit_generator(), np.random.MT19937):  # the only kind that np.random.seed works on
+        state = mtrand.get_state()
+        _mark = np.random.MT19937()
+        mtrand.set_bit_generator(_mark)
+        mtrand.set_state(state)
