@@ -1,9 +1,13 @@
 """What the graph says when it cannot: each error names the op, shows the shapes, and tells what to write. And reprs."""
 
+import array
+import math
 import re
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.special
 
 import vugrad as vg
 
@@ -230,6 +234,211 @@ def test_errors_teach(name):
     fault, kind, words = ERRORS[name]
     with pytest.raises(kind, match=re.escape(words)):
         fault()
+
+
+# --- what would lose a gradient, a mask or an imaginary part without a word
+
+S, V, A = vg.TensorNode(1.5), vg.TensorNode([1.0, 2.0]), np.zeros(2)
+
+
+def added(to, what):
+    to[...] += what
+
+
+def multiplied(to, what):
+    to @= what
+
+
+LEAKS = {
+    "float": lambda: float(S),
+    "int": lambda: int(S),
+    "complex": lambda: complex(S),
+    "math.exp": lambda: math.exp(S),
+    "math.floor": lambda: math.floor(S),
+    "math.fsum": lambda: math.fsum([S, S]),
+    "math.isclose": lambda: math.isclose(S, 1),
+    "a text": lambda: "%.2f" % S,  # noqa: UP031
+    "array.array": lambda: array.array("d", [S]),
+    "a[0] = node": lambda: A.__setitem__(0, S),
+    "a[:] = node": lambda: A.__setitem__(slice(None), V),
+    "a[...] = node": lambda: A.__setitem__(..., S),
+    "a[0] += node": lambda: A.__setitem__(0, A[0] + S),
+    "a[...] += node": lambda: added(A, V),
+    "a += node": lambda: A.__iadd__(V),
+    "a @= node": lambda: multiplied(np.eye(2), vg.TensorNode(np.eye(2))),
+    "a.flat[0] = node": lambda: A.flat.__setitem__(0, S),
+    "a.fill": lambda: A.fill(S),
+    "a.put": lambda: A.put(0, S),
+    "a.dot": lambda: A.dot(V),
+    "a.clip": lambda: A.clip(S, 2),
+    "a.repeat": lambda: A.repeat(V),
+    "a[node]": lambda: A[V],
+    "np.float64": lambda: np.float64(S),
+    "np.array of a list": lambda: np.array([S, S]),
+    "np.array of objects": lambda: np.array([S, S], object),
+    "np.asarray": lambda: np.asarray([[S, 1.0]]),
+    "np.asanyarray": lambda: np.asanyarray(V),
+    "np.fromiter": lambda: np.fromiter(iter(V), float),
+    "np.from_dlpack": lambda: np.from_dlpack(V),
+    "np.ma.array": lambda: np.ma.array(V),
+    "np.r_": lambda: np.r_[S, S],
+    "np.copyto": lambda: np.copyto(A, S),
+    "np.put": lambda: np.put(A, 0, S),
+    "np.place": lambda: np.place(A, A == 0, V),
+    "np.putmask": lambda: np.putmask(A, A == 0, V),
+    "np.full": lambda: np.full(3, S),
+    "np.full_like": lambda: np.full_like(A, S),
+    "np.append": lambda: np.append(A, S),
+    "np.insert": lambda: np.insert(A, 0, S),
+    "np.linspace": lambda: np.linspace(0, S, 3),
+    "np.arange": lambda: np.arange(S),
+    "np.vectorize": lambda: np.vectorize(lambda v: v * 2)(V),
+    "np.frompyfunc": lambda: np.frompyfunc(lambda v: v * 2, 1, 1)(V),
+    "np.add.at": lambda: np.add.at(A, [0], S),
+    "np.pad with a node": lambda: np.pad(V, 1, constant_values=S),
+    "out=": lambda: np.exp(V, out=A),
+    "out= of an array": lambda: np.multiply(A, V, out=A),
+    "np.random.normal": lambda: np.random.normal(S),  # noqa: NPY002
+    "np.random.uniform": lambda: np.random.uniform(0, V),  # noqa: NPY002
+    "Generator.normal": lambda: np.random.default_rng(0).normal(V),
+    "Generator.choice": lambda: np.random.default_rng(0).choice(2, p=V),
+    "scipy.special.expit": lambda: scipy.special.expit(V),
+    "scipy.special.logsumexp": lambda: scipy.special.logsumexp(V),
+    "scipy.linalg.norm": lambda: scipy.linalg.norm(V),
+    "an op's constant": lambda: vg.leaky_relu(V, negative_slope=S),
+}
+
+
+def reasons(error):
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_no_gradient_is_lost_without_a_word(name):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        LEAKS[name]()
+    assert not A.any()
+    said = "\n".join(map(str, reasons(caught.value)))
+    assert re.search(
+        "gradient would be lost|not work on nodes|in place: write a = a|is a node already|setting single item", said
+    ), said
+
+
+def test_what_lost_its_gradient_says_what_to_write():
+    with pytest.raises(TypeError, match=r"float\(\) of 'w' would take it out of the graph.*np\.exp\(x\).*x\.item\(\)"):
+        math.exp(node(name="w"))
+    with pytest.raises(ValueError, match="sequence") as caught:  # NumPy's own, with ours as its cause
+        A[0] = S
+    assert "np.stack or np.where for a[0] = x" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("read", [float, int, math.exp, np.asarray, lambda x: A.copy().__setitem__(0, x)])
+def test_what_has_no_gradient_to_lose_can_be_read(read):
+    read(S.detach())
+    read(vg.TensorNode(1.5, requires_grad=False))
+    read(vg.TensorNode(3))
+    with vg.no_grad():
+        read(S)
+        read(S * 2)
+    assert (S * 2).item() == 3
+    assert float(vg.compile(lambda x: x * 2)(S)) == 3
+
+
+def test_a_node_that_fills_an_array_keeps_its_gradient():
+    x, y = vg.TensorNode(2.0), vg.TensorNode(np.zeros(3, np.float32))
+    filled = np.full_like(y, x)
+    assert (filled.dtype, filled.shape) == (np.float32, (3,))
+    (filled * filled).sum().backward()
+    assert x.grad == 12
+    assert np.full_like(y, 2.0).tolist() == [2, 2, 2]
+    assert np.full_like(y, x, dtype=float).dtype == float
+
+
+Z, M = np.array([1 + 2j, 3.0]), np.ma.masked_array([1.0, 2.0], [True, False])
+STRANGE = {
+    "complex leaf": (lambda: vg.TensorNode(Z), "this array holds complex128, and gradients are of real numbers here"),
+    "complex number": (lambda: vg.TensorNode(1j), "this array holds complex128"),
+    "complex parameter": (lambda: vg.nn.module.parameter(Z), "this array holds complex128"),
+    "complex factor": (lambda: V * 1j, "Multiply gives complex128, and gradients are of real numbers here"),
+    "complex array": (lambda: Z + V, "Add gives complex128"),
+    "complex constant": (lambda: V * vg.TensorNode(Z, requires_grad=False), "Multiply gives complex128"),
+    "complex exponent": (lambda: V**1j, "Power gives complex128"),
+    "complex cast": (lambda: V.astype(complex), "Cast gives complex128"),
+    "complex product": (lambda: np.ones((2, 2)) * 1j @ V, "MatrixMultiply gives complex128"),
+    "complex branch": (lambda: np.where([True, False], V, Z), "Where gives complex128"),
+    "complex einsum": (lambda: np.einsum("i,i", V, Z), "Einsum gives complex128"),
+    "complex concatenation": (lambda: np.concatenate([V, Z]), "Concatenate gives complex128"),
+    "vg.grad of complex": (lambda: vg.grad(lambda z: np.sum(np.abs(z)))(Z), "this array holds complex128"),
+    "complex gradient": (
+        lambda: returns((np.ones((2, 3)) * 1j, np.ones((2, 1)))).backward(),
+        "Told.backward returned complex numbers for input 0 of float64: the gradient of real numbers is real",
+    ),
+    "masked leaf": (lambda: vg.TensorNode(M), "this is a masked array, and its mask would be lost"),
+    "masked constant": (lambda: vg.TensorNode(M, requires_grad=False), "this is a masked array"),
+    "masked operand": (lambda: V + M, "this is a masked array"),
+    "masked first operand": (lambda: M * V, "this node would leave the graph here"),
+    "masked input": (lambda: vg.nn.Linear(2, 1)(M), "this is a masked array"),
+    "masked targets": (lambda: vg.losses.mse_loss(V, M), "this is a masked array"),
+    "masked classes": (lambda: vg.losses.cross_entropy(node(2, 3), np.ma.masked_array([0, 1])), "a masked array"),
+    "masked dataset": (lambda: vg.data.Dataset((np.ones((2, 1)), M)), "train.y is a masked array, and its mask"),
+    "masked training": (lambda: vg.train.fit(vg.nn.Linear(1, 1), (M[:, None], A)), "train.x is a masked array"),
+    "masked batch": (lambda: vg.doctor(vg.nn.Linear(1, 1), vg.losses.mse_loss, (M[:, None], A)), "a masked array"),
+    "masked check": (lambda: vg.gradcheck(vg.Exp, M), "this is a masked array"),
+    "masked, compiled": (lambda: vg.compile(np.exp)(M), "this is a masked array"),
+    "masked prediction": (lambda: vg.train.predict(vg.nn.Linear(2, 1), np.ma.masked_array([[1.0, 2.0]])), "a masked"),
+    "np.matrix": (lambda: vg.TensorNode(np.matrix([[1.0]])), "this is an np.matrix, whose x * y is a matrix product"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("name", STRANGE)
+def test_arrays_with_an_arithmetic_of_their_own_are_refused(name):
+    fault, words = STRANGE[name]
+    with pytest.raises(TypeError, match=re.escape(words)):
+        fault()
+
+
+def test_complex_constants_may_become_real():
+    z = vg.TensorNode(Z, requires_grad=False)
+    w = vg.TensorNode([1.0, 2.0])
+    (np.abs(z) * w).sum().backward()
+    np.testing.assert_allclose(w.grad, np.abs(Z))
+    with pytest.raises(RuntimeError, match="no gradients below it"):
+        np.abs(z).sum().backward()
+    with vg.no_grad():
+        assert (w * 1j).dtype == complex
+
+
+EMPTY = {
+    "mean": lambda x: np.mean(x),
+    "mean of each column": lambda x: x.mean(axis=0),
+    "variance": lambda x: np.var(x, axis=0, keepdims=True),
+    "standard deviation": lambda x: np.std(x),
+    "max": lambda x: np.max(x, axis=0),
+    "argmax": lambda x: np.argmax(x, axis=0),
+    "cross-entropy": lambda x: vg.losses.cross_entropy(x, np.zeros(0, int)),
+    "celoss": lambda x: vg.celoss(x, np.zeros(0, int)),
+    "mean squares": lambda x: vg.losses.mse_loss(x, np.zeros((0, 3))),
+    "BatchNorm": lambda x: vg.BatchNorm.do_forward(x, np.ones(3), np.zeros(3)),
+    "predict": lambda x: vg.train.predict(vg.nn.Linear(3, 2), x.value),
+    "evaluate": lambda x: vg.train.evaluate(vg.nn.Linear(3, 2), vg.data.Split(x.value, np.zeros(0, int))),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_the_mean_of_nothing_is_refused(name):
+    with pytest.raises(ValueError, match=r"no elements|nothing|empty|zero-size"):
+        EMPTY[name](node(0, 3))
+
+
+def test_of_an_empty_batch_what_has_a_value_has_it():
+    x = node(0, 3)
+    assert x.mean(axis=1).shape == x.sum(axis=1).shape == (0,)
+    assert (vg.softmax(x).shape, x.sum(axis=0).value.tolist()) == ((0, 3), [0, 0, 0])
+    with pytest.raises(ValueError, match=r"Var of shapes \(3,\): ddof=3 leaves none of 3 elements"):
+        np.var(node(3), ddof=3)
 
 
 def test_a_second_backward_after_clear_loses_nothing():

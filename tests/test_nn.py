@@ -422,6 +422,54 @@ def test_a_batch_of_one(name):
 
 
 @each_layer
+def test_an_empty_batch_leaves_no_trace(name):
+    """It is refused, and nothing has changed, or there is nothing in it that is not a number."""
+    layer, batch = make(name)
+    before = layer.state_dict()
+    norms = [m for _, m in layer.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.training]
+    if norms:
+        statistics = [(m.running_mean, m.running_var) for m in norms]
+        with pytest.raises(ValueError, match="a channel needs more than one value"):
+            layer(vg.TensorNode(batch[:0]))
+        assert all(
+            m.running_mean is mean and m.running_var is v for m, (mean, v) in zip(norms, statistics, strict=True)
+        )
+        layer.eval()
+    if name in ("Linear of a vector", "Flatten", "Softmax"):  # whose first axis is not that of the batch, or is needed
+        return
+    y = layer(vg.TensorNode(batch[:0]))
+    assert y.shape[0] == 0
+    np.sum(y * y).backward()
+    assert not any(p.grad.any() for p in layer.parameters())
+    assert all(np.isfinite(array).all() for array in layer.state_dict().values())
+    assert before.keys() == layer.state_dict().keys()
+
+
+FAILS = {
+    "BatchNorm1d of one": (lambda: nn.BatchNorm1d(3), (1, 3)),
+    "BatchNorm1d of none": (lambda: nn.BatchNorm1d(3), (0, 3)),
+    "BatchNorm2d of none": (lambda: nn.BatchNorm2d(3), (0, 3, 4, 4)),
+    "BatchNorm2d of empty images": (lambda: nn.BatchNorm2d(3), (4, 3, 0, 4)),
+    "BatchNorm2d of one pixel": (lambda: nn.BatchNorm2d(3), (1, 3, 1, 1)),
+    "BatchNorm1d of others": (lambda: nn.BatchNorm1d(3), (5, 4)),
+    "RandomShift of a matrix": (lambda: nn.RandomShift(2), (4, 4)),
+}
+
+
+@pytest.mark.parametrize("run", [lambda f, x: f(x), lambda f, x: vg.compile(f)(x)], ids=["eager", "compiled"])
+@pytest.mark.parametrize("name", FAILS)
+def test_a_call_that_fails_changes_nothing(name, run):
+    make_layer, shape = FAILS[name]
+    layer = make_layer()
+    before = layer.state_dict()
+    with pytest.raises(ValueError):  # noqa: PT011 (each has its own)
+        run(layer, np.ones(shape, np.float32))
+    after = layer.state_dict()
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+@each_layer
 def test_float32_stays_float32(name):
     layer, batch = make(name)
     for p in layer.parameters():

@@ -109,7 +109,7 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarra
     array([[0., 1., 0.],
            [1., 0., 0.]], dtype=float32)
     """
-    labels = as_array(labels)
+    labels = labels.value if isinstance(labels, TensorNode) else as_array(labels)
     fits = labels.ndim == 1 and labels.dtype.kind in "iu"
     if isinstance(labels, np.ndarray):  # a stand-in for an array has no values to look at
         fits = fits and not ((labels < 0) | (labels >= num_classes)).any()

@@ -137,6 +137,11 @@ def conform(gradient: Array, node: TensorNode, source: OpNode) -> Array:
             f"shape {value.shape}. A gradient has its input's shape: sum over the axes along which the input was "
             "repeated (vg.ops.sum_to does it)"
         )
+    if gradient.dtype.kind == "c":
+        raise TypeError(
+            f"{source.op.__name__}.backward returned complex numbers for input {position} of {value.dtype}: the "
+            "gradient of real numbers is real"
+        )
     if node.requires_grad and value.dtype.kind != "f":
         raise TypeError(
             f"{node.name or f'input {position}'} of {source.op.__name__} holds {value.dtype}, which cannot hold a "

@@ -203,6 +203,14 @@ def copy(x: Node, order: str = "K") -> Node:
     return elementwise.Cast.do_forward(x, dtype=x.dtype)
 
 
+@answers(np.full_like)
+def full_like(x: Node, fill_value: Any, **options: Any) -> Any:
+    plain = np.full_like(value(x), value(fill_value), **options)
+    if not isinstance(fill_value, TensorNode):
+        return plain
+    return np.broadcast_to(fill_value, plain.shape).astype(plain.dtype, copy=False)
+
+
 @answers(np.ravel)
 def ravel(x: Node) -> Node:
     return np.reshape(x, -1)
@@ -368,7 +376,7 @@ WITHOUT_DERIVATIVE = (
     *(np.logical_and, np.logical_or, np.logical_not, np.isnan, np.isinf, np.isfinite, np.sign),
     *(np.floor, np.ceil, np.rint, np.round, np.around, np.trunc),
     *(np.argmax, np.argmin, np.argsort, np.nonzero, np.any, np.all, np.count_nonzero),
-    *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like, np.empty_like),
+    *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like),
     *(np.array_equal, np.allclose, np.isclose, np.result_type, np.array2string, np.array_repr, np.array_str),
 )
 for _function in WITHOUT_DERIVATIVE:
