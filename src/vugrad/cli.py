@@ -266,32 +266,66 @@ def explain(
 @app.command()
 def check(
     path: Annotated[
-        Path | None, typer.Argument(metavar="[FILE.py]", help="A file with ops of your own; the op table if not given")
+        Path | None,
+        typer.Argument(
+            metavar="[FILE.py|FILE.ipynb|FOLDER]",
+            help="A file or folder with ops of your own; with --grade a folder is a class, of which each file and each "
+            "folder in it is a submission. The op table if not given",
+        ),
     ] = None,
     ops: Annotated[str | None, Flag(help="The ops in it to look at, as in Normalize,ReLU (default: all)")] = None,
     grade: Annotated[
-        bool, Flag("--grade", help="A mark for each op, 1 or 0; the command then ends well whatever they are")
+        bool,
+        Flag(
+            "--grade",
+            help="A mark for each op: 1, 0, or none for what has to be looked at. Forward and backward must be the "
+            "file's own functions, of NumPy; of vugrad they may call vg.ops.sum_to and vg.ops.primitives alone. "
+            "The command ends well whatever the marks are",
+        ),
     ] = False,
+    csv_file: Annotated[
+        Path | None, Flag("--csv", help="Marks as a table, a row for each submission", rich_help_panel="Marks")
+    ] = None,
+    gradescope: Annotated[
+        Path | None,
+        Flag(help="Marks of one submission, a file or folder, as Gradescope's results.json", rich_help_panel="Marks"),
+    ] = None,
+    pages: Annotated[
+        Path | None, Flag(help="Folder for a page of each submission, with the diagnosis", rich_help_panel="Marks")
+    ] = None,
     json_file: Annotated[Path | None, Flag("--json", help="Also write what was found here")] = None,
     derivations: Annotated[
         Path | None, Flag(help="Folder for a page with each op's maths, code and proof; nothing else is done")
     ] = None,
 ) -> None:
-    """Prove that backwards are the derivatives of their forwards, check them in numbers, and say what is wrong."""
-    from vugrad.check import command  # only here: SymPy takes long to load
+    """Prove that backwards are the derivatives of their forwards, check them in numbers, and say what is wrong.
+
+    Of a file, only imports, constants, functions and classes are loaded, and nothing that trains. Each op has a process
+    of its own, with 20 seconds and 4 GiB: what hangs or crashes costs that op alone.
+    """
+    from vugrad.check import command, marks  # only here: SymPy takes long to load
 
     if derivations is not None:
         command.write_derivations(console, derivations)
         return
+    written = {"--csv": csv_file, "--gradescope": gradescope, "--pages": pages}
     if path is None:
-        if ops is not None or grade:
+        if ops is not None or grade or any(written.values()):
             raise ValueError("--ops and --grade are about a file: name it, as in vugrad check FILE.py --grade")
         if not command.check_table(console, json_file):
             raise typer.Exit(1)
         return
+    if given := [flag for flag, file in written.items() if file is not None and not grade]:
+        raise ValueError(f"{given[0]} writes marks: add --grade")
     names = None if ops is None else [name.strip() for name in ops.split(",") if name.strip()]
-    verdicts = command.check_file(console, path, names, grade, json_file)
-    if not grade and not all(verdict.passed for verdict in verdicts):
+    files = marks.Files(csv_file, json_file, gradescope, pages)
+    if grade and path.is_dir() and gradescope is None:
+        if names is None:
+            raise ValueError("name the ops that a class was to write, as in --ops Normalize,ReLU")
+        command.check_class(console, path, names, files)
+        return
+    found = command.check_file(console, path, names, grade, files)
+    if not grade and not all(verdict.passed for verdict in found.verdicts):
         raise typer.Exit(1)
 
 

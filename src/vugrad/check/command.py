@@ -15,14 +15,21 @@ from rich.table import Table
 from rich.text import Text
 
 from vugrad.check.compare import check_row
-from vugrad.check.grade import MEMORY, SECONDS, grade
+from vugrad.check.grade import MEMORY, SECONDS, Marks, grade, grade_class, submissions
+from vugrad.check.marks import Files, shown
 from vugrad.check.proof import prove_row
-from vugrad.check.submission import Verdict
 from vugrad.compiler.machine.threads import allowed
 from vugrad.files import as_json, check_writable, write_whole
 from vugrad.ops.table import ROWS
 
-COLOURS = {"proven": "green", "checked": "green", "right": "green", "not established": "yellow", "unknown": ""}
+COLOURS = {
+    "proven": "green",
+    "checked": "green",
+    "right": "green",
+    "not established": "yellow",
+    "not graded": "yellow",
+    "unknown": "",
+}
 #: Seconds that the proof of one row may take.
 PATIENCE = 20.0
 
@@ -105,27 +112,51 @@ def check_table(console: Console, json_file: Path | None) -> bool:
     return not counts.keys() & {"wrong", "not established"}
 
 
-def check_file(
-    console: Console, path: Path, names: Sequence[str] | None, marks: bool, json_file: Path | None
-) -> list[Verdict]:
-    """Print a verdict for each op of a file, and with ``marks`` how many have passed."""
-    if json_file is not None:
-        check_writable(json_file.absolute())
-    verdicts = grade(path, names, SECONDS, MEMORY)
+def check_file(console: Console, path: Path, names: Sequence[str] | None, marks: bool, files: Files) -> Marks:
+    """Print a verdict for each op of a submission, and with ``marks`` how many have passed."""
+    files.check()
+    found = grade(path, names, SECONDS, MEMORY, own=marks)
     table = Table(box=None, pad_edge=False)
     for heading in (*(("mark",) if marks else ()), "op", "forward", "backward", "inputs"):
         table.add_column(heading, justify="right" if heading == "mark" else "left")
-    for v in verdicts:
+    for v in found.verdicts:
         cells = [Text(word, COLOURS.get(word, "red")) for word in (v.forward, v.backward)]
-        table.add_row(*([str(int(v.passed))] if marks else []), v.op, *cells, v.shapes)
+        table.add_row(*([shown(v.mark)] if marks else []), Text(v.op), *cells, Text(v.shapes))
     console.print(table)
-    for v in verdicts:
+    for v in found.verdicts:
         if v.text:
-            console.print(f"\n{v.op}: {v.text}")
-    passed = sum(v.passed for v in verdicts)
+            console.print(Text(f"\n{v.op}: {v.text}"))
+    if found.left:
+        console.print("\nNot loaded, since only imports, constants, functions and classes are:")
+        for each in found.left:
+            console.print(Text(f"  {each}"))
     if marks:
-        console.print(f"\n{passed} of {len(verdicts)}", style="bold")
-    if json_file is not None:
-        ops = [dataclasses.asdict(v) | {"mark": int(v.passed)} for v in verdicts]
-        write_whole(json_file, as_json({"file": path.name, "ops": ops, "passed": passed, "of": len(verdicts)}))
-    return verdicts
+        console.print(f"\n{found.summary}", style="bold")
+    files.write([found], single=True)
+    return found
+
+
+def check_class(console: Console, folder: Path, names: Sequence[str], files: Files) -> None:
+    """Print a line for each submission in a folder when it is done, and write its marks at once.
+
+    What is done is there whatever ends this.
+    """
+    files.check()
+    start, found = time.perf_counter(), list[Marks]()
+    count = len(submissions(folder))
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("grading", total=count)
+        try:
+            for marks in grade_class(folder, names, SECONDS, MEMORY):
+                found = sorted([*found, marks], key=lambda each: each.file)
+                files.write(found)
+                progress.advance(bar)
+                words = " ".join(f"{v.op} {shown(v.mark)}" for v in marks.verdicts)
+                progress.console.print(Text(f"{len(found)}/{count} {marks.name}: {marks.summary} ({words})"))
+        except KeyboardInterrupt:
+            console.print(f"interrupted: {len(found)} of {count} are graded, and their marks are written")
+            raise
+    seconds = time.perf_counter() - start
+    without = sum(marks.open for marks in found)
+    more = f"; {without} ops have no mark: see why, and look at them" if without else ""
+    console.print(f"\n{count} submissions, {count * len(names)} ops, in {seconds:.0f} s{more}", style="bold")

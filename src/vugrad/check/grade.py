@@ -1,128 +1,184 @@
-"""Ops in files of others, each judged in a process of its own, so that whatever one does costs that one alone."""
+"""The ops of submissions, judged on all cores: each op in a process of its own, watched by a process that judges.
+
+Neither this process nor a judge runs what was handed in; whatever an op does costs that op alone.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from vugrad.check.submission import Verdict, judge, load, ops_of
+from vugrad.check.judge import Job
+from vugrad.check.remote import Ended, Process
+from vugrad.check.runner import files_of
+from vugrad.check.submission import Verdict
 from vugrad.compiler.machine.threads import allowed
-from vugrad.files import write_whole
-from vugrad.suggest import choose
 
 #: Seconds, and bytes of memory, that one op may take.
 SECONDS, MEMORY = 20.0, 4 * 2**30
 
 
+@dataclasses.dataclass
+class Marks:
+    """What was found of one submission.
+
+    Args:
+        name: of the file or folder, without its suffix.
+        file: its name.
+        verdicts: one for each op.
+        left: what was not loaded of it, in words.
+    """
+
+    name: str
+    file: str
+    verdicts: list[Verdict]
+    left: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def passed(self) -> int:
+        """How many ops have a mark of 1."""
+        return sum(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def open(self) -> int:
+        """How many ops have no mark."""
+        return sum(verdict.mark is None for verdict in self.verdicts)
+
+    @property
+    def summary(self) -> str:
+        """How many of how many."""
+        more = f", and {self.open} without a mark" if self.open else ""
+        return f"{self.passed} of {len(self.verdicts)}{more}"
+
+
+class Judges:
+    """As many judges as there are cores, each a process that is started when needed, and again if it has ended."""
+
+    def __init__(self, count: int) -> None:
+        self.threads = ThreadPoolExecutor(count)
+        self.idle: queue.SimpleQueue[Process | None] = queue.SimpleQueue()
+        for _ in range(count):
+            self.idle.put(None)
+        self.lock, self.all = threading.Lock(), set[Process]()
+        self.closed = False
+
+    def __enter__(self) -> Judges:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        with self.lock:
+            self.closed = True
+            for process in self.all:
+                process.kill()
+        self.threads.shutdown(wait=True)
+        for process in self.all:
+            process.end()
+
+    def submit(self, job: Job) -> Future[dict[str, Any]]:
+        """What a judge answers, when it does."""
+        return self.threads.submit(self._ask, job)
+
+    def _ask(self, job: Job) -> dict[str, Any]:
+        process = self.idle.get()
+        try:
+            if process is None:
+                process = self._started()
+            with process.within(job.seconds + 10):
+                return dict(process.ask(dataclasses.asdict(job)))
+        except Ended as end:
+            if process is not None:
+                with self.lock:
+                    self.all.discard(process)
+                process.end()
+            process = None
+            lost = Verdict(job.op, "unknown", "not established", f"the judge has not come to an end with it: {end}")
+            return {"verdict": dataclasses.asdict(lost), "names": [], "left": [], "error": lost.text}
+        finally:
+            self.idle.put(process)
+
+    def _started(self) -> Process:
+        with self.lock:
+            if self.closed:
+                raise Ended("it was interrupted")
+            process = Process("vugrad.check.judge", hear=True)
+            self.all.add(process)
+            return process
+
+
 def grade(
-    path: Path, names: Sequence[str] | None = None, seconds: float = SECONDS, memory: int = MEMORY
-) -> list[Verdict]:
-    """A verdict for each op of a file, or for each that is asked for; one that is not there is "missing".
+    path: Path, names: Sequence[str] | None = None, seconds: float = SECONDS, memory: int = MEMORY, own: bool = False
+) -> Marks:
+    """A verdict for each op of a file or folder, or for each that is asked for; one that is not there is "missing".
 
     Every op has a process of its own, with a limit of time and memory: an endless loop or a crash costs that op. It is
-    no protection against malice: what is in the file runs with the rights of who grades it.
+    no protection against malice: what is in the file runs with the rights of who grades it. With ``own``, forward and
+    backward must be functions of the submission, and call no op of vugrad's and no gradient.
 
-    Raises ``ValueError`` for a file that is not there or, where no names are given, cannot be run.
+    Raises ``ValueError`` for a file that is not there or, where no names are given, has no ops.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} is not there: give the file with the ops")
+    _check(path, names)
+    with Judges(allowed()) as judges:
+        left: list[str] = []
+        if names is None:
+            found = judges.submit(Job(str(path), "", own, True, seconds, memory)).result()
+            names, left = found["names"], found.get("left", [])
+            if not names:
+                why = found.get("error") or next((f"; not loaded: {each}" for each in left), "")
+                raise ValueError(f"{path} defines no Op: write class Name(vg.Op), with forward and backward{why}")
+        jobs = [Job(str(path), name, own, True, seconds, memory) for name in dict.fromkeys(names)]
+        answers = [future.result() for future in [judges.submit(job) for job in jobs]]
+    left = next((answer["left"] for answer in answers if answer["left"]), left)
+    return Marks(path.stem, path.name, [Verdict(**answer["verdict"]) for answer in answers], left)
+
+
+def grade_class(
+    folder: Path, names: Sequence[str], seconds: float = SECONDS, memory: int = MEMORY, own: bool = True
+) -> Iterator[Marks]:
+    """The marks of each submission in a folder, as they are done: of each file in it, and of each folder with files.
+
+    A file is graded without what lies beside it, which is another's.
+    """
+    _check(folder, names)
+    paths = submissions(folder)
+    if not paths:
+        raise ValueError(f"{folder} has no submissions: a .py or .ipynb file, or a folder, for each student")
+    wanted = list(dict.fromkeys(names))
+    with Judges(allowed()) as judges:
+        pending: dict[Future[dict[str, Any]], Path] = {}
+        answers: dict[Path, dict[str, dict[str, Any]]] = {path: {} for path in paths}
+        for path in paths:
+            for name in wanted:
+                job = Job(str(path), name, own, path.is_dir(), seconds, memory)
+                pending[judges.submit(job)] = path
+        while pending:
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                path, answer = pending.pop(future), future.result()
+                found = answers[path]
+                found[answer["verdict"]["op"]] = answer
+                if len(found) == len(wanted):
+                    verdicts = [Verdict(**found[name]["verdict"]) for name in wanted]
+                    left: list[str] = next((found[name]["left"] for name in wanted if found[name]["left"]), [])
+                    yield Marks(path.stem if path.is_file() else path.name, path.name, verdicts, left)
+
+
+def submissions(folder: Path) -> list[Path]:
+    """What was handed in: the Python files, notebooks and folders with such in a folder, by name."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.name[0] not in "._"
+        and ((path.is_file() and path.suffix in (".py", ".ipynb")) or (path.is_dir() and files_of(path)))
+    )
+
+
+def _check(path: Path, names: Sequence[str] | None) -> None:
+    if not path.exists():
+        raise ValueError(f"{path} is not there: give the file with the ops, or the folder with the submissions")
     if names is not None and not names:
         raise ValueError("no op is named: write --ops Normalize,ReLU, or leave it out for all")
-    if names is None:
-        listed = _apart(path, None, seconds, memory)
-        if "names" not in listed:
-            raise ValueError(f"{path} cannot be run: {listed['text']}")
-        names = listed["names"]
-        if not names:
-            raise ValueError(f"{path} defines no Op: write class Name(vg.Op), with forward and backward")
-    with ThreadPoolExecutor(allowed()) as threads:
-        found = list(threads.map(lambda name: _apart(path, name, seconds, memory), dict.fromkeys(names)))
-    return [Verdict(**verdict) for verdict in found]
-
-
-def _apart(path: Path, name: str | None, seconds: float, memory: int) -> dict[str, Any]:
-    """What the child says of an op, or of all names; if it says nothing, how it ended."""
-    with tempfile.TemporaryDirectory() as folder:
-        out, errors = Path(folder) / "verdict.json", Path(folder) / "errors.txt"
-        command = [
-            sys.executable,
-            "-P",  # what lies in the current folder is not the library's
-            "-m",
-            "vugrad.check.grade",
-            str(path),
-            name or "",
-            str(seconds),
-            str(memory),
-            str(out),
-        ]
-        with errors.open("wb") as stderr:  # what else it starts ends with it, and one thread is enough
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                start_new_session=True,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-            )
-        try:
-            child.wait(seconds + 5)
-            last = errors.read_text(errors="replace").strip().rpartition("\n")[2]
-            ended = f"it ended its process, with status {child.returncode}" + (f": {last}" if last else "")
-            if child.returncode < 0:
-                ended = f"it crashed, with {signal.Signals(-child.returncode).name}"
-        except subprocess.TimeoutExpired:
-            ended = f"it was not done after {seconds:g} s: does a loop never end?"
-        finally:
-            _end(child)
-        try:
-            return dict(json.loads(out.read_bytes()))
-        except (OSError, ValueError):
-            return dataclasses.asdict(Verdict(name or "", "unknown", "wrong", ended))
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.kill()
-    child.wait()
-
-
-def _child(path: Path, name: str, seconds: float, memory: int, out: Path) -> None:
-    """In the child: judge, and write down what was found."""
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    except (ImportError, ValueError, OSError):  # there is none on this system
-        pass
-    try:
-        ops = ops_of(load(path))
-        if not name:
-            found: dict[str, Any] = {"names": list(ops)}
-        elif name in ops:
-            for verdict in judge(name, ops[name], seconds / 2):
-                found = dataclasses.asdict(verdict)
-                write_whole(out, json.dumps(found).encode())
-        else:
-            try:
-                choose("op", name, ops)
-            except ValueError as error:
-                found = dataclasses.asdict(Verdict(name, "unknown", "missing", str(error)))
-    except BaseException as error:  # SystemExit and MemoryError too
-        found = dataclasses.asdict(Verdict(name, "unknown", "wrong", f"{type(error).__name__}: {error}"))
-    write_whole(out, json.dumps(found).encode())
-
-
-if __name__ == "__main__":
-    _child(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5]))

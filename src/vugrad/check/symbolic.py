@@ -11,12 +11,12 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.cases import Branch, Equal, First, Largest, Less, LessEqual
+from vugrad.check.recording import Named, record
 from vugrad.check.subject import Arrays, element, listed, names
 from vugrad.check.zero import exact
 from vugrad.compiler.arrays import Program
 from vugrad.compiler.arrays.interpret import apply
 from vugrad.compiler.arrays.program import Instruction
-from vugrad.compiler.trace import trace
 from vugrad.graph import Op
 
 Array = Any
@@ -50,25 +50,20 @@ def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: M
     """
     labels = names(op.forward, len(xs), 1)
     real = [i for i, x in enumerate(xs) if x.dtype.kind == "f"]
+    recorded = record(op, xs, constants)
     with np.errstate(all="ignore"):
-        ys = listed(op.forward({}, *map(np.copy, xs), **constants))
-    gos = [np.ones(np.shape(y)) for y in ys]
-
-    def both(*arrays: Any) -> Any:
-        inputs = list(xs)
-        for i, array in zip(real, arrays, strict=False):
-            inputs[i] = array
-        context: dict[str, Any] = {}
-        return listed(op.forward(context, *inputs, **constants)), listed(op.backward(context, *arrays[len(real) :]))
-
-    recorded = trace(both, (*(xs[i] for i in real), *gos))
+        gos = [np.ones(np.shape(y)) for y in listed(op.forward({}, *map(np.copy, xs), **constants))]
     inputs = {labels[i]: variables(labels[i], xs[i].shape, positive.get(i, False)) for i in real}
     # One may be called as an input is.
     called = [f"go {name}" if name in labels else name for name in names(op.backward, len(gos), 1)]
     upstream = {name: variables(name, go.shape) for name, go in zip(called, gos, strict=True)}
     given = {f"argument {k}": array for k, array in enumerate([*inputs.values(), *upstream.values()])}
     edges: list[Expr] = []
-    outputs, gradients = recorded.rebuild(evaluate(recorded.program, given, edges))
+    found = evaluate(recorded.program, given, edges)
+    outputs, gradients = (
+        [found[part.name] if isinstance(part, Named) else part for part in parts]
+        for parts in (recorded.outputs, recorded.gradients)
+    )
     return Symbolic(
         inputs,
         upstream,

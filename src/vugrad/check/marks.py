@@ -1,0 +1,124 @@
+"""Marks in files: a table for a spreadsheet, JSON, Gradescope's results, and a page for each submission."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from vugrad.check.grade import Marks
+from vugrad.files import as_json, check_writable, write_whole
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where marks are written; ``None`` for where they are not.
+
+    Args:
+        table: CSV with a row for each submission.
+        record: JSON with all that was found.
+        gradescope: ``results.json`` of Gradescope, for one submission.
+        pages: a folder, for a page of each submission.
+    """
+
+    table: Path | None = None
+    record: Path | None = None
+    gradescope: Path | None = None
+    pages: Path | None = None
+
+    def check(self) -> None:
+        """Raise ``OSError`` that says so if one of them cannot be written."""
+        for path in (
+            self.table,
+            self.record,
+            self.gradescope,
+            None if self.pages is None else self.pages / "page.html",
+        ):
+            if path is not None:
+                check_writable(path.absolute())
+
+    def write(self, found: Sequence[Marks], single: bool = False) -> None:
+        """Write all of them; a ``single`` submission's JSON is about it alone."""
+        if self.table is not None:
+            write_whole(self.table, as_table(found).encode("utf-8", "backslashreplace"))
+        if self.record is not None:
+            records = [record(marks) for marks in found]
+            write_whole(self.record, as_json(records[0] if single else {"submissions": records}))
+        if self.gradescope is not None:
+            write_whole(self.gradescope, as_json(results(found[0])))
+        if self.pages is not None:
+            for marks in found:
+                path = self.pages / f"{marks.file}.html"
+                content = page(marks).encode("utf-8", "backslashreplace")
+                if not path.is_file() or path.read_bytes() != content:
+                    write_whole(path, content)
+
+
+def shown(mark: int | None) -> str:
+    """A mark in a table; what has none is a dash."""
+    return "–" if mark is None else str(mark)
+
+
+def as_table(found: Sequence[Marks]) -> str:
+    """A row for each submission: a column for each op, empty where there is no mark, and their sum."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    ops = [verdict.op for verdict in found[0].verdicts] if found else []
+    writer.writerow(["submission", *ops, "passed", "of", "without a mark"])
+    for marks in found:
+        cells = ["" if verdict.mark is None else verdict.mark for verdict in marks.verdicts]
+        writer.writerow([as_text(marks.name), *cells, marks.passed, len(cells), marks.open])
+    return file.getvalue()
+
+
+def as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula.
+
+    >>> as_text("=1+1"), as_text("bob")
+    ("'=1+1", 'bob')
+    """
+    return f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell
+
+
+def record(marks: Marks) -> dict[str, Any]:
+    """All that was found of one submission."""
+    return {
+        "name": marks.name,
+        "file": marks.file,
+        "ops": [dataclasses.asdict(v) | {"mark": v.mark} for v in marks.verdicts],
+        "passed": marks.passed,
+        "of": len(marks.verdicts),
+        "without a mark": marks.open,
+        "not loaded": marks.left,
+    }
+
+
+def results(marks: Marks) -> dict[str, Any]:
+    """One submission as Gradescope's ``results.json`` has it: a test for each op, of one point."""
+    tests = [
+        {
+            "name": v.op,
+            "score": v.mark or 0,
+            "max_score": 1,
+            "status": "passed" if v.mark else "failed",
+            "output": f"forward: {v.forward}; backward: {v.backward}\n{v.text}".strip(),
+            "output_format": "text",
+        }
+        for v in marks.verdicts
+    ]
+    said = [marks.summary, *(f"not loaded: {each}" for each in marks.left)]
+    return {"score": marks.passed, "output": "\n".join(said), "output_format": "text", "tests": tests}
+
+
+def page(marks: Marks) -> str:
+    """A page with each op's verdict and diagnosis; it opens without a network."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = resources("vugrad.check").joinpath("marks.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(marks=marks, shown=shown)

@@ -1,0 +1,266 @@
+"""The judge's side of the process that runs a submission: its ops, as ops whose directions are calls over a pipe.
+
+Nothing of a submission runs here. What comes over the pipe is plain arrays, and is believed to be no more than that.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vugrad.check.loading import Left
+from vugrad.check.maps import Copying
+from vugrad.check.recording import Elsewhere, Recording, received
+from vugrad.check.subject import Array, Arrays
+from vugrad.check.wire import BadMessage, receive, send
+from vugrad.compiler import CannotCompileError
+from vugrad.graph import Op
+
+#: In the context of a forward, the call that it was.
+CALL = "\0call"
+
+
+class Stop(BaseException):
+    """Why an op is judged no further; it goes through whatever catches errors."""
+
+
+class Ended(Stop):
+    """The process that runs the submission has ended; ``late`` says that its time was up."""
+
+    def __init__(self, text: str, late: bool = False) -> None:
+        super().__init__(text)
+        self.late = late
+
+
+class NotOwn(Stop):
+    """What is graded is not the submission's own code."""
+
+
+class Process:
+    """A process that answers one request after the other, each a message.
+
+    Args:
+        module: what it runs.
+        arguments: of it.
+        hear: whether what it writes to its standard error is shown.
+    """
+
+    def __init__(self, module: str, *arguments: str, hear: bool = False) -> None:
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.late = False
+        command = [sys.executable, "-P", "-m", module, *arguments]  # what lies in a folder is not the library's
+        self.child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if hear else subprocess.DEVNULL,
+            cwd=self.folder.name,
+            start_new_session=True,  # so that what else it starts ends with it
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _absolute(os.environ.get("PYTHONPATH", ""))},
+        )
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def ask(self, request: Mapping[str, Any]) -> Any:
+        """The answer to a request; raises :class:`Ended` if there is none."""
+        assert self.child.stdin is not None
+        assert self.child.stdout is not None
+        try:
+            send(self.child.stdin, dict(request))
+            return receive(self.child.stdout)
+        except (EOFError, OSError):
+            raise Ended(self._how(), self.late) from None
+        except BadMessage as error:
+            self.end()
+            raise Ended(f"its process answers what is no answer: {error}") from None
+
+    def _how(self) -> str:
+        if self.late:
+            return "it was not done in its time: does a loop never end?"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.child.wait(5)
+        code = self.child.poll()
+        if code is not None and code < 0:
+            names = {each.value: each.name for each in signal.Signals}
+            return f"it crashed, with {names.get(-code, f'signal {-code}')}"
+        return f"it ended its process, with status {code}"
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Any:
+        """End the process, wherever it is, if what follows takes longer."""
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _expire(self) -> None:
+        self.late = True
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once, with what it has started."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.child.pid, signal.SIGKILL)
+        self.child.kill()
+
+    def end(self) -> None:
+        """End it, and leave nothing of it."""
+        self.kill()
+        self.child.wait()
+        for pipe in (self.child.stdin, self.child.stdout):
+            with contextlib.suppress(OSError):  # what was not sent any more
+                if pipe is not None:
+                    pipe.close()
+        self.folder.cleanup()
+
+
+def _absolute(paths: str) -> str:
+    """Folders as they are called from anywhere; another process is in another folder."""
+    return os.pathsep.join(os.path.abspath(path) for path in paths.split(os.pathsep) if path)
+
+
+class Runner:
+    """The process of one submission, as the judge sees it."""
+
+    def __init__(self, path: Path, own: bool, beside: bool, seconds: float, memory: int) -> None:
+        words = (str(path.absolute()), str(seconds), str(memory), "own" if own else "any", "beside" if beside else "no")
+        self.process = Process("vugrad.check.runner", *words)
+        self.left: list[Left] = []
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """What it answers; what the submission raises there is raised here."""
+        answer = self.process.ask({"do": do, **arguments})
+        if "not own" in answer:
+            raise NotOwn(str(answer["not own"]))
+        if "error" in answer:
+            raise _error(str(answer["error"]), str(answer["text"]))
+        return answer["is"]
+
+    def names(self) -> list[str]:
+        """The names of its ops."""
+        found = self.ask("names")
+        self._note(found)
+        return [str(name) for name in found["names"]]
+
+    def choose(self, name: str) -> tuple[type[Op] | None, list[str]]:
+        """The op of that name; if there is none, which there are.
+
+        Raises :class:`NotOwn` for one that is not the submission's.
+        """
+        found = self.ask("choose", name=name)
+        self._note(found)
+        if "missing" in found:
+            return None, [str(each) for each in found["missing"]]
+        if found["not own"]:
+            raise NotOwn(found["not own"])
+        return self._op(name, found), []
+
+    def _note(self, found: Mapping[str, Any]) -> None:
+        self.left = [
+            Left(str(part["where"]), str(part["text"]), tuple(map(str, part["names"])), str(part["error"]))
+            for part in found["left"]
+        ]
+
+    def _op(self, name: str, found: Mapping[str, Any]) -> type[Op]:
+        """An op whose directions are asked of the other process."""
+
+        def forward(context: Any, *xs: Array, **constants: Any) -> Any:
+            asked = {"xs": [np.asarray(x) for x in xs], "constants": constants, "copying": isinstance(context, Copying)}
+            answer = self.ask("forward", **asked)
+            _write(answer["changed"], list(xs))
+            if answer["ys"] is None:
+                return None
+            ys = [_array(y) for y in answer["ys"]]
+            saved = {str(key): np.asarray(value) for key, value in answer["saved"].items()}
+            context.update(saved)
+            dict.__setitem__(context, CALL, (answer["call"], list(xs), ys, {k: context[k] for k in saved}))
+            return tuple(ys)
+
+        def backward(context: Any, *gos: Array) -> Any:
+            call, xs, ys, saved = context[CALL]
+            replaced = {key: value for key, value in context.items() if key != CALL and saved.get(key) is not value}
+            answer = self.ask("backward", call=call, gos=[np.asarray(go) for go in gos], replaced=replaced)
+            _write(answer["changed"], [*xs, *gos, *ys])
+            return tuple(_gradient(g) for g in answer["gradients"])
+
+        def record(xs: Arrays, constants: Mapping[str, Any]) -> Recording:
+            return received(self.ask("record", xs=xs, constants=dict(constants)))
+
+        _sign(forward, found["forward"])
+        _sign(backward, found["backward"])
+        members: dict[str, Any] = {
+            "forward": staticmethod(forward),
+            "backward": staticmethod(backward),
+            "record": staticmethod(record),
+            "constants": found["constants"],
+        }
+        if "inputs" in found:
+            members["inputs"] = [_array(x) for x in found["inputs"]]
+        return type(name, (Elsewhere,), members)
+
+
+def _write(changed: Mapping[int, Array], arrays: Arrays) -> None:
+    """Write into arrays what their copies in the other process have become."""
+    for i, x in changed.items():
+        arrays[i][...] = x
+
+
+def _array(y: Any) -> Array:
+    """An output, which must be numbers."""
+    if isinstance(y, dict) or np.asarray(y).dtype.kind not in "fciub":
+        kind = str(y.get("type")) if isinstance(y, dict) else type(y).__name__
+        raise TypeError(f"it gives {kind[:40]}, and not an array of numbers")
+    return np.asarray(y)
+
+
+def _gradient(g: Any) -> Any:
+    """A gradient, or something of the type that there is instead of one."""
+    if not isinstance(g, dict):
+        return g
+    return type("".join(c for c in str(g.get("type"))[:40] if c.isprintable()), (), {})()
+
+
+def _sign(function: Callable[..., Any], parameters: Any) -> None:
+    """Give a function the parameters of another one."""
+    if parameters is None:
+        return
+    empty = inspect.Parameter.empty
+    signature = inspect.Signature(
+        [inspect.Parameter(name, kind, default=None if default else empty) for name, kind, default in parameters]
+    )
+    function.__signature__ = signature  # type: ignore[attr-defined]
+
+
+def _error(name: str, text: str) -> Exception:
+    """What was raised there, as an error of the same name here."""
+    if name == "CannotCompileError":
+        return CannotCompileError(text)
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with contextlib.suppress(TypeError):  # some take more than a text
+            return kind(text)
+    raised: type[Exception] = type(name if name.isidentifier() else "Exception", (Exception,), {})
+    return raised(text)

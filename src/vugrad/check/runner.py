@@ -1,0 +1,354 @@
+"""The process that runs a submission: it evaluates forward and backward on arrays that it is sent, and decides nothing.
+
+It is started with the file, answers one request after the other, and ends with the pipe that they come through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import os
+import sys
+import threading
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+import vugrad
+from vugrad.check.loading import Left, Loading, defined
+from vugrad.check.maps import Copying
+from vugrad.check.wire import is_plain, receive, send
+from vugrad.graph import Op
+
+Array = Any
+#: How many forwards are remembered, for their backwards.
+KEPT = 16
+#: Where vugrad is; and what may be called of it in an op, since it computes no derivative: files, and functions.
+OURS = str(Path(vugrad.__file__).parent) + os.sep
+ALLOWED = tuple(os.path.join(OURS, *parts) for parts in (("ops", "primitives.py"), ("check", "maps.py")))
+HELPERS = ("sum_to", "needs_input_grad", "<module>", "__getattr__")
+#: Other packages that compute gradients.
+OTHERS = frozenset(
+    {"torch", "jax", "tensorflow", "keras", "autograd", "mygrad", "tinygrad", "mxnet", "paddle", "sympy"}
+)
+
+
+class NotOwn(Exception):  # noqa: N818 (what it is)
+    """What is graded is not the submission's own code."""
+
+
+def ops_of(module: types.ModuleType) -> dict[str, type[Op]]:
+    """The ops that a module itself defines, in its order."""
+    own: dict[str, type[Op]] = {}
+    for name, op in vars(module).items():
+        if is_op(op) and op not in own.values() and not _is_imported(op, module):
+            own[name] = op
+    return own
+
+
+def is_op(value: Any) -> bool:
+    """Whether it is an op with a forward: of vugrad's Op, or of one that was handed in with it."""
+    if not isinstance(value, type):
+        return False
+    if issubclass(value, Op):
+        return value.forward is not Op.forward  # a base class of others need not be an op itself
+    base = next((base for base in value.__mro__[1:] if base.__name__ == "Op"), None)
+    return base is not None and getattr(value, "forward", None) is not getattr(base, "forward", None)
+
+
+def _is_imported(op: type, module: types.ModuleType) -> bool:
+    home = sys.modules.get(op.__module__)
+    return op.__module__ != module.__name__ and home is not None and vars(home).get(op.__name__) is op
+
+
+class Submission:
+    """A file, or a folder's files, with the ops in them; each file is loaded when an op of it is asked for."""
+
+    def __init__(self, path: Path, beside: bool) -> None:
+        self.path = path
+        self.root = path if path.is_dir() else path.parent
+        self.whole = path.is_dir()
+        self.files = files_of(path) if self.whole else [path]
+        self.loading = Loading(self.root, beside)
+        self.errors: list[Left] = []
+        if beside:  # for what lies there
+            sys.path += dict.fromkeys(str(file.parent) for file in [*self.files, self.root / "file"])
+
+    def _load(self, file: Path) -> types.ModuleType | None:
+        try:
+            return self.loading.load(file)
+        except (OSError, ValueError) as error:
+            self.errors.append(Left(str(file.relative_to(self.root)), "", (), str(error)))
+        return None
+
+    def names(self) -> list[str]:
+        """Of all ops."""
+        modules = [module for file in self.files if (module := self._load(file)) is not None]
+        return list(dict.fromkeys(name for module in modules for name in ops_of(module)))
+
+    def find(self, name: str) -> Any:
+        """The op of a name, or whatever has that name where nothing else has; ``None`` if nothing has."""
+        other = None
+        for file in self.files:
+            with contextlib.suppress(ValueError, OSError):
+                if self.whole and name not in defined(file):
+                    continue
+            module = self._load(file)
+            found = getattr(module, name, None)
+            if module is not None and name in ops_of(module):
+                return found
+            other = other if found is None else found
+        return other
+
+    def left(self) -> list[dict[str, Any]]:
+        """What was not loaded."""
+        return [dataclasses.asdict(each) for each in [*self.errors, *self.loading.left]][:200]
+
+    def check_own(self, name: str, op: Any) -> None:
+        """Raise :class:`NotOwn` for an op whose two directions are no functions that the submission defines."""
+        for direction in ("forward", "backward"):
+            code = code_of(inspect.getattr_static(op, direction, None))
+            if code is None:
+                raise NotOwn(f"its {direction} is no function: write def {direction}(context, …) in class {name}")
+            if code.co_filename.startswith(OURS):
+                raise NotOwn(f"its {direction} is vugrad's own {code.co_qualname}: write your own")
+            # Of a single file, what lies beside it is another's.
+            if not (code.co_filename in self.loading.own and (self.whole or self._is_in(self.path, code))):
+                where = "made at run time" if code.co_filename.startswith("<") else f"in {Path(code.co_filename).name}"
+                raise NotOwn(f"its {direction} is {where}, and not in {self.path.name}: write it there")
+
+    @staticmethod
+    def _is_in(path: Path, code: types.CodeType) -> bool:
+        return code.co_filename == str(path) or code.co_filename.startswith(f"{path} cell ")
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The Python files and notebooks of a folder, the uppermost first."""
+    passed = ("__pycache__", "site-packages", "node_modules", "venv", "env", "__MACOSX")
+    found = [
+        path
+        for suffix in ("py", "ipynb")
+        for path in folder.rglob(f"*.{suffix}")
+        if not any(part.startswith(".") or part in passed for part in path.relative_to(folder).parts) and path.is_file()
+    ]
+    return sorted(found, key=lambda path: (len(path.parts), path.suffix != ".py", str(path)))[:200]
+
+
+def code_of(function: Any) -> types.CodeType | None:
+    """The code that runs when a function is called, under what is wrapped around it."""
+    for _ in range(20):
+        if isinstance(function, staticmethod | classmethod):
+            function = function.__func__
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif isinstance(getattr(function, "func", None), types.FunctionType):  # of functools.partial
+            function = function.func
+    if isinstance(function, types.FunctionType | types.MethodType):
+        return function.__code__
+    called = vars(type(function)).get("__call__")
+    return called.__code__ if isinstance(called, types.FunctionType) else None
+
+
+class Watch:
+    """Sees what an op calls while it runs: no op of vugrad's, no gradient, and no other package that computes some."""
+
+    def __init__(self) -> None:
+        self.found = ""
+
+    def __call__(self, frame: types.FrameType, event: str, _: Any) -> None:
+        """Look at one call."""
+        if event != "call" or self.found:
+            return
+        code = frame.f_code
+        file = code.co_filename
+        if file.startswith(OURS):
+            above = frame.f_back
+            inside = above is not None and above.f_code.co_filename.startswith(OURS)
+            if not inside and file not in ALLOWED and code.co_name not in HELPERS:
+                self.found = f"calls vugrad's {code.co_qualname}"
+        elif file == "<string>" and not code.co_name.startswith("__"):
+            self.found = "runs code that is made as it runs, by exec or eval"
+        elif (package := str(frame.f_globals.get("__name__")).partition(".")[0]) in OTHERS:
+            self.found = f"calls {package}'s {code.co_qualname}"
+        if self.found:
+            raise NotOwn(self.found)
+
+    def run(self, direction: str, function: Callable[..., Any], *arguments: Any, **constants: Any) -> Any:
+        """Call a function; raise :class:`NotOwn` for what an op may not call, whatever the op makes of that."""
+        self.found = ""
+        threading.setprofile(self)
+        sys.setprofile(self)
+        try:
+            return function(*arguments, **constants)
+        finally:
+            lost = sys.getprofile() is not self and not self.found
+            sys.setprofile(None)
+            threading.setprofile(None)
+            if self.found or lost:
+                said = self.found or "switches off what watches it"
+                raise NotOwn(f"its {direction} {said}: write it with NumPy and functions of your own")
+
+
+class Server:
+    """Answers requests about one submission."""
+
+    def __init__(self, submission: Submission, own: bool) -> None:
+        self.submission, self.own = submission, own
+        self.watch = Watch()
+        self.op: Any = None
+        self.calls: dict[int, tuple[Any, list[Array], list[Array]]] = {}
+        self.count = 0
+
+    def answer(self, request: Mapping[str, Any]) -> Any:
+        """The answer to one request, which is named by its key ``do``."""
+        arguments = {key: value for key, value in request.items() if key != "do"}
+        handlers: dict[str, Callable[..., Any]] = {
+            "names": self.names,
+            "choose": self.choose,
+            "forward": self.forward,
+            "backward": self.backward,
+            "record": self.record,
+        }
+        return handlers[request["do"]](**arguments)
+
+    def names(self) -> Any:
+        """The names of all ops, and what was not loaded."""
+        return {"names": self.submission.names(), "left": self.submission.left()}
+
+    def choose(self, name: str) -> Any:
+        """Take an op, and describe it; one that is not there is described by the names that are."""
+        op = self.submission.find(name)
+        if not is_op(op):
+            self.submission.names()
+            return {"missing": self.submission.names(), "left": self.submission.left()}
+        self.op = op
+        not_own = ""
+        try:
+            self.submission.check_own(name, op)
+        except NotOwn as error:
+            not_own = str(error)
+        described = {
+            "not own": not_own,
+            "left": self.submission.left(),
+            "forward": _parameters(op.forward),
+            "backward": _parameters(getattr(op, "backward", None)),
+            "constants": dict(getattr(op, "constants", {})),
+        }
+        if hasattr(op, "inputs"):
+            described["inputs"] = [_sendable(np.asarray(x)) for x in op.inputs]
+        return described
+
+    def forward(self, xs: list[Array], constants: Any, copying: bool) -> Any:
+        """The outputs of a forward, what it saved, and its inputs if it has written into them."""
+        context: dict[str, Any] = Copying() if copying else {}
+        before = [x.tobytes() for x in xs]
+        result = self._run("forward", context, *xs, **constants)
+        ys = [_sendable(np.asarray(y)) for y in (list(result) if isinstance(result, tuple) else [result])]
+        self.count += 1
+        self.calls[self.count] = context, xs, ys
+        self.calls.pop(self.count - KEPT, None)
+        saved = {k: v for k, v in context.items() if isinstance(k, str) and isinstance(v, np.ndarray) and is_plain(v)}
+        changed = {i: x for i, x in enumerate(xs) if x.tobytes() != before[i]}
+        return {"call": self.count, "ys": None if result is None else ys, "saved": saved, "changed": changed}
+
+    def backward(self, call: int, gos: list[Array], replaced: Mapping[str, Array]) -> Any:
+        """The gradients, and whatever arrays of the call it has written into."""
+        context, xs, ys = self.calls[call]
+        context.update(replaced)
+        arrays = [*xs, *gos, *(y for y in ys if isinstance(y, np.ndarray))]
+        before = [x.tobytes() for x in arrays]
+        result = self._run("backward", context, *gos)
+        gradients = [_sendable(g) for g in (list(result) if isinstance(result, tuple) else [result])]
+        changed = {i: x for i, x in enumerate(arrays) if x.tobytes() != before[i]}
+        return {"gradients": gradients, "changed": changed}
+
+    def record(self, xs: list[Array], constants: Any) -> Any:
+        """Both directions as an array program, and where its outputs belong."""
+        from vugrad.check.recording import record, sent
+
+        return sent(record(self.op, xs, constants))
+
+    def _run(self, direction: str, *arguments: Any, **constants: Any) -> Any:
+        function = getattr(self.op, direction)
+        if not self.own:
+            return function(*arguments, **constants)
+        return self.watch.run(direction, function, *arguments, **constants)
+
+
+def _sendable(x: Any) -> Any:
+    """A result as it is, if it can travel; else the name of its type."""
+    if x is None or is_plain(x) or type(x) in (bool, int, float, complex):
+        return x
+    return {"type": type(x).__name__}
+
+
+def _parameters(function: Any) -> list[Any] | None:
+    """The names and kinds of what a function takes, and whether each has a default."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return [[p.name, int(p.kind), p.default is not p.empty] for p in found]
+
+
+def limit(seconds: float, memory: int) -> None:
+    """Bound what this process may use, on systems that can."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 5, int(seconds) + 10))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def end_with(parent: int) -> None:
+    """End this process when the one that started it has, also while an op runs."""
+    import time
+
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def main(path: Path, seconds: float, memory: int, own: bool, beside: bool) -> None:
+    """Serve, on copies of the standard streams that the submission does not see; what it prints is lost."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    if hasattr(os, "getppid"):
+        threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    limit(seconds, memory)
+    sys.argv = [str(path)]
+    me = os.getpid()
+    server = Server(Submission(path, beside), own)
+    while True:
+        try:
+            request = receive(requests)
+        except EOFError:
+            os._exit(0)
+        try:
+            with np.errstate(all="ignore"):
+                found: dict[str, Any] = {"is": server.answer(request)}
+        except NotOwn as error:
+            found = {"not own": str(error)}
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too
+            found = {"error": type(error).__name__, "text": str(error)[:2000]}
+        if os.getpid() != me:  # a fork, which is nobody's business
+            os._exit(0)
+        _reply(answers, found)
+
+
+def _reply(answers: IO[bytes], found: Any) -> None:
+    try:
+        send(answers, found)
+    except (TypeError, ValueError, RecursionError) as error:  # nothing has been written yet
+        send(answers, {"error": type(error).__name__, "text": str(error)[:2000]})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "own", sys.argv[5] == "beside")
