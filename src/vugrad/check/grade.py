@@ -148,7 +148,7 @@ def grade_class(
     paths = submissions(folder)
     if not paths:
         raise ValueError(f"{folder} has no submissions: a .py or .ipynb file, or a folder, for each student")
-    wanted = list(dict.fromkeys(names))
+    wanted, called = list(dict.fromkeys(names)), dict(zip(paths, names_of(paths), strict=True))
     with Judges(allowed()) as judges:
         pending: dict[Future[dict[str, Any]], Path] = {}
         answers: dict[Path, dict[str, dict[str, Any]]] = {path: {} for path in paths}
@@ -164,7 +164,7 @@ def grade_class(
                 if len(found) == len(wanted):
                     verdicts = [Verdict(**found[name]["verdict"]) for name in wanted]
                     left: list[str] = next((found[name]["left"] for name in wanted if found[name]["left"]), [])
-                    yield Marks(path.stem if path.is_file() else path.name, path.name, verdicts, left)
+                    yield Marks(called[path], path.name, verdicts, left)
 
 
 def submissions(folder: Path) -> list[Path]:
@@ -175,6 +175,12 @@ def submissions(folder: Path) -> list[Path]:
         if path.name[0] not in "._"
         and ((path.is_file() and path.suffix in (".py", ".ipynb")) or (path.is_dir() and files_of(path)))
     )
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """How submissions are called: without a suffix, if no two are called the same then."""
+    names = [path.stem if path.is_file() else path.name for path in paths]
+    return [path.name if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)]
 
 
 def _check(path: Path, names: Sequence[str] | None) -> None:

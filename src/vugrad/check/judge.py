@@ -21,6 +21,9 @@ from vugrad.check.submission import Verdict, judge
 from vugrad.check.wire import receive, send
 from vugrad.suggest import near
 
+#: Characters that a text may have.
+LONG = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -70,16 +73,24 @@ def answer(job: Job) -> dict[str, Any]:
     runner = Runner(Path(job.path), job.own, job.beside, job.seconds, job.memory)
     with runner.process, runner.process.within(job.seconds):
         if job.op:
-            return {"verdict": dataclasses.asdict(explained(verdict(runner, job), runner.left)), **left_of(runner)}
+            found = explained(verdict(runner, job), runner.left)
+            return {"verdict": {key: clean(value) for key, value in vars(found).items()}, **left_of(runner)}
         try:
             return {"names": runner.names(), **left_of(runner)}
         except Stop as end:
-            return {"names": [], "error": str(end)}
+            return {"names": [], "error": clean(str(end)), "left": []}
 
 
 def left_of(runner: Runner) -> dict[str, Any]:
     """What was not loaded of a submission, in words."""
-    return {"left": [str(each) for each in runner.left]}
+    return {"left": [clean(str(each)) for each in runner.left]}
+
+
+def clean(value: Any) -> Any:
+    """A text that does nothing to a terminal or a page, and is not endless; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in value[:LONG])
 
 
 def verdict(runner: Runner, job: Job) -> Verdict:
