@@ -96,6 +96,7 @@ def clean(value: Any) -> Any:
 def verdict(runner: Runner, job: Job) -> Verdict:
     """What is found of one op, whatever happens in its process."""
     found: Verdict | None = None
+    late = f"it was not done after {job.seconds:g} s: does a loop never end?"
     try:
         with bounded(job.seconds + 2):
             op, others = runner.choose(job.op)
@@ -107,13 +108,12 @@ def verdict(runner: Runner, job: Job) -> Verdict:
     except NotOwn as error:
         return Verdict(job.op, "unknown", "not graded", str(error))
     except TimeUp:
-        found = found or Verdict(job.op, "unknown", "not established", f"it was not done after {job.seconds:g} s")
+        return found or Verdict(job.op, "unknown", "wrong", late)
     except Ended as end:
         if found is None or not (end.late or found.backward == "checked"):
-            said = f"it was not done after {job.seconds:g} s: does a loop never end?" if end.late else str(end)
-            return Verdict(job.op, "unknown", "wrong", said)
-    except Exception as error:  # its description was not what it should be
-        return Verdict(job.op, "unknown", "wrong", f"{type(error).__name__}: {error}")
+            return Verdict(job.op, "unknown", "wrong", late if end.late else str(end))
+    except Exception as error:  # what it says of its inputs or constants
+        return Verdict(job.op, "unknown", "not graded", f"its inputs or constants: {type(error).__name__}: {error}")
     return found
 
 
@@ -121,7 +121,8 @@ def missing(name: str, others: list[str], left: list[Left]) -> Verdict:
     """That there is no op of a name; what could not be loaded may have had it."""
     mine = next((each for each in left if name in each.names or (each.error and not each.names)), None)
     if mine is not None:
-        return Verdict(name, "unknown", "not graded", f"it could not be loaded: {mine}")
+        why = "could not be loaded" if mine.error else "is not loaded, since it is no class or constant"
+        return Verdict(name, "unknown", "not graded", f"it {why}: {mine}")
     if not others:
         return Verdict(name, "unknown", "missing", "there is no op in it: write class Name(vg.Op)")
     close = near(name, others)

@@ -29,7 +29,9 @@ Array = Any
 KEPT = 16
 #: Where vugrad is; and what may be called of it in an op, since it computes no derivative: files, and functions.
 OURS = str(Path(vugrad.__file__).parent) + os.sep
-ALLOWED = tuple(os.path.join(OURS, *parts) for parts in (("ops", "primitives.py"), ("check", "maps.py")))
+ALLOWED = tuple(
+    os.path.join(OURS, *parts) for parts in (("ops", "primitives.py"), ("check", "maps.py"), ("check", "loading.py"))
+)
 HELPERS = ("sum_to", "needs_input_grad", "<module>", "__getattr__")
 #: Other packages that compute gradients.
 OTHERS = frozenset(
@@ -156,23 +158,23 @@ def code_of(function: Any) -> types.CodeType | None:
 class Watch:
     """Sees what an op calls while it runs: no op of vugrad's, no gradient, and no other package that computes some."""
 
-    def __init__(self) -> None:
-        self.found = ""
+    def __init__(self, own: set[str]) -> None:
+        self.own, self.found = own, ""
 
     def __call__(self, frame: types.FrameType, event: str, _: Any) -> None:
         """Look at one call."""
         if event != "call" or self.found:
             return
-        code = frame.f_code
+        code, module = frame.f_code, str(frame.f_globals.get("__name__"))
         file = code.co_filename
+        above = frame.f_back.f_code.co_filename if frame.f_back is not None else ""
         if file.startswith(OURS):
-            above = frame.f_back
-            inside = above is not None and above.f_code.co_filename.startswith(OURS)
+            inside = above.startswith(OURS) and above != __file__
             if not inside and file not in ALLOWED and code.co_name not in HELPERS:
                 self.found = f"calls vugrad's {code.co_qualname}"
-        elif file == "<string>" and not code.co_name.startswith("__"):
+        elif file == "<string>" and above in self.own and not (code.co_name[:2] == "__" or "namedtuple_" in module):
             self.found = "runs code that is made as it runs, by exec or eval"
-        elif (package := str(frame.f_globals.get("__name__")).partition(".")[0]) in OTHERS:
+        elif (package := module.partition(".")[0]) in OTHERS:
             self.found = f"calls {package}'s {code.co_qualname}"
         if self.found:
             raise NotOwn(self.found)
@@ -183,14 +185,15 @@ class Watch:
         threading.setprofile(self)
         sys.setprofile(self)
         try:
-            return function(*arguments, **constants)
+            result = function(*arguments, **constants)
+            if sys.getprofile() is not self:
+                self.found = self.found or "switches off what watches it"
+            return result
         finally:
-            lost = sys.getprofile() is not self and not self.found
             sys.setprofile(None)
             threading.setprofile(None)
-            if self.found or lost:
-                said = self.found or "switches off what watches it"
-                raise NotOwn(f"its {direction} {said}: write it with NumPy and functions of your own")
+            if self.found:
+                raise NotOwn(f"its {direction} {self.found}: write it with NumPy and functions of your own")
 
 
 class Server:
@@ -198,7 +201,7 @@ class Server:
 
     def __init__(self, submission: Submission, own: bool) -> None:
         self.submission, self.own = submission, own
-        self.watch = Watch()
+        self.watch = Watch(submission.loading.own)
         self.op: Any = None
         self.calls: dict[int, tuple[Any, list[Array], list[Array]]] = {}
         self.count = 0
