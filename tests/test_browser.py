@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from browser import opened
+from browser import opened, teardown_module  # noqa: F401, pytest calls it
 
 import vugrad as vg
 from vugrad.viewer.picture import picture
@@ -45,9 +45,9 @@ def test_clicking_shows_numbers_code_and_lines(graph):
             assert part in text
         page.locator("aside button", has_text="weight (8, 4)").click()
         assert "parameter, shape (8, 4), float32" in details(page)
-        assert page.locator("aside td").count() == 32
+        assert page.get_by_role("cell").count() == 32
         assert page.locator("aside .bars i").count() == 24
-        assert "No gradient has arrived yet" in details(page)
+        assert "It has no gradient yet" in details(page)
 
 
 def test_modules_open_and_close(graph):
@@ -93,8 +93,8 @@ def test_the_slider_plays_forward_and_backward(graph):
         assert page.locator(".canvas .later").count() == 0
         assert page.locator(".canvas .arrived").count() == 12
         text = details(page)
-        assert "From above comes go" in text
-        assert "To weight (8, 4) it hands" in text
+        assert "The upstream gradient go" in text
+        assert "Gradient for weight (8, 4) in 0 Linear" in text
         page.get_by_role("button", name="One step back").click()
         assert status.inner_text() == "13 of 14: backward, Add"
         page.get_by_role("button", name="Play").click()
@@ -109,8 +109,8 @@ def test_contributions_add_up_at_a_shared_node(tmp_path):
         page.locator("input[type=range]").focus()
         page.keyboard.press("End")
         text = details(page)
-        assert "There is already" in text
-        assert "and both together are" in text
+        assert "accumulated before:" in text
+        assert "and the sum of both:" in text
         assert "it reaches 2 outputs, and its gradient is their sum" in text
         assert "Σ_j go[a,j] x[a,j]" in text  # the sum that was lost
 
@@ -207,3 +207,119 @@ def test_the_data_is_plain_json(graph):
     data = json.loads(text.split('-data">')[1].split("</script>")[0])
     assert len(data["nodes"]) == 20
     assert isinstance(network().scene.whole, Group)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A network that is wider than any screen, and has names, numbers and code of all lengths."""
+    vg.seed(0)
+    net, x = vg.nn.LeNet(), np.ones((2, 1, 28, 28), np.float32)
+    view = vg.view(lambda x: vg.losses.cross_entropy(net(x), np.array([3, 4])), x)
+    return view.save(tmp_path_factory.mktemp("wide") / "lenet.html")
+
+
+#: How high letters are on the screen, for every text that is drawn.
+LETTERS = """[...document.querySelectorAll('.canvas text')].map(t =>
+  t.getScreenCTM().a * parseFloat(getComputedStyle(t).fontSize))"""
+#: What is wider than the panel lets it be.
+CUT = """(aside => [aside, ...aside.querySelectorAll('*')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1
+  || e.getBoundingClientRect().right > aside.getBoundingClientRect().right).map(e => e.outerHTML.slice(0, 80))
+)(document.querySelector('aside'))"""
+#: Where an element lies within the canvas, or not.
+SEEN = """g => { const a = g.getBoundingClientRect(), b = document.querySelector('.canvas').getBoundingClientRect();
+  return a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom; }"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 800), (900, 480), (390, 800)])
+def test_all_can_be_read_at_every_width(wide, width, height):
+    with opened(wide, width, height) as page:
+        assert min(page.evaluate(LETTERS)) >= 11
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        scrolls = page.evaluate("(c => [c.scrollWidth > c.clientWidth, c.scrollHeight > c.clientHeight])"
+                                "(document.querySelector('.canvas'))")  # fmt: skip
+        assert any(scrolls)  # what does not fit in is reached by scrolling
+        slider, last = page.locator("input[type=range]"), 2 * 21
+        for step in (0, 1, 8, 21, 22, 30, last):
+            slider.fill(str(step))
+            assert page.evaluate(CUT) == []
+            assert step == 0 or page.evaluate(SEEN, page.locator(".canvas g.now").element_handle())
+        for tip in page.locator(".canvas marker").all():  # wide lines have no wide arrowheads
+            assert tip.get_attribute("markerUnits") == "userSpaceOnUse"
+            assert float(tip.get_attribute("markerWidth")) <= 12
+        used = page.locator(".canvas .edge.now[marker-start*='tip-now']")
+        assert used.count() >= 2
+        assert used.first.evaluate("e => getComputedStyle(e).stroke") == page.locator(".canvas .tip-now").evaluate(
+            "e => getComputedStyle(e).fill"
+        )
+        node(page, "Conv2d").click()
+        assert page.evaluate(CUT) == []
+        page.locator("aside button", has_text="weight (6, 1, 5, 5) in 0 Conv2d").click()
+        assert page.evaluate(CUT) == []
+
+
+def test_zoom_by_keys_wheel_and_fingers(wide):
+    with opened(wide) as page:
+        at = page.locator(".canvas text", has_text="LeNet")
+
+        def letters():
+            return page.evaluate(LETTERS)[0]
+
+        whole, steps = letters(), []
+        for key in ("+", "+", "-", "0"):
+            page.keyboard.press(key)
+            steps.append(letters() / whole)
+        assert steps == pytest.approx([1.25, 1.5625, 1.25, 1])
+        box = at.bounding_box()
+        page.mouse.move(box["x"], box["y"])
+        page.mouse.wheel(0, -100)
+        page.wait_for_function(f"{LETTERS}[0] > {1.1 * whole}")
+        assert at.bounding_box()["x"] == pytest.approx(box["x"], abs=3)  # what is under the pointer stays there
+        page.locator(".canvas").evaluate("c => { c.scrollLeft = 0; }")
+        page.mouse.move(600, 700)
+        page.mouse.down()
+        page.mouse.move(400, 700, steps=3)
+        page.mouse.up()
+        assert page.locator(".canvas").evaluate("c => c.scrollLeft") == 200
+        before = letters()
+        page.evaluate("""() => { const canvas = document.querySelector('.canvas');
+          const touch = (n, x) => new Touch({identifier: n, target: canvas, clientX: x, clientY: 300});
+          for (const far of [100, 200]) canvas.dispatchEvent(new TouchEvent('touchmove',
+            {touches: [touch(0, 300), touch(1, 300 + far)], cancelable: true})); }""")
+        assert letters() == pytest.approx(2 * before, rel=1e-3)
+
+
+def test_a_presenter_steps_by_keys(wide):
+    with opened(wide, color_scheme="dark") as page:
+        status, present = page.get_by_role("status"), page.get_by_role("button", name="Present")
+        page.keyboard.press("p")
+        page.wait_for_function("document.fullscreenElement !== null")
+        for key, says in (("ArrowRight", "1 of"), ("PageDown", "2 of"), ("ArrowRight", "3 of"), ("ArrowLeft", "2 of")):
+            page.keyboard.press(key)
+            assert status.inner_text().startswith(says)
+        assert min(page.evaluate(LETTERS)) >= 22
+        assert page.locator("aside p").first.evaluate("e => parseFloat(getComputedStyle(e).fontSize)") >= 20
+        colours = "e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]"
+        assert page.locator("aside").evaluate(colours) == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
+        assert page.evaluate(SEEN, page.locator(".canvas g.now").element_handle())
+        assert min(page.evaluate(CONTRASTS)) >= 4.5
+        page.keyboard.press("p")
+        page.wait_for_function("document.fullscreenElement === null")
+        assert present.get_attribute("aria-pressed") == "false"
+        assert max(page.evaluate(LETTERS)) <= 24
+
+
+def test_nodes_are_called_by_what_they_come_from(tmp_path):
+    a = vg.TensorNode(np.array([[1.0, 2.0], [3.0, 4.0]]), name="a")
+    left, right = np.split(a * 5.0, 2)
+    loss = left.sum() * right.sum()
+    with opened(vg.view(loss).save(tmp_path / "names.html")) as page:
+        labels = [g.get_attribute("aria-label") for g in page.locator(".canvas g[data-id]").all()]
+        assert {
+            "op Multiply of a (2, 2) and the number 5",
+            "the output of Multiply (2, 2), value",
+            "op Sum of the output of Slice (1, 2)",
+            "the output of Multiply, a scalar, result",
+            "the number 5, input",
+        } <= set(labels)
+        page.locator("input[type=range]").fill("7")  # the first step backward
+        assert "Gradient for the output of Sum, a scalar" in details(page)

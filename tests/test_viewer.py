@@ -16,7 +16,7 @@ from vugrad.viewer import scene as scenes
 from vugrad.viewer.figures import figures
 from vugrad.viewer.layout import Layers, crossings, layers, place
 from vugrad.viewer.page import document
-from vugrad.viewer.picture import opened, picture
+from vugrad.viewer.picture import called, opened, picture
 from vugrad.viewer.steps import backward_steps
 from vugrad.viewer.views import view
 
@@ -109,6 +109,20 @@ def test_a_crowd_is_parted_and_nothing_leads_back():
     )
     for edges in found.between().values():
         assert all(a is None or b is None or a < b for a, b in edges)
+
+
+def test_a_node_is_called_by_its_name_or_what_it_comes_from():
+    twin = given(lambda context, x: (x + 1, x + 2), lambda context, go, also: go + also)
+    a = vg.TensorNode(np.ones((2, 2)), name="a")
+    first, second = twin.do_forward(a * 5.0)
+    loss = (first * vg.TensorNode(np.ones(2)) + second).sum()
+    found = view(lambda x: vg.losses.mse_loss(vg.nn.Linear(4, 3)(x), X[:, :3]), X).scene
+    expected = ["a (2, 2)", "the number 5", "the output of Multiply (2, 2)", "output 1 of Given (2, 2)",
+                "the input (2,)", "output 2 of Given (2, 2)", "the output of Sum, a scalar"]  # fmt: skip
+    assert set(expected) <= {called(node, view(loss).scene) for node in view(loss).scene.tensors}
+    assert {"weight (3, 4) in Linear", "the output of Add (5, 3) in Linear"} <= {
+        called(node, found) for node in found.tensors
+    }
 
 
 # --- where it lies

@@ -11,7 +11,7 @@ from vugrad.viewer.scene import Edge
 #: Sweeps to lessen crossings, and to bring what is connected to one height.
 SWEEPS, SETTLING = 8, 6
 #: Pixels between layers, between parts of a layer, around what is in a group, and for its title.
-ACROSS, ALONG, MARGIN, TITLE = 44.0, 16.0, 16.0, 26.0
+ACROSS, ALONG, MARGIN, TITLE = 36.0, 16.0, 12.0, 26.0
 
 
 @dataclass(frozen=True)

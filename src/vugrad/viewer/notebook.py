@@ -70,7 +70,8 @@ def _near(nodes: list[TensorNode]) -> str:
     ops |= {node.source for op in ops for node in op.inputs if node.source is not None}
     if not ops or any(op.cleared for op in ops):
         return ""
-    return drawings.svg(scene(nodes, ops=sorted(ops, key=lambda op: op.age)))
+    drawn = drawings.svg(scene(nodes, ops=sorted(ops, key=lambda op: op.age)))
+    return f'<div style="overflow-x:auto">{drawn}</div>'
 
 
 def _short(value: object) -> str:

@@ -19,7 +19,7 @@ from vugrad.graph import Op, OpNode, TensorNode
 from vugrad.viewer import layout, picture
 from vugrad.viewer.drawings import colours, told
 from vugrad.viewer.figures import figures
-from vugrad.viewer.picture import all_layers, kind_of, opened, size, written
+from vugrad.viewer.picture import all_layers, called, kind_of, opened, size, written
 from vugrad.viewer.scene import Group, Node, Scene
 from vugrad.viewer.steps import as_json, backward_steps
 from vugrad.viewer.watched import Watched
@@ -29,6 +29,9 @@ PATIENCE = 4.0
 #: Of so many nodes at most the numbers are shown, and of so many ops the steps.
 NODES, STEPS = 5_000, 1_000
 
+#: The page's script, in this order.
+SCRIPTS = ("page.js", "place.js", "window.js", "drawing.js", "panel.js", "steps.js", "acts.js")
+
 _ids = itertools.count()
 
 
@@ -37,11 +40,11 @@ def page(scene: Scene, note: str = "", down: bool = False) -> str:
     return _filled("page.html", {"title": html.escape(told(scene)), "style": _style(), "body": body(scene, note, down)})
 
 
-def inline(scene: Scene, note: str = "", down: bool = False, height: int = 480) -> str:
+def inline(scene: Scene, note: str = "", down: bool = False, height: int = 560) -> str:
     """For a notebook: the page in a frame of its own."""
     return (
         f'<iframe title="{html.escape(told(scene))}" style="width:100%;height:{height}px;border:1px solid #8886" '
-        f'sandbox="allow-scripts" srcdoc="{html.escape(page(scene, note, down))}"></iframe>'
+        f'sandbox="allow-scripts" allow="fullscreen" srcdoc="{html.escape(page(scene, note, down))}"></iframe>'
     )
 
 
@@ -53,10 +56,9 @@ def body(scene: Scene, note: str, down: bool) -> str:
         {
             "id": f"vugrad-{next(_ids)}",
             "title": html.escape(told(scene)),
-            "told": html.escape(told(scene)),
             # So that no name ends the element that it stands in.
             "data": data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"),
-            "script": _read("page.js"),
+            "script": "\n".join(map(_read, SCRIPTS)),
         },
     )
 
@@ -108,6 +110,7 @@ def document(scene: Scene, note: str = "") -> dict[str, Any]:
         inside = list(op.calls) if isinstance(op, Watched) else []
         return {
             "kind": "op",
+            "name": called(op, scene),
             "code": key,
             "inputs": [nodes[node] for node in op.inputs],
             "outputs": [nodes[node] for node in op.outputs if node in nodes],
@@ -123,6 +126,7 @@ def document(scene: Scene, note: str = "") -> dict[str, Any]:
         bare = {"shape": list(node.shape), "dtype": node.dtype.name, "size": int(node.value.size)}
         return {
             "kind": kind_of(node, scene),
+            "name": called(node, scene),
             "value": figures(node.value) if few else bare,
             "gradient": figures(getattr(held, "value", held)) if held is not None and few else None,
             "differentiated": node.requires_grad,

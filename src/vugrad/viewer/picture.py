@@ -53,6 +53,25 @@ def written(part: Node | Group) -> tuple[str, ...]:
     return (part.name, shape) if part.name else (shape,)
 
 
+def called(node: Node, scene: Scene) -> str:
+    """What a node is called in a sentence: its name or the op that it comes from, its shape, its module."""
+    group = scene.home[node]
+    if isinstance(node, OpNode):
+        return node.op.__name__ + (f" in {written(group)[0]}" if group.kind else "")
+    if node.name:
+        what = node.name
+    elif node.source is not None:
+        outputs = [id(y) for y in node.source.outputs]
+        which = f"output {outputs.index(id(node)) + 1}" if len(outputs) > 1 else "the output"
+        what = f"{which} of {node.source.op.__name__}"
+    elif not node.shape:
+        return f"the number {written(node)[0]}"
+    else:
+        what = f"the {kind_of(node, scene)}"
+    shape = f" {node.shape}" if node.shape else ", a scalar"
+    return what + shape + (f" in {written(group)[0]}" if group.kind else "")
+
+
 def size(part: Node | Group) -> tuple[float, float]:
     """Of a node, and of a group that is closed."""
     lines = written(part)
