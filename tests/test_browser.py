@@ -222,9 +222,10 @@ def wide(tmp_path_factory):
 LETTERS = """[...document.querySelectorAll('.canvas text')].map(t =>
   t.getScreenCTM().a * parseFloat(getComputedStyle(t).fontSize))"""
 #: What is wider than the panel lets it be.
-CUT = """(aside => [aside, ...aside.querySelectorAll('*')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1
-  || e.getBoundingClientRect().right > aside.getBoundingClientRect().right).map(e => e.outerHTML.slice(0, 80))
-)(document.querySelector('aside'))"""
+CUT = """(aside => [aside, ...aside.querySelectorAll('*')].filter(e => {
+  const beyond = e.getBoundingClientRect().right > aside.getBoundingClientRect().right;
+  return beyond || e.clientWidth && e.scrollWidth > e.clientWidth + 1;
+}).map(e => e.outerHTML.slice(0, 80)))(document.querySelector('aside'))"""
 #: Where an element lies within the canvas, or not.
 SEEN = """g => { const a = g.getBoundingClientRect(), b = document.querySelector('.canvas').getBoundingClientRect();
   return a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom; }"""

@@ -93,6 +93,14 @@ def test_it_is_for_this_machine_alone(trained):
         LivePage(port=int(trained[0].address.rpartition(":")[2])).begin()
 
 
+def ticks(browser, chart):
+    """The numbers beside a chart's axes, from below to above and from left to right."""
+    texts = browser.locator(f"#{chart} .tick")
+    up = texts.locator("xpath=self::*[@text-anchor='end']").all_text_contents()
+    across = texts.locator("xpath=self::*[@text-anchor='middle']").all_text_contents()
+    return [float(text) for text in up], [float(text) for text in across]
+
+
 def test_the_page(trained):
     page, _, _ = trained
     with opened(page.address) as browser:
@@ -100,6 +108,24 @@ def test_the_page(trained):
         assert "epoch 2 of 2" in browser.get_by_role("status").inner_text()
         assert browser.locator("#layers .bars").count() == 8
         assert browser.locator("#mistakes figure").count() == len(page.state["mistakes"])
+        for chart, unit in (("loss", "loss, mean per instance"), ("accuracy", "correct, % of instances")):
+            assert browser.locator(f"#{chart} .unit").all_text_contents() == [unit, "epoch"]
+            up, across = ticks(browser, chart)
+            assert len(up) >= 3
+            assert across == [1, 2]
+            low, high = sorted(float(browser.locator(f"#{chart} circle").nth(i).get_attribute("cy")) for i in (0, 3))
+            assert up[0] < up[-1]
+            assert np.ptp(np.diff(up)) < 1e-9 * up[-1]
+            assert 24 <= low <= high <= 176  # the curves lie between the first and the last tick
+        for numbers, expected in (
+            ("0.93, 2.22, 4", ["0.5", "1.0", "1.5", "2.0", "2.5"]),
+            ("1, 100, 6, 1", ["0", "20", "40", "60", "80", "100"]),
+            ("0.3, 0.3, 4", ["0.30", "0.35"]),
+            ("0, 0, 4", ["0", "1"]),
+            ("0, 3e7, 3", ["0.0e+0", "1.0e+7", "2.0e+7", "3.0e+7"]),
+        ):
+            assert browser.evaluate(f"ticks({numbers}).map(([v, text]) => text)") == expected
+        assert browser.locator("#layers .ends").count() == 8
         paper = browser.locator("#paper").bounding_box()
         browser.mouse.move(paper["x"] + 110, paper["y"] + 30)
         browser.mouse.down()
@@ -116,6 +142,8 @@ def test_a_narrow_page(trained):
     with opened(trained[0].address, 390, 800, color_scheme="dark") as browser:
         browser.wait_for_function("document.querySelectorAll('#loss circle').length == 4")
         assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+        letters = "t => t.getScreenCTM().a * parseFloat(getComputedStyle(t).fontSize)"
+        assert min(browser.locator("svg text").nth(i).evaluate(letters) for i in range(9)) >= 11
 
 
 def test_a_network_that_has_diverged(trained):
