@@ -30,7 +30,7 @@ def lenet_step(batch: int) -> Callable[[], float]:
         loss = vg.losses.cross_entropy(model(x), labels)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return step
 

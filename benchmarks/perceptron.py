@@ -47,7 +47,7 @@ def vugrad_step(p: Problem) -> Step:
         loss = vg.losses.cross_entropy(model(p.x), p.labels)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return step
 

@@ -259,13 +259,17 @@ DIFFERENTIABLE = {
 PLAIN = {
     **{name: lambda x, y, name=name: getattr(np, name)(x, y) for name in (
         "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or",
-        "array_equal", "allclose", "isclose", "result_type",
+        "logical_xor", "array_equal", "allclose", "isclose", "result_type",
     )},
     **{name: lambda x, y, name=name: getattr(np, name)(x) for name in (
         "logical_not", "isnan", "isinf", "isfinite", "sign", "floor", "ceil", "rint", "round", "around", "trunc",
         "argmax", "argmin", "argsort", "any", "all", "count_nonzero", "nonzero", "shape", "ndim", "size",
         "zeros_like", "ones_like", "array2string", "array_repr", "array_str",
     )},
+    **{name: lambda x, y, name=name: getattr(np, name)(np.clip(x, 0, 3).astype(int), y.astype(int)) for name in (
+        "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift",
+    )},
+    "invert": lambda x, y: np.invert(np.clip(x, 0, 3).astype(int)),
     "full_like": lambda x, y: np.full_like(x, 3),
     "empty_like": lambda x, y: np.empty_like(x).shape,
 }  # fmt: skip
@@ -637,6 +641,21 @@ REFUSED = {
 def test_what_does_not_work_says_so(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_masks_are_nodes_too():
+    """A module is called with nodes, and a mask may be among them."""
+    a, b = np.array([True, True, False]), np.array([True, False, False])
+    m, n = vg.TensorNode(a), vg.TensorNode(b)
+    for found, expected in (
+        *((~m, ~a), (m & n, a & b), (m | b, a | b), (a ^ n, a ^ b)),
+        *((vg.TensorNode([3]) << 1, [6]), (vg.TensorNode([3]) >> 1, [1])),
+    ):
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, expected)
+    for f in (lambda x: x % 2, lambda x: x // 2):
+        with pytest.raises(TypeError, match=r"np\.(remainder|floor_divide) does not work on nodes"):
+            f(X)
 
 
 def test_adding_a_node_into_an_array_says_what_to_write():

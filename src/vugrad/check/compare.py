@@ -67,7 +67,7 @@ def explained(report: Report) -> Report:
     culprit = next((each for each in parts if each.status == "wrong"), None)
     if culprit is not None:
         return replace(report, diagnosis=f"The first op in it that is wrong is\n{explained(culprit)}")
-    why = "does a number leave the graph, by .value, detach() or float()?"
+    why = "does a number leave the graph, by .value, .item() or detach()?"
     if any(each.kinks for each in parts):
         why = "but some are at a kink, and slopes of theirs that are each right need not add up to one that is."
     return replace(report, diagnosis=f"Each op in it is right by itself: {why}")

@@ -373,7 +373,8 @@ def on_values(function: Callable[..., Any]) -> Callable[..., Any]:
 
 WITHOUT_DERIVATIVE = (
     *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
-    *(np.logical_and, np.logical_or, np.logical_not, np.isnan, np.isinf, np.isfinite, np.sign),
+    *(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift),
+    *(np.logical_and, np.logical_or, np.logical_xor, np.logical_not, np.isnan, np.isinf, np.isfinite, np.sign),
     *(np.floor, np.ceil, np.rint, np.round, np.around, np.trunc),
     *(np.argmax, np.argmin, np.argsort, np.nonzero, np.any, np.all, np.count_nonzero),
     *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like),

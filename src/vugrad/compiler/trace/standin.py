@@ -137,19 +137,6 @@ class Traced(NumPyOperators):
         return ANSWERS[func](*inputs, **options)
 
     # fmt: off
-    def __and__(self, other: Any) -> Any: return np.bitwise_and(self, other)
-    def __rand__(self, other: Any) -> Any: return np.bitwise_and(other, self)
-    def __or__(self, other: Any) -> Any: return np.bitwise_or(self, other)
-    def __ror__(self, other: Any) -> Any: return np.bitwise_or(other, self)
-    def __xor__(self, other: Any) -> Any: return np.bitwise_xor(self, other)
-    def __rxor__(self, other: Any) -> Any: return np.bitwise_xor(other, self)
-    def __lshift__(self, other: Any) -> Any: return np.left_shift(self, other)
-    def __rshift__(self, other: Any) -> Any: return np.right_shift(self, other)
-    def __mod__(self, other: Any) -> Any: return np.remainder(self, other)
-    def __rmod__(self, other: Any) -> Any: return np.remainder(other, self)
-    def __floordiv__(self, other: Any) -> Any: return np.floor_divide(self, other)
-    def __rfloordiv__(self, other: Any) -> Any: return np.floor_divide(other, self)
-    def __invert__(self) -> Any: return np.invert(self)
     def __getitem__(self, index: Any) -> Any: return ANSWERS[Traced.__getitem__](self, index)
 
     def __iadd__(self, other: Any) -> Any: return self._in_place(operator.add, other)
