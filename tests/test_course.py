@@ -134,6 +134,19 @@ def test_integer_nodes_have_gradients_among_themselves(f, da, db, kind):
     assert (a.grad.tolist(), b.grad.tolist()) == ([[10 * da]], [[10 * db]])
 
 
+def test_integers_have_gradients_in_compiled_code_too():
+    a = vg.TensorNode(np.array([[3]]))
+
+    def step(x):
+        b = vg.TensorNode(x)
+        c = b * b * 0.5
+        c.backward()
+        return c, b.grad
+
+    c, gradient = vg.compile(step)(a.value)
+    assert (c.value.tolist(), gradient.tolist(), gradient.dtype) == ([[4.5]], [[3]], np.float64)
+
+
 def test_integers_are_constants_beside_floats():
     a, x = vg.TensorNode(np.array([[3]])), vg.TensorNode(np.array([[2.0]]))
     (a * x).backward()
@@ -155,6 +168,8 @@ def test_backward_starts_here_or_goes_on():
     assert y.grad.tolist() == [20, 6]
     with pytest.raises(ValueError, match="one number"):
         z.backward(start=True)
+    with pytest.raises(ValueError, match="builds no graph"):
+        z.backward(start=False, create_graph=True)
 
 
 def test_attributes_on_nodes():
@@ -314,6 +329,22 @@ def test_a_students_relu(op, dtype):
     assert h.source.op is op
     with vg.no_grad():
         assert np.array_equal(op.do_forward(x).value, np.maximum(x.value, 0))
+
+
+@pytest.mark.parametrize("loss", [vg.celoss, lambda p, y: vg.celoss(p, y) * (1 / len(y))], ids=["sum", "mean"])
+def test_a_students_network_trains_compiled_as_it_does_op_by_op(loss):
+    """The warning that something is not compiled would be an error here."""
+    x = np.random.default_rng(0).standard_normal((60, 2))
+    runs = []
+    for compiled in (True, False):
+        np.random.seed(1)
+        net = vg.nn.Sequential(vg.Linear(2, 8), ReLU.do_forward, vg.Linear(8, 2), vg.softmax)
+        sgd = vg.optim.SGD(net.parameters(), lr=0.01)
+        settings = {"optimizer": sgd, "epochs": 2, "batch_size": 25, "seed": 0, "progress": False, "compile": compiled}
+        history = vg.train.fit(net, (x, (x[:, 0] > 0).astype(int)), loss=loss, **settings)
+        runs.append([*history["loss"], *(p.value.sum() for p in net.parameters())])
+    np.testing.assert_allclose(*runs, rtol=1e-5)
+    assert runs[0][1] < runs[0][0]
 
 
 @pytest.mark.parametrize("op", [ReLU, ReLU64])

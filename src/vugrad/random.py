@@ -19,6 +19,9 @@ _within: contextvars.ContextVar[np.random.Generator | None] = contextvars.Contex
 def seed(n: int) -> None:
     """Make everything random that follows (initial weights, dropout, shuffling) repeatable.
 
+    NumPy's global generator goes on as it was. The course's names, ``vg.Linear`` and ``vg.load_synth``, draw from it
+    where ``np.random.seed`` was called later than this.
+
     >>> import vugrad as vg
     >>> vg.seed(7); a = vg.nn.Linear(3, 2).weight.value
     >>> vg.seed(7); b = vg.nn.Linear(3, 2).weight.value

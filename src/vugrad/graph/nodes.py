@@ -128,6 +128,8 @@ class TensorNode(NumPyOperators):
         cleared or if there is none.
         """
         if not start:
+            if create_graph:
+                raise ValueError("backward(start=False) builds no graph: leave create_graph out, or start at the loss")
             if self.source is not None:
                 deposit_below({self: self.grad})
             return
