@@ -7,13 +7,43 @@
 >>> x.grad
 array([ 5.43656366, 22.1671683 ])
 
-The floors, from below: ``vg.graph`` (nodes and the walk), ``vg.ops`` (every derivative), ``vg.nn``,
-``vg.losses``, ``vg.optim``, ``vg.initializers`` and ``vg.data``, ``vg.check`` and ``vg.compiler``, and ``vg.train``.
-Weights come and go by ``vg.load_state`` and ``vg.save_state``, whole networks go by ``vg.export_onnx`` and
-``vg.export_native``; ``vg.sklearn`` has an estimator.
+Build and train (modules; TAB after the dot lists what each has)
+    nn            layers, Module, MLP, LeNet          losses        cross_entropy, mse_loss, …
+    optim         SGD, Adam, schedules, clipping      initializers  glorot_normal, he_normal, …
+    data          load, Dataset, batches              train         fit, evaluate, predict, callbacks
+    ops           every op and its derivative         random        the generator that vg.seed sets
+    graph         nodes and the backward pass         sklearn       Classifier, for scikit-learn
+    seed          make what is random repeatable
+
+Differentiate
+    TensorNode, OpNode, Op, Module                    the graph, an op or a layer of your own
+    grad, value_and_grad, jacobian, hessian, jvp      functions to functions
+    no_grad                                           compute without a graph
+    elementwise                                       an op from a function and its derivative
+
+Look and check
+    view          a picture of a graph                debug         stop at the first NaN
+    gradcheck     a derivative, in numbers            prove         a derivative, on symbols
+    doctor        what is amiss in a training step    check         what these three are made of
+
+Compile and hand on
+    compile       a function or a training step       compiler      what it is made of
+                  as native code
+    set_threads, get_threads                          how many threads native code has
+    save_state, load_state                            weights, in files that PyTorch reads
+    export_onnx, export_native                        a whole network, as ONNX or as C
+
+On nodes and arrays, beside NumPy's own functions
+    relu, leaky_relu, elu, gelu, silu, softplus, sigmoid, erf
+    softmax, logsoftmax, log_softmax, logsumexp
+
+The course library's ops, layer, losses and data
+    Add, BatchMM, Exp, Expand, Id, Log, MatrixMultiply, Multiply, Normalize, RowMax, RowSum, Select, Sigmoid,
+    Squeeze, Sub, Sum, Unsqueeze, Linear, celoss, logceloss, load_mnist, load_synth
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from vugrad import (
@@ -25,45 +55,83 @@ from vugrad import (
     optim as optim,
     random as random,
 )
-from vugrad.course import (
-    Linear as Linear,
-    celoss as celoss,
-    load_mnist as load_mnist,
-    load_synth as load_synth,
-    logceloss as logceloss,
-    logsoftmax as logsoftmax,
-    sigmoid as sigmoid,
-    softmax as softmax,
-)
-from vugrad.graph import (
-    Op as Op,
-    OpNode as OpNode,
-    TensorNode as TensorNode,
-    grad as grad,
-    hessian as hessian,
-    jacobian as jacobian,
-    jvp as jvp,
-    no_grad as no_grad,
-    value_and_grad as value_and_grad,
-)
-from vugrad.nn import (
-    Module as Module,
-)
+from vugrad.course import Linear, celoss, load_mnist, load_synth, logceloss, logsoftmax, sigmoid, softmax
+from vugrad.graph import Op, OpNode, TensorNode, grad, hessian, jacobian, jvp, no_grad, value_and_grad
+from vugrad.nn import Module
 from vugrad.ops import *
-from vugrad.random import (
-    seed as seed,
-)
+from vugrad.random import seed
+from vugrad.suggest import no_attribute
 
 if TYPE_CHECKING:
     from vugrad import check as check, compiler as compiler, data as data, sklearn as sklearn, train as train
-    from vugrad.check import doctor as doctor, gradcheck as gradcheck, prove as prove
-    from vugrad.compiler import compile as compile, get_threads as get_threads, set_threads as set_threads
-    from vugrad.interchange.native import export_native as export_native
-    from vugrad.interchange.onnx import export_onnx as export_onnx
-    from vugrad.interchange.weights import load_state as load_state, save_state as save_state
-    from vugrad.viewer import debug as debug, view as view
+    from vugrad.check import doctor, gradcheck, prove as prove
+    from vugrad.compiler import compile as compile, get_threads, set_threads
+    from vugrad.interchange.native import export_native
+    from vugrad.interchange.onnx import export_onnx
+    from vugrad.interchange.weights import load_state, save_state
+    from vugrad.viewer import debug, view
 
 __version__ = "0.1.0"
+
+#: What ``from vugrad import *`` brings: no module, and nothing that hides a builtin or needs an extra.
+__all__ = [
+    "Add",
+    "BatchMM",
+    "Exp",
+    "Expand",
+    "Id",
+    "Linear",
+    "Log",
+    "MatrixMultiply",
+    "Module",
+    "Multiply",
+    "Normalize",
+    "Op",
+    "OpNode",
+    "RowMax",
+    "RowSum",
+    "Select",
+    "Sigmoid",
+    "Squeeze",
+    "Sub",
+    "Sum",
+    "TensorNode",
+    "Unsqueeze",
+    "celoss",
+    "debug",
+    "doctor",
+    "elementwise",
+    "elu",
+    "erf",
+    "export_native",
+    "export_onnx",
+    "gelu",
+    "get_threads",
+    "grad",
+    "gradcheck",
+    "hessian",
+    "jacobian",
+    "jvp",
+    "leaky_relu",
+    "load_mnist",
+    "load_state",
+    "load_synth",
+    "log_softmax",
+    "logceloss",
+    "logsoftmax",
+    "logsumexp",
+    "no_grad",
+    "relu",
+    "save_state",
+    "seed",
+    "set_threads",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "value_and_grad",
+    "view",
+]
 
 
 def _in_notebooks(kind: type[TensorNode] | type[OpNode] | type[Module], name: str) -> None:
@@ -89,12 +157,29 @@ _LATER = {
     "export_onnx": "interchange.onnx",
     **dict.fromkeys(("debug", "view"), "viewer"),
 }
+#: Modules that are loaded at once, and those that are loaded when they are first asked for.
+_MODULES = ("graph", "initializers", "losses", "nn", "ops", "optim", "random")
+_MODULES_LATER = ("check", "compiler", "data", "sklearn", "train")
+#: The course library's module paths.
+_COURSE = ("core", "functions", "mnist", "modules")
+#: What needs an extra, and the package of it that says whether it is installed.
+_EXTRAS = {"prove": "sympy", "sklearn": "sklearn"}
+
+
+def __dir__() -> list[str]:
+    names = {*__all__, *_LATER, *_MODULES, *_MODULES_LATER, "__version__"}
+    return sorted(name for name in names if name not in _EXTRAS or importlib.util.find_spec(_EXTRAS[name]))
 
 
 def __getattr__(name: str) -> Any:
     """Load what is in ``_LATER``, and whole folders."""
     if name in _LATER:
         return getattr(importlib.import_module(f"vugrad.{_LATER[name]}"), name)
-    if name in ("check", "compiler", "data", "sklearn", "train", "core", "functions", "mnist", "modules"):
+    if name in (*_MODULES_LATER, *_COURSE):
         return importlib.import_module(f"vugrad.{name}")
-    raise AttributeError(f"module 'vugrad' has no attribute {name!r}")
+    places: dict[str, str] = {}
+    if not name.startswith("_"):
+        for module in ("data", "initializers", "train", "losses", "optim", "nn"):  # of equal names the last one
+            places |= {key: f"vg.{module}.{key}" for key in dir(importlib.import_module(f"vugrad.{module}"))}
+        places |= {key: f"vg.{key}" for key in __dir__()}
+    raise no_attribute("module 'vugrad'", name, places)

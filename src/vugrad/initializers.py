@@ -16,6 +16,18 @@ import numpy.typing as npt
 
 from vugrad.random import generator
 
+__all__ = [
+    "INITIALIZERS",
+    "fans",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "normal",
+    "orthogonal",
+    "zeros",
+]
+
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
 Rng = np.random.Generator | None
@@ -154,3 +166,7 @@ INITIALIZERS: dict[str, Initializer] = {
     function.__name__: function
     for function in (glorot_normal, glorot_uniform, he_normal, he_uniform, zeros, normal, orthogonal)
 }
+
+
+def __dir__() -> list[str]:
+    return __all__

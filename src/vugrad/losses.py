@@ -15,6 +15,18 @@ from vugrad import ops
 from vugrad.graph import TensorNode, as_array
 from vugrad.suggest import choose
 
+__all__ = [
+    "LOSSES",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "hinge_loss",
+    "huber_loss",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+]
+
 Node = Any
 Loss = Callable[..., Any]
 
@@ -176,3 +188,7 @@ LOSSES: dict[str, Loss] = {
     "hinge": hinge_loss,
     "bce": binary_cross_entropy_with_logits,
 }
+
+
+def __dir__() -> list[str]:
+    return __all__

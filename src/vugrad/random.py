@@ -10,6 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.random import mtrand
 
+__all__ = [
+    "drawn_from",
+    "generator",
+    "seed",
+    "seeded",
+]
+
 _generator = np.random.default_rng()
 #: The bit generator that ``seed`` gave to NumPy's global generator; ``np.random.seed`` takes its seed sequence away.
 _mark: np.random.MT19937 | None = None
@@ -72,3 +79,7 @@ def _mark_numpy() -> None:
         _mark = np.random.MT19937()
         mtrand.set_bit_generator(_mark)
         mtrand.set_state(state)
+
+
+def __dir__() -> list[str]:
+    return __all__

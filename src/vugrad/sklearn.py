@@ -23,6 +23,10 @@ from vugrad.nn import Module
 from vugrad.train import EarlyStopping, History, predict
 from vugrad.train.recipe import Recipe
 
+__all__ = [
+    "Classifier",
+]
+
 Array = np.ndarray[Any, Any]
 
 
@@ -209,3 +213,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"give a logit for each of the {shape[1]} classes, shape (1, {shape[1]})"
             )
         return model
+
+
+def __dir__() -> list[str]:
+    return __all__

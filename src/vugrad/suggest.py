@@ -1,14 +1,15 @@
-"""Error messages that name the near ones: "there is no dataset 'minst'; did you mean 'mnist'?"."""
+"""Checks of arguments, and messages that name the near ones: "there is no dataset 'minst'; did you mean 'mnist'?"."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from numbers import Integral
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def near(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
+def near(name: str, choices: Iterable[str], n: int = 3, cutoff: float = 0.5) -> list[str]:
     """The up to ``n`` choices that are spelled most like ``name``, best first.
 
     >>> near("minst", ["mnist", "synth"])
@@ -17,7 +18,7 @@ def near(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
     import difflib  # only ever needed for an error, so not paid for at import
 
     by_lower = {choice.lower(): choice for choice in choices}
-    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n, cutoff=0.5)]
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n, cutoff)]
 
 
 def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
@@ -30,11 +31,38 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
     ValueError: there is no loss 'mes'; did you mean 'mse'? There are: mse, l1
     """
     if not isinstance(name, str):
-        raise TypeError(
-            f"the {kind} is given by its name, and {name!r} is a {type(name).__name__}. There are: {', '.join(table)}"
-        )
+        raise TypeError(f"the {kind} is given by its name, and {name!r} is no text. There are: {', '.join(table)}")
     if name in table:
         return table[name]
     close = near(name, table)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
     raise ValueError(f"there is no {kind} {name!r}{hint} There are: {', '.join(table)}")
+
+
+def no_attribute(owner: str, name: str, places: Mapping[str, str]) -> AttributeError:
+    """The error for a name that ``owner`` lacks; ``places`` says of each name that there is what to write for it.
+
+    >>> no_attribute("module 'vugrad'", "mlp", {"MLP": "vg.nn.MLP", "grad": "vg.grad"})
+    AttributeError("module 'vugrad' has no attribute 'mlp': write vg.nn.MLP")
+    """
+    text = f"{owner} has no attribute {name!r}"
+    if name.startswith("_"):
+        return AttributeError(text)
+    close = near(name, places, 2, cutoff=0.65) or [key for key in places if name.lower() in key.lower()][:2]
+    if close and close[0].lower() == name.lower():
+        return AttributeError(f"{text}: write {places[close[0]]}")
+    return AttributeError(f"{text}; did you mean {' or '.join(places[key] for key in close)}?" if close else text)
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """``value`` as an int, if it is a whole number from ``least`` on; ``TypeError`` or ``ValueError`` if it is not.
+
+    >>> whole("Linear: out_features", -1)
+    Traceback (most recent call last):
+    ValueError: Linear: out_features is a whole number from 1 on, got -1
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is a whole number from {least} on, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} is a whole number from {least} on, got {value}")
+    return int(value)

@@ -1,5 +1,6 @@
 """Proofs that a backward is the derivative of its forward: on symbols, in numbers, and if it is not, why; a doctor."""
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from vugrad.check.compare import gradcheck
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from vugrad.check.proof import Proof, prove
 
 __all__ = ["Proof", "Report", "doctor", "gradcheck", "prove"]
+
+
+def __dir__() -> list[str]:
+    return [name for name in __all__ if name not in ("Proof", "prove") or importlib.util.find_spec("sympy")]
 
 
 def __getattr__(name: str) -> Any:

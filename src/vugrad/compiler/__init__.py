@@ -11,3 +11,7 @@ from vugrad.compiler.plan import Plan
 from vugrad.compiler.trace.standin import CannotCompileError
 
 __all__ = ["CannotCompileError", "Compiled", "Plan", "compile", "get_threads", "set_threads"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,3 +10,7 @@ from vugrad.data.named import load as load
 from vugrad.data.synthetic import synth as synth
 
 __all__ = ["Dataset", "Split", "batches", "load", "synth"]
+
+
+def __dir__() -> list[str]:
+    return __all__

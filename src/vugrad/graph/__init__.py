@@ -18,3 +18,7 @@ __all__ = [
     "no_grad",
     "value_and_grad",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,3 +9,7 @@ from vugrad.lab.runner import execute as execute
 from vugrad.lab.study import Study as Study
 
 __all__ = ["Record", "Records", "Run", "Study", "execute"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -53,3 +53,7 @@ __all__ = [
     "Tanh",
     "parameter",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

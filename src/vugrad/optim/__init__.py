@@ -23,3 +23,7 @@ __all__ = [
     "StepLR",
     "clip_grad_norm_",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

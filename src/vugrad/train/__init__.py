@@ -21,3 +21,7 @@ __all__ = [
     "predict",
     "save_checkpoint",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
