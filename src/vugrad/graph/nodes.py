@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from vugrad.graph.arrays import as_array, no_complex
+from vugrad.graph.advice import no_method, not_numbers, numpy_name, unsupported
+from vugrad.graph.arrays import NO_NUMBERS, as_array, no_complex
 from vugrad.graph.backward import Array, Gradients, Thread, below, gradient_dtype, integer_leaves, thread, walk
 from vugrad.graph.operators import NumPyOperators
-from vugrad.suggest import near
 
 if TYPE_CHECKING:
     from vugrad.graph.op import Op
@@ -72,6 +72,8 @@ class TensorNode(NumPyOperators):
                 raise TypeError("TensorNode(node): it is a node already; node.detach() makes a constant of it")
             value = as_array(value)
         kind = value.dtype.kind
+        if kind in NO_NUMBERS:
+            raise not_numbers(value)
         if kind == "c" and requires_grad:
             raise no_complex(f"{source.op.__name__} gives" if source is not None else "this array holds", value)
         self.value: Array = value
@@ -183,10 +185,17 @@ class TensorNode(NumPyOperators):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the extent of one axis (the course's method; NumPy's count is ``node.value.size``)."""
+        if dim is not None and not -self.ndim <= dim < self.ndim:
+            raise IndexError(f"size({dim}): {self._label()} has shape {self.shape}, and no axis {dim}")
         return self.value.shape if dim is None else self.value.shape[dim]
 
     def item(self) -> Any:
         """The value of a one-element node as a Python number."""
+        if self.value.size != 1:
+            raise ValueError(
+                f"{self._label()} has shape {self.shape}, and is not one number: take one, as in x[0], or x.sum(), or "
+                "x.value for all of them"
+            )
         return self.value.item()
 
     def __len__(self) -> int:
@@ -205,7 +214,20 @@ class TensorNode(NumPyOperators):
         return complex(self._number("complex"))
 
     def __bool__(self) -> bool:
+        if self.value.size != 1:
+            raise ValueError(
+                f"whether {self._label()} of shape {self.shape} is true is ambiguous: write (x > 0).any() or "
+                "(x > 0).all(), or x is not None"
+            )
         return bool(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    if not TYPE_CHECKING:  # else every attribute would pass
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_method(name, dir(TensorNode), NUMPY)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.array(self._leaving(), dtype=dtype, copy=copy)
@@ -268,11 +290,11 @@ class TensorNode(NumPyOperators):
         if "out" in options:
             raise TypeError(f"np.{ufunc.__name__} cannot write a node into an array in place: write a = a + node")
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        raise unsupported(name + "".join(f", {option}=" for option in options))
+        raise unsupported(name + "".join(f", {option}=" for option in options), NUMPY)
 
     def __array_function__(self, func: Any, types: Any, inputs: Any, options: Any) -> Any:
         if func not in NUMPY:
-            raise unsupported(numpy_name(func))
+            raise unsupported(numpy_name(func), NUMPY)
         return NUMPY[func](*inputs, **options)
 
     # fmt: off
@@ -452,27 +474,3 @@ def deposit(gradients: Gradients) -> None:
         else:
             new = id(gradient) not in held and getattr(gradient, "base", None) is None
             node._grad, node._owned = gradient, new or isinstance(gradient, TensorNode)
-
-
-def is_numpy(function: Callable[..., Any]) -> bool:
-    """Whether a function is NumPy's own: NUMPY holds a few of ours as well."""
-    return isinstance(function, np.ufunc) or function.__module__.partition(".")[0] == "numpy"
-
-
-def numpy_name(function: Callable[..., Any]) -> str:
-    """What stands after ``np.``, as in ``exp`` or ``linalg.norm``."""
-    if isinstance(function, np.ufunc):  # before NumPy 2.4 they do not know their module
-        return function.__name__
-    return f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
-
-
-def unsupported(name: str) -> TypeError:
-    """The error for a NumPy function that has no derivative here, with the near ones that do."""
-    # Of np.fft.fft the last name counts, of np.add.reduce the first.
-    asked = name.split(",")[0].removesuffix(".reduce").rpartition(".")[2]
-    close = near(asked, [numpy_name(function) for function in NUMPY if is_numpy(function)])
-    hint = f" Near ones that do: {', '.join('np.' + other for other in close)}." if close else ""
-    return TypeError(
-        f"np.{name} does not work on nodes.{hint} vg.ops.supported() lists all that do; node.value is the plain array, "
-        "and vg.elementwise(f, derivative) or a subclass of vg.Op adds what is missing"
-    )

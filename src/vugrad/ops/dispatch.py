@@ -9,7 +9,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from vugrad.graph import Op, TensorNode
-from vugrad.graph.nodes import NUMPY, is_numpy, numpy_name
+from vugrad.graph.advice import is_numpy, numpy_name
+from vugrad.graph.nodes import NUMPY
 from vugrad.ops import activations, convolve, elementwise, index, linear, primitives, reduce, shape
 
 Node = Any
