@@ -168,7 +168,7 @@ ERRORS = {
     "shapes of a product": (
         lambda: node(2, 3) @ node(2, 3),
         ValueError,
-        "MatrixMultiply of shapes (2, 3) and (2, 3): matmul: Input operand 1 has a mismatch",
+        "MatrixMultiply of shapes (2, 3) and (2, 3): their extents do not fit. The last extent of x",
     ),
     "what to write for a product": (lambda: node(2, 3) @ node(2, 3), ValueError, "try x @ y.T"),
     "shapes under no_grad": (

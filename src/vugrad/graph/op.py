@@ -6,6 +6,7 @@ import contextlib
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from vugrad.graph.arrays import as_array
 from vugrad.graph.backward import thread
@@ -44,7 +45,14 @@ def is_watched() -> bool:
 
 
 class OpType(type):
-    """The type of op classes, which say what they compute when they are shown."""
+    """The type of op classes, which say what they compute when they are shown, and have no instances."""
+
+    def __call__(cls, *args: Any, **keywords: Any) -> Any:
+        """Raise ``TypeError``, which says how an op is applied."""
+        raise TypeError(
+            f"{cls.__name__} is an op, and is not called: write {cls.__name__}.do_forward(x) for its value, or a layer "
+            "of vg.nn in a network"
+        )
 
     def __repr__(cls) -> str:
         says = (cls.__doc__ or "").strip().partition("\n")[0]
@@ -105,9 +113,7 @@ class Op(metaclass=OpType):
         try:
             result = cls.forward(context, *map(value_of, nodes), **constants)
         except (ValueError, IndexError) as error:
-            shapes = " and ".join(str(node.shape) for node in nodes)
-            raised = ValueError if isinstance(error, ValueError) else IndexError
-            raise raised(f"{cls.__name__} of shapes {shapes}: {error}. {cls.hint}".rstrip()) from error
+            raise misfit(cls, nodes, error) from error
         if result is None:
             raise TypeError(f"{cls.__name__}.forward returned None: is its return missing?")
         if (kind := thread.kind) is not None:
@@ -115,6 +121,19 @@ class Op(metaclass=OpType):
         if isinstance(result, tuple):
             return tuple([TensorNode(value, requires_grad=False) for value in result])
         return TensorNode(result, requires_grad=False)
+
+
+def misfit(op: type[Op], nodes: tuple[TensorNode, ...], error: ValueError | IndexError) -> ValueError | IndexError:
+    """The error of an op's forward with the shapes of what it was given, and the op's hint."""
+    kind = next(kind for kind in (AxisError, ValueError, IndexError) if isinstance(error, kind))
+    said = str(error)
+    if isinstance(error, AxisError) and error.ndim == 0:
+        said = f"there is no axis {error.axis}: it is a single number, without axes"
+    elif "gufunc signature" in said:  # how NumPy says of a product that
+        said = "their extents do not fit"
+    return kind(
+        f"{op.__name__} of shapes {' and '.join(str(node.shape) for node in nodes)}: {said}. {op.hint}".rstrip()
+    )
 
 
 def constant(value: Any, others: tuple[Any, ...]) -> TensorNode:

@@ -63,6 +63,12 @@ def pad_images(x: Array, padding: Pair, value: float = 0.0) -> Array:
     return np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=value)
 
 
+def check_images(x: Array) -> None:
+    """Raise ``ValueError`` for what has not the four axes of a batch of images."""
+    if x.ndim != 4:
+        raise ValueError(f"images have four axes, and this has {x.ndim}")
+
+
 def crop_images(x: Array, padding: Pair) -> Array:
     """Images without the rows and columns that :func:`pad_images` put around them."""
     rows, columns = padding
@@ -86,6 +92,7 @@ class Conv2d(Op):
     def forward(
         context: Context, x: Array, k: Array, stride: Pair = (1, 1), padding: Pair = (0, 0), groups: int = 1
     ) -> Array:
+        check_images(x)
         c = x.shape[1]
         o, per_group, *kernel = k.shape
         if c != per_group * groups or o % groups:
@@ -123,6 +130,7 @@ class MaxPool2d(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Array:
+        check_images(x)
         padded = pad_images(x, padding, -np.inf)
         windows = unfold(padded, kernel, stride)
         y = functools.reduce(np.maximum, (windows[..., i, j] for i, j in np.ndindex(*kernel)))
@@ -151,6 +159,7 @@ class AvgPool2d(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Array:
+        check_images(x)
         padded = pad_images(x, padding)
         windows = unfold(padded, kernel, stride)
         context.update(kernel=kernel, size=padded.shape[2:], stride=stride, padding=padding)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from vugrad.graph import Op
 from vugrad.graph.backward import Array
@@ -67,7 +68,8 @@ class Take(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, indices: Array, axis: int = 0) -> Array:
-        context.update(index=(slice(None),) * (axis % x.ndim) + (indices,), xshape=x.shape)
+        axis = normalize_axis_index(axis, x.ndim)
+        context.update(index=(slice(None),) * axis + (indices,), xshape=x.shape)
         return np.take(x, indices, axis=axis)
 
     @staticmethod
@@ -78,12 +80,12 @@ class Take(Op):
 class TakeAlongAxis(Op):
     """y = x at ``indices`` along one axis, at each place of the others;  gx = go added where they came from."""
 
-    hint = "The indices have as many axes as the array, of equal extents (or 1) but along the axis taken"
+    hint = "The indices have as many axes as the array, of extents that are equal or 1 but along the axis taken"
 
     @staticmethod
     def forward(context: Context, x: Array, indices: Array, axis: int = -1) -> Array:
         y = np.take_along_axis(x, indices, axis=axis)
-        places = list(np.ogrid[tuple(slice(n) for n in y.shape)])
+        places = list(np.ogrid[tuple(slice(n) for n in x.shape)])  # of extent 1 where the indices are repeated over x
         places[axis] = indices
         context.update(index=tuple(places), xshape=x.shape)
         return y

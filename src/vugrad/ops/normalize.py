@@ -10,7 +10,7 @@ from vugrad.graph import Op
 from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
 from vugrad.ops.primitives import chain, random_bits
-from vugrad.ops.reduce import averaged, count
+from vugrad.ops.reduce import averaged, count, reduced_axes
 
 __all__ = [
     "BatchNorm",
@@ -44,6 +44,7 @@ class Softmax(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, axis: int = -1) -> Array:
+        axis = reduced_axes(x.ndim, axis)[0]
         e = np.exp(x - np.max(x, axis=axis, keepdims=True))
         y = e / np.sum(e, axis=axis, keepdims=True)
         context.update(y=y, axis=axis)
@@ -60,6 +61,7 @@ class LogSoftmax(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, axis: int = -1) -> Array:
+        axis = reduced_axes(x.ndim, axis)[0]
         z = x - np.max(x, axis=axis, keepdims=True)
         y = z - np.log(np.sum(np.exp(z), axis=axis, keepdims=True))
         context.update(y=y, axis=axis)

@@ -72,7 +72,7 @@ class Sum(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
-        context.update(xshape=x.shape, axis=axis)
+        context.update(xshape=x.shape, axis=reduced_axes(x.ndim, axis))
         return np.sum(x, axis=axis, keepdims=keepdims)
 
     @staticmethod
@@ -114,7 +114,7 @@ class Max(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
-        context.update(x=x, axis=axis)
+        context.update(x=x, axis=reduced_axes(x.ndim, axis))
         return np.max(x, axis=axis, keepdims=keepdims)
 
     @staticmethod
@@ -128,7 +128,7 @@ class Min(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
-        context.update(x=x, axis=axis)
+        context.update(x=x, axis=reduced_axes(x.ndim, axis))
         return np.min(x, axis=axis, keepdims=keepdims)
 
     @staticmethod

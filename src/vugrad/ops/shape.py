@@ -61,6 +61,8 @@ class Transpose(Op):
     @staticmethod
     def forward(context: Context, x: Array, axes: tuple[int, ...] | None = None) -> Array:
         order = list(range(x.ndim))[::-1] if axes is None else list(normalize_axis_tuple(axes, x.ndim))
+        if len(order) != x.ndim:
+            raise ValueError(f"axes {tuple(order)} name {len(order)} of {x.ndim} axes, and all have to be there")
         context["back"] = [order.index(i) for i in range(x.ndim)]
         return np.transpose(x, order)
 
@@ -132,8 +134,9 @@ class Concatenate(Op):
 
     @staticmethod
     def forward(context: Context, *xs: Array, axis: int = 0) -> Array:
-        context.update(extents=[x.shape[axis] for x in xs], axis=axis % xs[0].ndim)
-        return np.concatenate(xs, axis=axis)
+        y = np.concatenate(xs, axis=axis)
+        context.update(extents=[x.shape[axis] for x in xs], axis=axis % y.ndim)
+        return y
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:
