@@ -309,24 +309,28 @@ def ones(*shape):
 ERRORS = {
     "Linear": (
         lambda: nn.Linear(3, 2)(ones(4, 5)),
-        "BatchMM of shapes (2, 3) and (4, 5)",
-        "last extent of x must equal",
+        "Linear(3, 2) takes shape (…, 3), got (4, 5)",
+        "write Linear(5, 2), or give it 3 features on the last axis",
     ),
-    "course Linear": (lambda: vg.Linear(3, 2)(ones(4, 5)), "BatchMM of shapes (2, 3) and (4, 5)", "input features"),
+    "course Linear": (
+        lambda: vg.Linear(3, 2)(ones(4, 5)),
+        "Linear(3, 2) takes shape (N, 3), got (4, 5)",
+        "write Linear(5, 2)",
+    ),
     "Conv2d channels": (
         lambda: nn.Conv2d(3, 2, 3)(ones(4, 1, 8, 8)),
-        "Conv2d of shapes (4, 1, 8, 8) and (2, 3, 3, 3)",
-        "1 channels in and 2 out do not make 1 group(s) of 3 in",
+        "Conv2d(3, 2, (3, 3), stride=(1, 1), padding=(0, 0)) takes shape (N, 3, rows, columns), got (4, 1, 8, 8)",
+        "write Conv2d(1, …) for images of 1 channels",
     ),
     "Conv2d without channels": (
         lambda: nn.Conv2d(1, 2, 3)(ones(4, 8, 8)),
-        "Conv2d of shapes (4, 8, 8) and (2, 1, 3, 3)",
-        "Images are (batch, channels, rows, columns)",
+        "takes shape (N, 1, rows, columns), got (4, 8, 8)",
+        "write x[None] for one image, x[:, None] for images without a channel axis",
     ),
     "Conv2d of small images": (
         lambda: nn.Conv2d(1, 2, 5)(ones(4, 1, 3, 3)),
-        "Conv2d of shapes (4, 1, 3, 3)",
-        "Images are",
+        "takes shape (N, 1, rows, columns), got (4, 1, 3, 3)",
+        "a window of 5x5 does not fit into images of 3x3",
     ),
     "Conv2d groups": (
         lambda: nn.Conv2d(4, 6, 3, groups=3),
@@ -335,53 +339,53 @@ ERRORS = {
     ),
     "MaxPool2d": (
         lambda: nn.MaxPool2d(5)(ones(4, 1, 3, 3)),
-        "MaxPool2d of shapes (4, 1, 3, 3)",
-        "The windows must fit",
+        "MaxPool2d((5, 5), stride=(5, 5), padding=(0, 0)) takes shape (N, C, rows, columns), got (4, 1, 3, 3)",
+        "a window of 5x5 does not fit into images of 3x3",
     ),
     "AvgPool2d": (
         lambda: nn.AvgPool2d(5)(ones(4, 1, 3, 3)),
-        "AvgPool2d of shapes (4, 1, 3, 3)",
-        "The windows must fit",
+        "AvgPool2d((5, 5), stride=(5, 5), padding=(0, 0)) takes shape (N, C, rows, columns), got (4, 1, 3, 3)",
+        "a window of 5x5 does not fit into images of 3x3",
     ),
     "pooling": (lambda: nn.MaxPool2d(2, padding=2), "padding (2, 2) is more than half of kernel_size (2, 2)", ""),
     "BatchNorm1d axes": (
         lambda: nn.BatchNorm1d(3)(ones(3)),
-        "BatchNorm1d takes arrays of (2, 3) axes, got shape (3,)",
-        "",
+        "BatchNorm1d(3) takes shape (N, 3) or (N, 3, L), got (3,)",
+        "the channels are axis 1",
     ),
     "BatchNorm2d axes": (
         lambda: nn.BatchNorm2d(3)(ones(4, 3)),
-        "BatchNorm2d takes arrays of (4,) axes, got shape (4, 3)",
-        "",
+        "BatchNorm2d(3) takes shape (N, 3, L, M), got (4, 3)",
+        "the channels are axis 1",
     ),
     "BatchNorm1d channels": (
         lambda: nn.BatchNorm1d(3)(ones(4, 1)),
-        "BatchNorm1d of 3 channels takes them on axis 1, got shape (4, 1)",
-        "",
+        "BatchNorm1d(3) takes shape (N, 3) or (N, 3, L), got (4, 1)",
+        "write BatchNorm1d(1)",
     ),
     "BatchNorm1d channels in eval": (
         lambda: nn.BatchNorm1d(3).eval()(ones(4, 1)),
-        "BatchNorm1d of 3 channels takes them on axis 1, got shape (4, 1)",
-        "",
+        "BatchNorm1d(3) takes shape (N, 3) or (N, 3, L), got (4, 1)",
+        "write BatchNorm1d(1)",
     ),
     "BatchNorm2d one channel in eval": (
         lambda: nn.BatchNorm2d(1).eval()(ones(4, 3, 2, 2)),
-        "BatchNorm2d of 1 channels takes them on axis 1, got shape (4, 3, 2, 2)",
-        "",
+        "BatchNorm2d(1) takes shape (N, 1, L, M), got (4, 3, 2, 2)",
+        "write BatchNorm2d(3)",
     ),
     "LayerNorm": (
         lambda: nn.LayerNorm(3)(ones(3, 4)),
-        "LayerNorm of shapes (3, 4) and (3,) and (3,)",
-        "last axes of x",
+        "LayerNorm((3,)) takes shape (…, 3), got (3, 4)",
+        "write LayerNorm((4,))",
     ),
     "LayerNorm that broadcasts": (
         lambda: nn.LayerNorm(1)(ones(3, 4)),
-        "LayerNorm of shapes (3, 4) and (1,)",
+        "LayerNorm((1,)) takes shape (…, 1), got (3, 4)",
         "last axes",
     ),
     "LayerNorm of too few axes": (
         lambda: nn.LayerNorm((2, 3))(ones(3)),
-        "LayerNorm of shapes (3,) and (2, 3)",
+        "LayerNorm((2, 3)) takes shape (…, 2, 3), got (3,)",
         "last axes",
     ),
     "Residual": (
@@ -410,7 +414,7 @@ ERRORS = {
         "",
     ),
     "MLP sizes": (lambda: nn.MLP([3]), "MLP: sizes names at least the features of input and output, got [3]", ""),
-    "MLP input": (lambda: nn.MLP([3, 2])(ones(4, 5)), "BatchMM of shapes (2, 3) and (4, 5)", ""),
+    "MLP input": (lambda: nn.MLP([3, 2])(ones(4, 5)), "Linear(3, 2) takes shape (…, 3), got (4, 5)", ""),
     "LeNet": (lambda: nn.LeNet(image_shape=(1, 8, 8)), "LeNet: images of 8x8 are too small, use MLP for them", ""),
 }
 

@@ -239,7 +239,7 @@ Sequential       (N, 3)                 83
 
 def test_a_summary_that_fails_leaves_the_model_as_it_was():
     net = full_network()
-    with pytest.raises(ValueError, match="Conv2d of shapes"):
+    with pytest.raises(ValueError, match=r"Conv2d\(.*got \(1, 3, 4, 4\)"):
         net.summary((3, 4, 4))
     assert all(module.training for _, module in net.named_modules())
     assert net(images()).shape == (4, 3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,11 @@ def fans(shape: Shape) -> tuple[int, int]:
     >>> fans((16, 6, 5, 5))
     (150, 400)
     """
-    if len(shape) < 2 or min(shape) < 1:
+    extents: Any = shape
+    if len(extents) < 2 or any(not isinstance(n, Integral) or n < 1 for n in extents):
         raise ValueError(
-            f"shape {shape} has no fans: they need a weight of shape (out, in) or (out, in, height, width), no extent "
-            "0; for a bias use zeros or normal"
+            f"a weight of shape {shape} has no fans: give it a shape (out, in) or (out, in, height, width) of whole "
+            "numbers from 1 on; for a bias use zeros or normal"
         )
     field = math.prod(shape[2:])
     return shape[1] * field, shape[0] * field

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.random import mtrand
 
+from vugrad.suggest import whole
+
 __all__ = [
     "drawn_from",
     "generator",
@@ -41,10 +43,8 @@ def seed(n: int) -> None:
 
 
 def seeded(n: int) -> np.random.Generator:
-    """A new generator of its own; ``ValueError`` if the seed is negative."""
-    if n < 0:
-        raise ValueError(f"seed={n}: a seed is a whole number from 0 on")
-    return np.random.default_rng(n)
+    """A new generator of its own; an error if the seed is no whole number, or negative."""
+    return np.random.default_rng(whole("a seed", n, 0))
 
 
 @contextlib.contextmanager
@@ -59,6 +59,8 @@ def drawn_from(rng: np.random.Generator) -> Iterator[None]:
 
 def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
     """``rng`` itself where one is given, else the block's of :func:`drawn_from`, or the one that :func:`seed` sets."""
+    if rng is not None and not hasattr(rng, "normal"):
+        raise TypeError(f"rng is a generator, as np.random.default_rng(0) makes one, got {rng!r}")
     return rng or _within.get() or _generator
 
 

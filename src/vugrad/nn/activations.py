@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, ClassVar
 
 from vugrad import ops
@@ -22,7 +23,10 @@ class Activation(Module):
 
     op: ClassVar[type[Op]]
 
-    def __init__(self, **constants: Any) -> None:
+    def __init__(self, *inputs: Any, **constants: Any) -> None:
+        if inputs:
+            name = type(self).__name__
+            raise TypeError(f"{name} is a layer, made first and then given its input: write {name}()(x)")
         super().__init__()
         self.constants = constants
 
@@ -95,7 +99,7 @@ class Softmax(Activation):
     op = ops.Softmax
 
     def __init__(self, dim: int = -1) -> None:
-        super().__init__(axis=dim)
+        super().__init__(axis=operator.index(dim))
 
 
 class LogSoftmax(Activation):
@@ -104,7 +108,7 @@ class LogSoftmax(Activation):
     op = ops.LogSoftmax
 
     def __init__(self, dim: int = -1) -> None:
-        super().__init__(axis=dim)
+        super().__init__(axis=operator.index(dim))
 
 
 #: By the names that command-line flags and studies use.

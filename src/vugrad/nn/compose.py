@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from vugrad.graph import as_array
+from vugrad.nn.arguments import misfit
 from vugrad.nn.module import Module
 
 
@@ -14,6 +16,9 @@ class Flatten(Module):
 
     def forward(self, x: Any) -> Any:
         """(N, …) to (N, F)."""
+        x = as_array(x)
+        if not x.shape:
+            raise misfit(self, "(N, …)", x, "write x[None] for one instance")
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
@@ -31,6 +36,10 @@ class Sequential(Module):
     def __init__(self, *modules: Any) -> None:
         super().__init__()
         for i, module in enumerate(modules):
+            if isinstance(module, type):
+                raise TypeError(
+                    f"Sequential takes modules, and {module.__name__} is a class: write {module.__name__}(…)"
+                )
             if not callable(module):
                 kind = type(module).__name__
                 raise TypeError(f"Sequential takes modules one by one, as in Sequential(*modules), got a {kind}")

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from vugrad import initializers
+from vugrad.graph import as_array
+from vugrad.nn.arguments import initial, misfit
 from vugrad.nn.module import Module, parameter
 from vugrad.ops import convolve
+from vugrad.suggest import whole
 
 Extent = int | tuple[int, int]
 
 
 def pair(name: str, extent: Extent, least: int) -> tuple[int, int]:
     """(rows, columns) from one whole number for both, or from two; ``ValueError`` below ``least``."""
-    rows, columns = (extent, extent) if isinstance(extent, int | np.integer) else extent
-    if min(rows, columns) < least:
-        raise ValueError(f"{name}={extent}: it is a whole number from {least} on, or two of them")
-    return int(rows), int(columns)
+    both = extent if isinstance(extent, tuple | list) else (extent, extent)
+    wrong = [n for n in both if not isinstance(n, int | np.integer) or n < least]
+    if wrong or len(both) != 2:
+        kind = TypeError if any(not isinstance(n, int | np.integer) for n in wrong) else ValueError
+        raise kind(f"{name}={extent!r}: it is a whole number from {least} on, or two of them, for rows and columns")
+    return int(both[0]), int(both[1])
+
+
+def images(layer: Module, x: Any, channels: int | None, kernel: tuple[int, int], padding: tuple[int, int]) -> Any:
+    """``x``, if it is a batch of images of so many channels into which a window fits; else ``ValueError``."""
+    x = as_array(x)
+    shape, c = x.shape, channels or 1
+    if len(shape) == 4 and shape[1] == (channels or shape[1]):
+        if all(n + 2 * p >= k for n, p, k in zip(shape[2:], padding, kernel, strict=True)):
+            return x
+        instead = f"a window of {kernel[0]}x{kernel[1]} does not fit into images of {shape[2]}x{shape[3]}"
+    elif len(shape) == 4:
+        instead = f"write {type(layer).__name__}({shape[1]}, …) for images of {shape[1]} channels"
+        if shape[3] == channels:
+            instead = "write x.transpose(0, 3, 1, 2) where the channels are last"
+    elif len(shape) == 3:
+        instead = "write x[None] for one image, x[:, None] for images without a channel axis"
+    else:
+        side = math.isqrt(math.prod(shape[1:]) // c)
+        instead = "write x[None, None] for one image without a channel axis"
+        if c * side * side == math.prod(shape[1:]):
+            instead = f"write x.reshape(-1, {c}, {side}, {side}) for images that are rows of numbers"
+    raise misfit(layer, f"(N, {channels or 'C'}, rows, columns)", x, instead)
 
 
 class Conv2d(Module):
@@ -58,15 +86,21 @@ class Conv2d(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        in_channels, out_channels = (
+            whole("Conv2d: in_channels", in_channels),
+            whole("Conv2d: out_channels", out_channels),
+        )
+        if whole("Conv2d: groups", groups, 0) < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(f"Conv2d: {in_channels} channels in and {out_channels} out cannot form {groups} groups")
         shape = (out_channels, in_channels // groups, *pair("kernel_size", kernel_size, 1))
-        self.weight = parameter(init(shape, rng=rng, dtype=dtype), "weight")
+        self.weight = initial("Conv2d", init, shape, rng, dtype)
         self.bias = parameter(np.zeros(out_channels, dtype), "bias") if bias else None
         self.stride, self.padding, self.groups = pair("stride", stride, 1), pair("padding", padding, 0), groups
 
     def forward(self, x: Any) -> Any:
         """(N, in_channels, H, W) to (N, out_channels, H′, W′)."""
+        _, per_group, *kernel = self.weight.shape
+        x = images(self, x, per_group * self.groups, (kernel[0], kernel[1]), self.padding)
         y = convolve.Conv2d.do_forward(x, self.weight, stride=self.stride, padding=self.padding, groups=self.groups)
         return y if self.bias is None else y + self.bias.reshape(-1, 1, 1)
 
@@ -104,6 +138,7 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, x: Any) -> Any:
         """(N, C, H, W) to (N, C, H′, W′)."""
+        x = images(self, x, None, self.kernel_size, self.padding)
         return convolve.MaxPool2d.do_forward(x, kernel=self.kernel_size, stride=self.stride, padding=self.padding)
 
 
@@ -118,4 +153,5 @@ class AvgPool2d(_Pool2d):
 
     def forward(self, x: Any) -> Any:
         """(N, C, H, W) to (N, C, H′, W′)."""
+        x = images(self, x, None, self.kernel_size, self.padding)
         return convolve.AvgPool2d.do_forward(x, kernel=self.kernel_size, stride=self.stride, padding=self.padding)

@@ -8,8 +8,10 @@ import numpy as np
 
 from vugrad import initializers
 from vugrad.graph import TensorNode, as_array
+from vugrad.nn.arguments import initial, misfit
 from vugrad.nn.module import Module, parameter
 from vugrad.ops import BatchMM, Take
+from vugrad.suggest import whole
 
 
 class Linear(Module):
@@ -41,11 +43,20 @@ class Linear(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        self.weight = parameter(init((out_features, in_features), rng=rng, dtype=dtype), "weight")
+        in_features, out_features = (
+            whole("Linear: in_features", in_features),
+            whole("Linear: out_features", out_features),
+        )
+        self.weight = initial("Linear", init, (out_features, in_features), rng, dtype)
         self.bias = parameter(np.zeros(out_features, dtype), "bias") if bias else None
 
     def forward(self, x: Any) -> Any:
         """(…, in_features) to (…, out_features)."""
+        x = as_array(x)
+        out_features, in_features = self.weight.shape
+        if x.shape[-1:] != (in_features,):
+            instead = f"write Linear({x.shape[-1]}, {out_features}), or give it" if x.shape else "give it"
+            raise misfit(self, f"(…, {in_features})", x, f"{instead} {in_features} features on the last axis")
         y = BatchMM.do_forward(self.weight, x)
         return y if self.bias is None else y + self.bias
 
@@ -80,7 +91,8 @@ class Embedding(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        self.weight = parameter(init((num_embeddings, embedding_dim), rng=rng, dtype=dtype), "weight")
+        shape = whole("Embedding: num_embeddings", num_embeddings), whole("Embedding: embedding_dim", embedding_dim)
+        self.weight = initial("Embedding", init, shape, rng, dtype)
 
     def forward(self, indices: Any) -> Any:
         """Integers (…) to vectors (…, embedding_dim)."""
@@ -91,7 +103,9 @@ class Embedding(Module):
         # A stand-in for an array has no values to look at; an array of NumPy's has, and would take -1 for the last.
         if isinstance(indices, np.ndarray) and not ((indices >= 0) & (indices < n)).all():
             wrong = indices[(indices < 0) | (indices >= n)][0]
-            raise ValueError(f"Embedding: {wrong} is not one of the symbols 0 to {n - 1}")
+            raise ValueError(
+                f"Embedding: {wrong} is not one of the symbols 0 to {n - 1} of Embedding({self.extra_repr()})"
+            )
         return Take.do_forward(self.weight, indices)
 
     def extra_repr(self) -> str:

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from vugrad import initializers
+from vugrad.graph import as_array
 from vugrad.nn.activations import ReLU
+from vugrad.nn.arguments import misfit
 from vugrad.nn.compose import Flatten, Residual, Sequential
 from vugrad.nn.conv import Conv2d, MaxPool2d
 from vugrad.nn.linear import Linear
 from vugrad.nn.module import Module
 from vugrad.nn.norm import BatchNorm1d, BatchNorm2d, Dropout
+from vugrad.suggest import whole
 
 
 class MLP(Sequential):
@@ -50,20 +53,49 @@ class MLP(Sequential):
         rng: np.random.Generator | None = None,
         dtype: Any = np.float32,
     ) -> None:
+        given: Any = sizes
+        if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
+            example = f"[{given}, {activation}]" if isinstance(activation, int) else "[784, 100, 10]"
+            raise TypeError(f"MLP: sizes is a list of features, as in MLP({example}), got {given!r}")
+        sizes = [whole(f"MLP: sizes[{i}]", n) for i, n in enumerate(sizes)]
         if len(sizes) < 2:
-            raise ValueError(f"MLP: sizes names at least the features of input and output, got {list(sizes)}")
+            raise ValueError(f"MLP: sizes names at least the features of input and output, got {sizes}")
         layers: list[Module] = []
         for inputs, outputs in itertools.pairwise(sizes[:-1]):
             block: list[Module] = [Linear(inputs, outputs, init=init, rng=rng, dtype=dtype)]
             block += [BatchNorm1d(outputs, dtype=dtype)] if batch_norm else []
-            block += [activation()]
+            block += [made("MLP", activation)]
             block += [Dropout(dropout, rng=rng)] if dropout else []
             layers += [Residual(Sequential(*block))] if residual and inputs == outputs else block
         super().__init__(*layers, Linear(sizes[-2], sizes[-1], init=init, rng=rng, dtype=dtype))
+        self.features = sizes[0]
 
     def forward(self, x: Any) -> Any:
         """(N, …) to (N, sizes[-1])."""
+        x = as_array(x)
+        if len(x.shape) == 1:
+            raise misfit(self, f"(N, {self.features})", x, "write x[None] for one instance")
         return super().forward(x if len(x.shape) == 2 else Flatten()(x))
+
+
+def made(network: str, activation: Callable[[], Module]) -> Module:
+    """A module that an ``activation`` makes; ``TypeError`` where it makes none."""
+    says = f"{network}: activation makes a module, as vg.nn.ReLU does, or lambda: vg.nn.LeakyReLU(0.2)"
+    try:
+        module = activation()
+    except TypeError as error:
+        raise TypeError(f"{says}, got {activation!r} ({error})") from error
+    if not callable(module):
+        raise TypeError(f"{says}, got {activation!r}, which gives {module!r}")
+    return module
+
+
+def image_extents(network: str, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """(channels, rows, columns), if they are that."""
+    if not isinstance(image_shape, tuple | list) or len(image_shape) != 3:
+        raise ValueError(f"{network}: image_shape is (channels, rows, columns), as in (1, 28, 28), got {image_shape!r}")
+    channels, rows, columns = (whole(f"{network}: image_shape", n) for n in image_shape)
+    return channels, rows, columns
 
 
 class LeNet(Sequential):
@@ -97,7 +129,8 @@ class LeNet(Sequential):
         rng: np.random.Generator | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        channels, rows, columns = image_shape
+        num_classes = whole("LeNet: num_classes", num_classes)
+        channels, rows, columns = image_extents("LeNet", image_shape)
         rows, columns = (((extent - 4) // 2 - 4) // 2 for extent in (rows, columns))
         if min(rows, columns) < 1:
             raise ValueError(f"LeNet: images of {image_shape[1]}x{image_shape[2]} are too small, use MLP for them")
@@ -105,7 +138,7 @@ class LeNet(Sequential):
         for inputs, outputs in ((channels, 6), (6, 16)):
             layers += [Conv2d(inputs, outputs, 5, init=init, rng=rng, dtype=dtype)]
             layers += [BatchNorm2d(outputs, dtype=dtype)] if batch_norm else []
-            layers += [activation(), MaxPool2d(2)]
+            layers += [made("LeNet", activation), MaxPool2d(2)]
         sizes = [16 * rows * columns, *hidden, num_classes]
         options = {"batch_norm": batch_norm, "residual": residual, "dropout": dropout}
         head = MLP(sizes, activation, **options, init=init, rng=rng, dtype=dtype)  # type: ignore[arg-type]
@@ -139,15 +172,16 @@ class StridedCNN(Sequential):
         rng: np.random.Generator | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        channels, rows, columns = image_shape
+        num_classes = whole("StridedCNN: num_classes", num_classes)
+        channels, rows, columns = image_extents("StridedCNN", image_shape)
         rows, columns = ((((extent - 5) // 2 + 1) - 2) // 2 - 2 for extent in (rows, columns))
         if min(rows, columns) < 1:
             raise ValueError(f"StridedCNN: images of {image_shape[1]}x{image_shape[2]} are too small, use MLP for them")
         options: dict[str, Any] = {"init": init, "rng": rng, "dtype": dtype}
         super().__init__(
-            *(Conv2d(channels, 8, 5, stride=2, **options), activation()),
-            *(Conv2d(8, 16, 3, **options), MaxPool2d(2), activation()),
-            *(Conv2d(16, 32, 3, **options), activation()),
+            *(Conv2d(channels, 8, 5, stride=2, **options), made("StridedCNN", activation)),
+            *(Conv2d(8, 16, 3, **options), MaxPool2d(2), made("StridedCNN", activation)),
+            *(Conv2d(16, 32, 3, **options), made("StridedCNN", activation)),
             Flatten(),
             Linear(32 * rows * columns, num_classes, **options),
         )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from vugrad import ops, random as randomness
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, as_array
+from vugrad.nn.arguments import floating, misfit
+from vugrad.nn.conv import images
 from vugrad.nn.module import Module, parameter
+from vugrad.suggest import whole
 
 
 class _BatchNorm(Module):
@@ -19,6 +23,8 @@ class _BatchNorm(Module):
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, *, dtype: Any = np.float32) -> None:
         super().__init__()
+        num_features = whole(f"{type(self).__name__}: num_features", num_features)
+        dtype = floating(type(self).__name__, dtype)
         self.eps, self.momentum = float(eps), float(momentum)
         self.weight = parameter(np.ones(num_features, dtype), "weight")
         self.bias = parameter(np.zeros(num_features, dtype), "bias")
@@ -27,11 +33,15 @@ class _BatchNorm(Module):
 
     def forward(self, x: Any) -> Any:
         """Any batch with its channels on axis 1, to the same shape."""
-        if len(x.shape) not in self.ndims:
-            raise ValueError(f"{type(self).__name__} takes arrays of {self.ndims} axes, got shape {x.shape}")
+        x = as_array(x)
         channels = self.weight.shape[0]
-        if x.shape[1] != channels:
-            raise ValueError(f"{type(self).__name__} of {channels} channels takes them on axis 1, got shape {x.shape}")
+        if len(x.shape) not in self.ndims or x.shape[1] != channels:
+            name, shapes = (
+                type(self).__name__,
+                [f"(N, {channels}{', L' * (n > 2)}{', M' * (n > 3)})" for n in self.ndims],
+            )
+            instead = f"write {name}({x.shape[1]})" if len(x.shape) in self.ndims else "the channels are axis 1"
+            raise misfit(self, " or ".join(shapes), x, instead)
         if not self.training:
             per_channel = (-1,) + (1,) * (len(x.shape) - 2)
             scale = self.weight / np.sqrt(self.running_var + self.eps)
@@ -93,12 +103,18 @@ class LayerNorm(Module):
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
         super().__init__()
-        self.eps = float(eps)
+        self.eps, dtype = float(eps), floating("LayerNorm", dtype)
+        extents = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
+        normalized_shape = tuple(whole("LayerNorm: normalized_shape", n) for n in extents)
         self.weight = parameter(np.ones(normalized_shape, dtype), "weight")
         self.bias = parameter(np.zeros(normalized_shape, dtype), "bias")
 
     def forward(self, x: Any) -> Any:
         """(…, *normalized_shape) to the same shape."""
+        x, extents = as_array(x), self.weight.shape
+        if x.shape[-len(extents) :] != extents:
+            takes = f"(…, {', '.join(map(str, extents))})"
+            raise misfit(self, takes, x, f"write LayerNorm({x.shape[-len(extents) :]}), the extents of the last axes")
         return ops.LayerNorm.do_forward(x, self.weight, self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
@@ -135,9 +151,11 @@ class Dropout(Random):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         super().__init__(rng)
-        if not 0 <= p < 1:
-            raise ValueError(f"Dropout: p is the share of elements dropped, 0 <= p < 1, got {p}")
-        self.p = float(p)
+        share: Any = p
+        if not isinstance(share, Real) or not 0 <= float(share) < 1:
+            kind = ValueError if isinstance(share, Real) else TypeError
+            raise kind(f"Dropout: p is the share of elements dropped, 0 <= p < 1, got {share!r}")
+        self.p = float(share)
 
     def forward(self, x: Any) -> Any:
         """Any shape to the same."""
@@ -167,12 +185,11 @@ class RandomShift(Random):
 
     def __init__(self, pixels: int = 1, value: float = 0.0, *, rng: np.random.Generator | None = None) -> None:
         super().__init__(rng)
-        if pixels < 0:
-            raise ValueError(f"RandomShift: pixels is the farthest shift, at least 0, got {pixels}")
-        self.pixels, self.value = int(pixels), float(value)
+        self.pixels, self.value = whole("RandomShift: pixels", pixels, 0), float(value)
 
     def forward(self, x: Any) -> Any:
         """(N, C, H, W) to the same."""
+        x = images(self, x, None, (1, 1), (0, 0))
         if not self.training or self.pixels == 0:
             return x
         key = self.next_key()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def rows(model: Module, example: Any) -> list[tuple[int, str, str, int]]:
     """Of each module its depth, its name and class, its output's shape ("-" without an example), and its parameters."""
     batch = example
     if example is not None and not isinstance(example, np.ndarray | TensorNode):
-        batch = np.zeros((1, *example), np.float32)
+        batch = np.zeros((1, *(example if isinstance(example, Sequence) else (example,))), np.float32)
     shapes = {} if batch is None else _output_shapes(model, batch)
     found = []
     for depth, name, module in model.outline():
