@@ -1,4 +1,4 @@
-"""Two ops as a student hands them in, for ``vugrad check homework.py --grade``: one is right, one is not yet."""
+"""Two ops as a student hands them in; ``vugrad check docs/examples/class --grade`` marks the folder."""
 
 import numpy as np
 
@@ -9,14 +9,13 @@ class ReLU(Op):
     """y = max(0, x)."""
 
     @staticmethod
-    def forward(context, input):
-        relx = np.maximum(0, input)
-        context["relx"] = relx
-        return relx
+    def forward(context, x):
+        context["x"] = x
+        return np.where(x > 0, x, 0)
 
     @staticmethod
-    def backward(context, goutput):
-        return goutput * (context["relx"] > 0)
+    def backward(context, go):
+        return np.where(context["x"] > 0, go, 0)
 
 
 class Normalize(Op):
@@ -31,4 +30,4 @@ class Normalize(Op):
     @staticmethod
     def backward(context, go):
         x, s = context["x"], context["s"]
-        return go / s - go * x / s**2
+        return go / s - (go * x).sum(axis=1, keepdims=True) / s**2
