@@ -703,7 +703,6 @@ RUNS = {
     "compile": lambda net: vg.compile(net)(XL).value,
     "compile, in a step": lambda net: vg.compile(lambda x: net(x).sum(), state=net)(XL),
     "gradcheck": lambda net: vg.gradcheck(net, XL),
-    "sklearn": lambda net: vg.sklearn.Classifier(module=lambda features, classes: net, epochs=1).fit(XL, YL),
 }
 
 
@@ -745,16 +744,14 @@ def test_load_mnist(monkeypatch):
     assert np.array_equal(xall[-5_000:].reshape(5_000, 784), xval)
     assert np.array_equal(np.concatenate([ytrain, yval]), yall)
     assert ytest[:5].tolist() == [7, 2, 1, 0, 4]
-    for kept in (vg.load_mnist(shuffle_seed=-1), vg.load_mnist(shuffle_seed=None)):
-        assert np.array_equal(kept[0][0], xtrain)
+    assert np.array_equal(vg.load_mnist(shuffle_seed=-1)[0][0], xtrain)
     order = np.random.default_rng(0).permutation(60_000)
     (xs, ys), (vs, ws), _ = vg.load_mnist(shuffle_seed=0)
     assert np.array_equal(np.concatenate([ys, ws]), yall[order])
     assert np.array_equal(vs, xall.reshape(-1, 784)[order[-5_000:]])
     assert np.array_equal(xs[:50], xall.reshape(-1, 784)[order[:50]])
-    from vugrad.mnist import init, load
+    from vugrad.mnist import load
 
-    init()
     images, labels, test_images, test_labels = load()
     assert (images.shape, test_images.shape) == ((60_000, 784), (10_000, 784))
     assert images.dtype == labels.dtype == test_labels.dtype == np.uint8

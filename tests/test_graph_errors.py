@@ -429,8 +429,14 @@ EMPTY = {
 
 @pytest.mark.parametrize("name", EMPTY)
 def test_the_mean_of_nothing_is_refused(name):
-    with pytest.raises(ValueError, match=r"no elements|nothing|empty|zero-size"):
+    with pytest.raises(ValueError, match=r"no element|nothing|empty|zero-size"):
         EMPTY[name](node(0, 3))
+
+
+@pytest.mark.parametrize("f", [np.mean, np.var, lambda x: np.max(x, axis=0), lambda x: np.mean(vg.TensorNode(x))])
+def test_the_mean_of_nothing_is_refused_in_compiled_code(f):
+    with pytest.raises(ValueError, match="no element"):
+        vg.compile(f)(np.ones((0, 3)))
 
 
 def test_of_an_empty_batch_what_has_a_value_has_it():

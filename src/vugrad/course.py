@@ -132,15 +132,13 @@ def load_mnist(final: bool = False, flatten: bool = True, shuffle_seed: int | No
 
 def init_mnist() -> None:
     """Find MNIST on this machine, or download it: ``vugrad.mnist.init``."""
-    from vugrad.data import load
-
-    load("mnist")
+    mnist_arrays()
 
 
 def mnist_arrays() -> tuple[Any, Any, Any, Any]:
     """Training images (60,000, 784) and labels, test images and labels, all uint8: ``vugrad.mnist.load``."""
-    from vugrad.data import load
+    from vugrad.data.archives import MNIST
+    from vugrad.data.sources import fetch
 
-    data = load("mnist", pixels="raw", final=True, flatten=True, dtype=np.uint8)
-    assert data.test is not None
-    return data.train.x, data.train.y.astype(np.uint8), data.test.x, data.test.y.astype(np.uint8)
+    (x, y), (xtest, ytest) = fetch(MNIST)
+    return np.array(x.reshape(len(x), -1)), np.array(y), np.array(xtest.reshape(len(xtest), -1)), np.array(ytest)

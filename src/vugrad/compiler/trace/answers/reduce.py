@@ -33,7 +33,10 @@ def sum_(x: Traced, axis: Any = None, dtype: Any = None, *, keepdims: bool = Fal
 @answers(np.mean)
 def mean(x: Traced, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
     x = as_float(x) if dtype is None else cast(x, dtype)
-    return sum_(x, axis, keepdims=keepdims) / float(max(math.prod(x.shape[a] for a in axes_of(x, axis)), 0) or math.nan)
+    n = math.prod(x.shape[a] for a in axes_of(x, axis))
+    if n == 0:
+        raise ValueError("mean over no element")
+    return sum_(x, axis, keepdims=keepdims) / float(n)
 
 
 @answers(np.max, np.amax)
