@@ -551,7 +551,7 @@ def test_an_example_is_as_many_arrays_as_the_model_takes(model, example, tmp_pat
 
 
 def counting(module, x):
-    module.count = module.count + x.sum()
+    module.count = module.count + x.value.sum()
     return x
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from vugrad.compiler.arrays import Program
 from vugrad.graph import TensorNode, operators
 from vugrad.graph.operators import NumPyOperators
+from vugrad.ops.dispatch import value
 
 #: Which recording answers for each NumPy function; ``answers.py`` fills it.
 ANSWERS: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -137,7 +138,11 @@ class Traced(NumPyOperators):
         return ANSWERS[func](*inputs, **options)
 
     # fmt: off
-    def __getitem__(self, index: Any) -> Any: return ANSWERS[Traced.__getitem__](self, index)
+    def __getitem__(self, index: Any) -> Any:
+        # A node in an index is its value, as in an array's.
+        index = tuple(map(value, index)) if isinstance(index, tuple) else value(index)
+        return ANSWERS[Traced.__getitem__](self, index)
+
 
     def __iadd__(self, other: Any) -> Any: return self._in_place(operator.add, other)
     def __isub__(self, other: Any) -> Any: return self._in_place(operator.sub, other)
