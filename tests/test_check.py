@@ -27,7 +27,10 @@ def some(*shape):
 
 
 def on_complex(f):
-    return lambda t: f(t) if isinstance(t, complex) and t.imag else complex(f(np.float64(np.real(t))))
+    def at(t):
+        return f(t) if isinstance(t, complex) and t.imag else complex(f(np.float64(np.real(t))))
+
+    return lambda *ts: [at(t) for t in ts]
 
 
 @pytest.mark.parametrize(

@@ -107,13 +107,17 @@ class Comparison:
 
     def total(self, xs: Arrays) -> complex:
         """The outputs' product with the upstream gradients."""
-        return complex(sum(np.sum(go * y) for go, y in zip(self.gos, self.checked.forward(xs), strict=True)))
+        return self.totals([xs])[0]
+
+    def totals(self, all_xs: Sequence[Arrays]) -> list[complex]:
+        """The total at each of several inputs."""
+        found = self.checked.many(all_xs)
+        return [complex(sum(np.sum(go * y) for go, y in zip(self.gos, ys, strict=True))) for ys in found]
 
     def line(self, along: Arrays) -> Line:
         """The total, in a direction of the inputs."""
-        return lambda t: self.total(
-            [x if v is None else x + t * v for x, v in zip(self.checked.inputs, along, strict=True)]
-        )
+        pairs = list(zip(self.checked.inputs, along, strict=True))
+        return lambda *ts: self.totals([[x if v is None else x + t * v for x, v in pairs] for t in ts])
 
     def measured(self, element: Element, along: Arrays, rough: float | None = None) -> Element:
         """An element with its slope: at once, if the code agrees with it, and else more carefully.

@@ -30,6 +30,17 @@ class NoInputs(ValueError):  # noqa: N818 (it is what is missing)
     """None were found that an op's forward takes, or of which its gradients are known."""
 
 
+def rows_of(name: str, op: type[Op]) -> tuple[list[Row], bool]:
+    """The rows at which an op is judged, and whether they are the library's, which say what its forward computes.
+
+    Raises :class:`NoInputs` where there are none.
+    """
+    if hasattr(op, "inputs"):
+        return [named(op)], False
+    rows = library_rows(name, op)
+    return rows or [guessed(name, op)], bool(rows)
+
+
 def library_rows(name: str, op: type[Op]) -> list[Row]:
     """The rows of the library's op of that name that an op takes too; none if it is called in another way.
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-#: The number, at so far along the line; complex at a complex distance, where the function allows that.
-Line = Callable[[complex], complex]
+#: The numbers, at so far along the line each; complex at a complex distance, where the function allows that.
+Line = Callable[..., list[complex]]
 
 #: So many steps are tried, each a quarter of the one before.
 LEVELS, RATIO = 12, 4.0
@@ -58,7 +58,7 @@ def slope(f: Line, size: float, magnitude: float, rough: float | None = None, ca
         rough: how far off ``f`` is by rounding, if that is known.
         careful: whether to see rounding in all that may be it; a kink close by may be.
     """
-    middle = f(0).real
+    middle = f(0)[0].real
     if not np.isfinite(middle):
         return Slope(np.nan, np.inf, "none")
     least, most, steps = roughness(f, size) if rough is None else (rough, rough, False)
@@ -81,7 +81,7 @@ def _differences(f: Line, size: float, middle: float, rounding: float, grains: f
     best, least = Slope(np.nan, np.inf, "none"), np.inf
     for k in range(LEVELS):
         h = size / RATIO**k
-        ahead, behind = f(h).real, f(-h).real
+        ahead, behind = (y.real for y in f(h, -h))
         if grains and ahead == behind == middle and rounding < least <= GRAIN * (abs(middle) + grains):
             return _differences(f, size, middle, 2 * least, grains, magnitude)  # it moves in steps as large as that
         least = min(least, abs(ahead - middle) or np.inf, abs(behind - middle) or np.inf)
@@ -112,7 +112,7 @@ def roughness(f: Line, size: float) -> tuple[float, float, bool]:
     same over small ones). What a kink or curvature makes grows with the steps, which is not seen of every kink: so that
     the least is what the smallest steps show.
     """
-    values = np.array([[f(i * step * size).real for i in range(6)] for step in STEPS])
+    values = np.real(f(*(i * step * size for step in STEPS for i in range(6)))).reshape(len(STEPS), 6)
     if not np.all(np.isfinite(values)):
         values = values[:2] if np.all(np.isfinite(values[:2])) else np.zeros((1, 6))
     rough = np.abs(np.diff(values, 5)).ravel() / 8
@@ -123,10 +123,10 @@ def roughness(f: Line, size: float) -> tuple[float, float, bool]:
 
 def is_flat(f: Line, size: float) -> bool:
     """Whether a function is constant close by, and where it begins to move does so without a jump: not in steps."""
-    middle = f(0).real
+    middle = f(0)[0].real
     for sign in (1, -1):
         steps = [sign * size / RATIO**k for k in range(LEVELS)]
-        values = [f(h).real for h in steps]
+        values = [y.real for y in f(*steps)]
         moved = [h for h, y in zip(steps, values, strict=True) if y != middle]
         if not moved:
             continue
@@ -135,8 +135,8 @@ def is_flat(f: Line, size: float) -> bool:
         far, near = moved[-1], steps[len(moved)]
         for _ in range(30):
             half = (far + near) / 2
-            far, near = (half, near) if f(half).real != middle else (far, half)
-        if abs(f(far).real - middle) > 1e-4 * max(abs(y - middle) for y in values):
+            far, near = (half, near) if f(half)[0].real != middle else (far, half)
+        if abs(f(far)[0].real - middle) > 1e-4 * max(abs(y - middle) for y in values):
             return False
     return True
 
@@ -146,7 +146,7 @@ def _complex_step(f: Line, size: float) -> float | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            y = f(1j * h)
+            y = f(1j * h)[0]
     except Exception:  # it takes real numbers only
         return None
     # A 0 may be the imaginary part that something has dropped.

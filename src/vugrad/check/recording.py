@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vugrad.check.elsewhere import Elsewhere
 from vugrad.check.subject import Arrays, listed
 from vugrad.compiler.arrays import Output, Program, verify
 from vugrad.compiler.trace import trace
@@ -40,15 +41,6 @@ class Named:
     name: str
 
 
-class Elsewhere(Op):
-    """An op that another process runs."""
-
-    @classmethod
-    def record(cls, xs: Arrays, constants: Mapping[str, Any]) -> Recording:
-        """What :func:`record` gives for it, from that process."""
-        raise NotImplementedError
-
-
 def record(op: type[Op], xs: Arrays, constants: Mapping[str, Any]) -> Recording:
     """Record both directions; whole numbers among the inputs stay what they are.
 
@@ -56,7 +48,8 @@ def record(op: type[Op], xs: Arrays, constants: Mapping[str, Any]) -> Recording:
     there, by its own ``record``.
     """
     if issubclass(op, Elsewhere):
-        return op.record(xs, constants)
+        found: Recording = op.record(xs, constants)
+        return found
     real = [i for i, x in enumerate(xs) if x.dtype.kind == "f"]
     with np.errstate(all="ignore"):
         ys = listed(op.forward({}, *map(np.copy, xs), **constants))

@@ -14,16 +14,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from vugrad.check.elsewhere import Elsewhere
 from vugrad.check.loading import Left
 from vugrad.check.maps import Copying
-from vugrad.check.recording import Elsewhere, Recording, received
+from vugrad.check.recording import Recording, received
 from vugrad.check.subject import Array, Arrays
 from vugrad.check.wire import BadMessage, receive, send
 from vugrad.compiler import CannotCompileError
@@ -206,6 +207,10 @@ class Runner:
             _write(answer["changed"], [*xs, *gos, *ys])
             return tuple(_gradient(g) for g in answer["gradients"])
 
+        def forwards(all_xs: Sequence[Arrays], constants: Mapping[str, Any]) -> list[Arrays]:
+            answer = self.ask("forwards", all_xs=[[np.asarray(x) for x in xs] for xs in all_xs], constants=constants)
+            return [[_array(y) for y in ys] for ys in answer]
+
         def record(xs: Arrays, constants: Mapping[str, Any]) -> Recording:
             return received(self.ask("record", xs=xs, constants=dict(constants)))
 
@@ -214,6 +219,7 @@ class Runner:
         members: dict[str, Any] = {
             "forward": staticmethod(forward),
             "backward": staticmethod(backward),
+            "forwards": staticmethod(forwards),
             "record": staticmethod(record),
             "constants": found["constants"],
         }

@@ -21,6 +21,7 @@ import numpy as np
 import vugrad
 from vugrad.check.loading import Left, Loading, defined
 from vugrad.check.maps import Copying
+from vugrad.check.subject import listed
 from vugrad.check.wire import is_plain, receive, send
 from vugrad.graph import Op
 
@@ -213,6 +214,7 @@ class Server:
             "names": self.names,
             "choose": self.choose,
             "forward": self.forward,
+            "forwards": self.forwards,
             "backward": self.backward,
             "record": self.record,
         }
@@ -250,13 +252,18 @@ class Server:
         context: dict[str, Any] = Copying() if copying else {}
         before = [x.tobytes() for x in xs]
         result = self._run("forward", context, *xs, **constants)
-        ys = [_sendable(np.asarray(y)) for y in (list(result) if isinstance(result, tuple) else [result])]
+        ys = [_sendable(np.asarray(y)) for y in listed(result)]
         self.count += 1
         self.calls[self.count] = context, xs, ys
         self.calls.pop(self.count - KEPT, None)
         saved = {k: v for k, v in context.items() if isinstance(k, str) and isinstance(v, np.ndarray) and is_plain(v)}
         changed = {i: x for i, x in enumerate(xs) if x.tobytes() != before[i]}
         return {"call": self.count, "ys": None if result is None else ys, "saved": saved, "changed": changed}
+
+    def forwards(self, all_xs: list[list[Array]], constants: Any) -> Any:
+        """The outputs of a forward at several inputs."""
+        results = [self._run("forward", {}, *xs, **constants) for xs in all_xs]
+        return [[_sendable(np.asarray(y)) for y in listed(result)] for result in results]
 
     def backward(self, call: int, gos: list[Array], replaced: Mapping[str, Array]) -> Any:
         """The gradients, and whatever arrays of the call it has written into."""
@@ -265,7 +272,7 @@ class Server:
         arrays = [*xs, *gos, *(y for y in ys if isinstance(y, np.ndarray))]
         before = [x.tobytes() for x in arrays]
         result = self._run("backward", context, *gos)
-        gradients = [_sendable(g) for g in (list(result) if isinstance(result, tuple) else [result])]
+        gradients = [_sendable(g) for g in listed(result)]
         changed = {i: x for i, x in enumerate(arrays) if x.tobytes() != before[i]}
         return {"gradients": gradients, "changed": changed}
 

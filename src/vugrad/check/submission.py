@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vugrad.check.compare import check_row
-from vugrad.check.inputs import EXAMPLE, NoInputs, drawn, guessed, guesses, library_rows, named
+from vugrad.check.inputs import EXAMPLE, NoInputs, drawn, guesses, named, rows_of
 from vugrad.check.proof import prove_row
 from vugrad.check.subject import Fault, listed, of_op, short
 from vugrad.graph import Op
@@ -58,16 +58,14 @@ def judge(name: str, op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
     start = time.perf_counter()
     rows: list[Row] = []
     forward, text = "unknown", ""
-    own_inputs = hasattr(op, "inputs")
+    own_inputs, known = hasattr(op, "inputs"), False
 
     def verdict(status: str, *texts: str) -> Verdict:
         shapes = "; ".join(row.name.partition(" ")[2] for row in rows[:1]) + (" and more" if len(rows) > 1 else "")
         return Verdict(name, forward, status, "\n".join(filter(None, texts)), shapes, time.perf_counter() - start)
 
-    known: list[Row] = []
     try:
-        known = [] if own_inputs else library_rows(name, op)
-        rows = known or [named(op) if own_inputs else guessed(name, op)]
+        rows, known = rows_of(name, op)
         if known:
             forward, text = _beside(rows)
         _run_once(rows[0])
