@@ -301,7 +301,7 @@ def check(
     """Prove that backwards are the derivatives of their forwards, check them in numbers, and say what is wrong.
 
     Of a file, only imports, constants, functions and classes are loaded, and nothing that trains. Each op has a process
-    of its own, with 20 seconds and 4 GiB: what hangs or crashes costs that op alone.
+    of its own, with 20 seconds of a core and 4 GiB: what hangs or crashes costs that op alone.
     """
     from vugrad.check import command, marks  # only here: SymPy takes long to load
 

@@ -89,7 +89,7 @@ class Judges:
         try:
             if process is None:
                 process = self._started()
-            with process.within(job.seconds + 10):
+            with process.within(job.patience + 10):
                 return dict(process.ask(dataclasses.asdict(job)))
         except Ended as end:
             if process is not None:
@@ -116,9 +116,10 @@ def grade(
 ) -> Marks:
     """A verdict for each op of a file or folder, or for each that is asked for; one that is not there is "missing".
 
-    Every op has a process of its own, with a limit of time and memory: an endless loop or a crash costs that op. It is
-    no protection against malice: what is in the file runs with the rights of who grades it. With ``own``, forward and
-    backward must be functions of the submission, and call no op of vugrad's and no gradient.
+    Every op has a process of its own, with a limit of memory and of seconds of a core, of which three times as many may
+    pass: an endless loop or a crash costs that op. It is no protection against malice: what is in the file runs with
+    the rights of who grades it. With ``own``, forward and backward must be functions of the submission, and call no op
+    of vugrad's and no gradient.
 
     Raises ``ValueError`` for a file that is not there or, where no names are given, has no ops.
     """

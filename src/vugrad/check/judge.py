@@ -34,7 +34,7 @@ class Job:
         op: of which a verdict is given; the names of all are given if it is empty.
         own: whether forward and backward must be the submission's own code.
         beside: whether a file can import what lies beside it.
-        seconds: that it may take.
+        seconds: of a core that it may take; three times that may pass, on a machine that does other things too.
         memory: bytes that the process that runs it may use.
     """
 
@@ -44,6 +44,11 @@ class Job:
     beside: bool
     seconds: float
     memory: int
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which it is ended, whatever it does."""
+        return 3 * self.seconds
 
 
 class TimeUp(Stop):
@@ -71,7 +76,7 @@ def bounded(seconds: float) -> Iterator[None]:
 def answer(job: Job) -> dict[str, Any]:
     """A verdict, or the names of all ops; with what was not loaded."""
     runner = Runner(Path(job.path), job.own, job.beside, job.seconds, job.memory)
-    with runner.process, runner.process.within(job.seconds):
+    with runner.process, runner.process.within(job.patience):
         if job.op:
             found = explained(verdict(runner, job), runner.left)
             return {"verdict": {key: clean(value) for key, value in vars(found).items()}, **left_of(runner)}
@@ -96,9 +101,9 @@ def clean(value: Any) -> Any:
 def verdict(runner: Runner, job: Job) -> Verdict:
     """What is found of one op, whatever happens in its process."""
     found: Verdict | None = None
-    late = f"it was not done after {job.seconds:g} s: does a loop never end?"
+    late = f"it was not done after {job.seconds:g} s of a core, or {job.patience:g} s: does a loop never end?"
     try:
-        with bounded(job.seconds + 2):
+        with bounded(job.patience + 2):
             op, others = runner.choose(job.op)
             if op is None:
                 return missing(job.op, others, runner.left)

@@ -89,17 +89,20 @@ class Process:
             send(self.child.stdin, dict(request))
             return receive(self.child.stdout)
         except (EOFError, OSError):
-            raise Ended(self._how(), self.late) from None
+            said = self._how()
+            raise Ended(said, self.late) from None
         except BadMessage as error:
             self.end()
             raise Ended(f"its process answers what is no answer: {error}") from None
 
     def _how(self) -> str:
-        if self.late:
-            return "it was not done in its time: does a loop never end?"
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.child.wait(5)
         code = self.child.poll()
+        if code is not None and code == -getattr(signal, "SIGXCPU", 0):
+            self.late = True
+        if self.late:
+            return "its time was up"
         if code is not None and code < 0:
             names = {each.value: each.name for each in signal.Signals}
             return f"it crashed, with {names.get(-code, f'signal {-code}')}"
@@ -175,8 +178,6 @@ class Runner:
         self._note(found)
         if "missing" in found:
             return None, [str(each) for each in found["missing"]]
-        if found["not own"]:
-            raise NotOwn(found["not own"])
         return self._op(name, found), []
 
     def _note(self, found: Mapping[str, Any]) -> None:

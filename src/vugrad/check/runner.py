@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import math
 import os
 import sys
 import threading
@@ -231,13 +232,9 @@ class Server:
             self.submission.names()
             return {"missing": self.submission.names(), "left": self.submission.left()}
         self.op = op
-        not_own = ""
-        try:
+        if self.own:
             self.submission.check_own(name, op)
-        except NotOwn as error:
-            not_own = str(error)
         described = {
-            "not own": not_own,
             "left": self.submission.left(),
             "forward": _parameters(op.forward),
             "backward": _parameters(getattr(op, "backward", None)),
@@ -306,12 +303,12 @@ def _parameters(function: Any) -> list[Any] | None:
 
 
 def limit(seconds: float, memory: int) -> None:
-    """Bound what this process may use, on systems that can."""
+    """Bound what this process may use, its own seconds of a core among that, on systems that can."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 5, int(seconds) + 10))
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
