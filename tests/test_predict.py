@@ -272,6 +272,25 @@ def test_a_picture_that_cannot_be_read_costs_no_other(model, tmp_path):
     assert len(found[1]["probabilities"]) == 10
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_picture_whose_exif_is_damaged_costs_no_other(model, tmp_path, kind):
+    # Text in a field of floating-point numbers (SMaxSampleValue), met with when the picture is turned.
+    turned = struct.pack("<HHII", 0x112, 3, 1, 6)
+    text = struct.pack("<HHI4s", 0x155, 2, 4, b"abc")
+    header = b"Exif\0\0II*\0"
+    seven().save(
+        tmp_path / "bad.img", kind, exif=b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + turned + text + bytes(4)
+    )
+    seven().save(tmp_path / "good.png")
+    result = invoke(model, tmp_path / "bad.img", tmp_path / "good.png", "--json", tmp_path / "out.json")
+    assert result.exit_code == 1
+    assert "good.png: 7" in result.stdout
+    assert "bad.img is not a picture that can be read: " in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [entry.get("label") for entry in found] == [None, 7]
+
+
 def test_models_that_cannot_read(tmp_path):
     seven().save(tmp_path / "seven.png")
 
