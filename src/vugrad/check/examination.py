@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import runpy
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,28 @@ class Findings(list[Finding]):
 def doctor_file(path: Path) -> Findings:
     """What is amiss in a person's file, which has ``model``, ``loss`` and ``batch``, and ``optimizer`` if it has one.
 
-    Raises ``ValueError`` for a file that is not there, or lacks one of them; and what the file raises.
+    Raises ``ValueError`` for a file that is not there, lacks one of them, or cannot be run.
     """
     if not path.is_file():
         raise ValueError(f"{path} is not there: give a file with model, loss and batch")
-    found = runpy.run_path(str(path))
+    try:
+        found = runpy.run_path(str(path))
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{path} cannot be run: {_told(error, path)}") from error
     missing = [name for name in ("model", "loss", "batch") if name not in found]
     if missing:
         lacks = " and no ".join(missing)
         raise ValueError(f"{path} has no {lacks}: write model = …, loss = … and batch = (x, y) in it")
-    return doctor(found["model"], found["loss"], found["batch"], found.get("optimizer"))
+    try:
+        return doctor(found["model"], found["loss"], found["batch"], found.get("optimizer"))
+    except Exception as error:
+        raise ValueError(f"{path}: {_told(error, path)}") from error
+
+
+def _told(error: BaseException, path: Path) -> str:
+    """What an error says, its type, and the last line of the file that led to it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return (f"line {lines[-1]}: " if lines else "") + f"{type(error).__name__}: {error}"
 
 
 def doctor(

@@ -168,6 +168,8 @@ def read_study(path: str | Path) -> Study:
     Raises ``ValueError`` that names the file and the key that is wrong.
     """
     path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: `vugrad study new {path}` writes a study to begin with")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -193,9 +193,9 @@ class LivePage(Callback):
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, self.port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             listening.close()
-            raise OSError(f"port {self.port} is taken ({error}): choose another, or 0 for a free one") from error
+            raise OSError(f"port {self.port} cannot be had ({error}): choose another, or 0 for a free one") from error
         self.address = f"http://{HOST}:{listening.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))
         self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
