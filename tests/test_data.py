@@ -78,7 +78,6 @@ REFUSED = {
     "inf": ((with_value(X, (5, 0), -np.inf), Y), ValueError, r"train.x\[5, 0\] is -inf"),
     "positive inf": ((with_value(X, (0, 1), np.inf), Y), ValueError, r"train.x\[0, 1\] is inf"),
     "nan label": ((X, with_value(Y, 4, np.nan)), ValueError, r"train.y\[4\] is nan"),
-    "column of labels": ((X, Y[:, None]), ValueError, r"train.y has shape \(6, 1\).*write y.ravel\(\)"),
     "one-hot": ((X, np.eye(3, dtype=int)[Y]), ValueError, r"shape \(6, 3\).*y.argmax\(axis=1\)"),
     "negative label": ((X, with_value(Y, 2, -1)), ValueError, r"train.y\[2\] is -1, .*from 0 to 2; 1 of 6"),
 }

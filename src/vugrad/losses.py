@@ -103,14 +103,26 @@ def binary_cross_entropy_with_logits(outputs: Node, targets: Any, reduction: str
 
     Args:
         outputs: logits x, any shape.
-        targets: probabilities t from 0 to 1, the same shape.
+        targets: probabilities t from 0 to 1, or labels 0 and 1, the same shape; (N,) and (N, 1) count as one.
         reduction: "mean", "sum" or "none".
+
+    >>> import numpy as np
+    >>> binary_cross_entropy_with_logits(np.zeros((2, 1)), np.array([0, 1])).item()  # log 2
+    0.6931471805599453
     """
+    outputs, targets = _node(outputs), targets if isinstance(targets, TensorNode) else as_array(targets)
+    if {outputs.shape, targets.shape} == {outputs.shape[:1], (*outputs.shape[:1], 1)}:
+        targets = targets.reshape(outputs.shape)
     check_shapes("binary_cross_entropy_with_logits", outputs, targets)
-    t = targets.value if isinstance(targets, TensorNode) else as_array(targets)
+    if targets.dtype.kind in "iu":  # or float32 would become float64
+        targets = targets.astype(outputs.dtype)
+    t = targets.value if isinstance(targets, TensorNode) else targets
     if isinstance(t, np.ndarray) and not ((t >= 0) & (t <= 1)).all():
-        raise ValueError("binary_cross_entropy_with_logits: targets are probabilities, from 0 to 1")
-    return reduce(ops.softplus(outputs) - _node(outputs) * targets, reduction)
+        raise ValueError(
+            f"binary_cross_entropy_with_logits: targets are 0 and 1, or between them, got {t.min()} to {t.max()}: for "
+            "more classes take cross_entropy, and a network with an output for each"
+        )
+    return reduce(ops.softplus(outputs) - outputs * targets, reduction)
 
 
 def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
@@ -126,7 +138,10 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarra
     if isinstance(labels, np.ndarray):  # a stand-in for an array has no values to look at
         fits = fits and not ((labels < 0) | (labels >= num_classes)).any()
     if not fits:
-        raise ValueError(f"one_hot: labels are whole numbers from 0 to {num_classes - 1} in one axis, got {labels!r}")
+        held = f"{labels.dtype} of shape {labels.shape}"
+        if isinstance(labels, np.ndarray) and labels.size and labels.dtype.kind in "iuf":
+            held += f", from {labels.min()} to {labels.max()}"
+        raise ValueError(f"one_hot: labels are whole numbers from 0 to {num_classes - 1} in one axis, got {held}")
     rows: np.ndarray[Any, Any] = (labels[:, None] == np.arange(num_classes)).astype(dtype)
     return rows
 
@@ -139,6 +154,7 @@ def reduce(losses: Node, reduction: str) -> Node:
 def check_classes(name: str, outputs: Node, targets: Any) -> Any:
     """The targets as an array of classes, or an error that says what does not fit."""
     targets = targets.value if isinstance(targets, TensorNode) else as_array(targets)
+    outputs = as_array(outputs)
     if len(outputs.shape) != 2:
         raise ValueError(f"{name}: outputs must be (batch, classes), got shape {outputs.shape}")
     n, classes = outputs.shape
@@ -156,17 +172,27 @@ def check_classes(name: str, outputs: Node, targets: Any) -> Any:
     # A stand-in for an array has no values to look at; what it stands for was looked at before.
     if isinstance(targets, np.ndarray) and not (targets.min() >= 0 and targets.max() < classes):
         wrong = int(np.flatnonzero((targets < 0) | (targets >= classes))[0])
-        raise ValueError(f"{name}: target {targets[wrong]} at {wrong} is not one of the classes 0 to {classes - 1}")
+        if classes == 1:
+            raise ValueError(
+                f"{name}: one output is for one class, and target {targets[wrong]} at {wrong} is of another: give the "
+                "network an output for each class, or take loss=vg.losses.binary_cross_entropy_with_logits"
+            )
+        raise ValueError(
+            f"{name}: target {targets[wrong]} at {wrong} is not one of the classes 0 to {classes - 1} that {classes} "
+            "outputs are for: give the network an output for each class, and count the classes from 0"
+        )
     return targets
 
 
 def check_shapes(name: str, outputs: Node, targets: Any) -> None:
     """Raise ``ValueError`` unless outputs and targets have the same shape and any elements."""
-    shapes = outputs.shape, np.shape(targets)
+    shapes = as_array(outputs).shape, np.shape(targets)
     if shapes[0] != shapes[1]:
         hint = ""
         if int(np.prod(shapes[0])) == int(np.prod(shapes[1])):
             hint = f" (as they are they would broadcast to a table of all pairs): write targets.reshape{shapes[0]}"
+            if np.result_type(targets).kind in "iu":  # a dataset takes whole numbers for labels, of one axis
+                hint += ".astype(np.float32)"
         elif len(shapes[0]) == 2 and shapes[1] == shapes[0][:1]:
             hint = f": class labels become rows by vg.losses.one_hot(targets, {shapes[0][1]})"
         raise ValueError(f"{name}: outputs have shape {shapes[0]}, targets {shapes[1]}{hint}")

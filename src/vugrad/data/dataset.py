@@ -22,7 +22,7 @@ class Dataset:
 
     Each split is a pair ``(x, y)`` of N ≥ 1 instances. The dtype of ``y`` says what the task is:
 
-    - integers (or booleans) of shape (N,) are class labels 0 … num_classes − 1, kept as int64;
+    - integers (or booleans) of shape (N,) or (N, 1) are class labels 0 … num_classes − 1, kept as int64 of shape (N,);
       ``num_classes`` is, unless it is given, the largest label of any split, plus 1;
     - floats of shape (N, …) are targets of a regression, and ``num_classes`` is 0.
 
@@ -35,9 +35,9 @@ class Dataset:
     >>> import numpy as np
     >>> Dataset((np.zeros((4, 2)), np.array([0, 1, 2, 1])), test=(np.ones((2, 2)), np.array([0, 1])))
     <Dataset arrays: 4 train, 2 test; x (2,) float64; 3 classes>
-    >>> Dataset((np.zeros((4, 2)), np.zeros((4, 1), int)))
+    >>> Dataset((np.zeros((4, 2)), np.eye(4, dtype=int)))
     Traceback (most recent call last):
-    ValueError: train.y has shape (4, 1), but labels have one axis: write y.ravel()
+    ValueError: train.y has shape (4, 4), but labels have one axis: write y.argmax(axis=1) if each row is one-hot, ...
     """
 
     train: Split
@@ -78,13 +78,7 @@ def _split(part: str, pair: object) -> Split:
     """The pair as a Split of arrays that agree with each other; labels become int64."""
     if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
         raise TypeError(f"{part} must be a pair of arrays (x, y), not {type(pair).__name__}")
-    for letter, values in zip("xy", pair, strict=True):
-        if isinstance(values, np.ma.MaskedArray):
-            raise TypeError(
-                f"{part}.{letter} is a masked array, and its mask would be lost: leave masked instances out, or fill "
-                f"them, as in {letter}.filled(0)"
-            )
-    x, y = np.asarray(pair[0]), np.asarray(pair[1])
+    x, y = (_array(f"{part}.{letter}", values) for letter, values in zip("xy", pair, strict=True))
     for letter, values in (("x", x), ("y", y)):
         _check_numbers(f"{part}.{letter}", values)
     if len(x) != len(y):
@@ -94,10 +88,33 @@ def _split(part: str, pair: object) -> Split:
         )
     if y.dtype.kind == "f":
         return Split(x, y)
-    if y.ndim != 1:
-        instead = "y.ravel()" if y.size == len(y) else "y.argmax(axis=1) if each row is one-hot"
-        raise ValueError(f"{part}.y has shape {y.shape}, but labels have one axis: write {instead}")
-    return Split(x, y.astype(np.int64, copy=False))
+    if y.size != len(y):
+        raise ValueError(
+            f"{part}.y has shape {y.shape}, but labels have one axis: write y.argmax(axis=1) if each row is one-hot, "
+            "y.astype(np.float32) if these are targets of a regression"
+        )
+    return Split(x, y.reshape(-1).astype(np.int64, copy=False))
+
+
+def _array(name: str, values: Any) -> NDArray[Any]:
+    if isinstance(values, (tuple, list)) and len(values) == 2 and all(hasattr(part, "shape") for part in values):
+        raise TypeError(
+            f"{name} is a pair of arrays, as a split is: name the splits, as in vg.data.Dataset((x, y), "
+            "validation=(x_validation, y_validation))"
+        )
+    if hasattr(values, "toarray"):
+        raise TypeError(f"{name} is sparse, a {type(values).__name__}: write x.toarray()")
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, and its mask would be lost: leave masked instances out, or fill them, as in "
+            f"{name[-1]}.filled(0)"
+        )
+    if values is None:
+        raise TypeError(f"{name} is None: give each instance a target, as in (x, y)")
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} makes no array, as rows of equal lengths would: {error}") from error
 
 
 def _check_numbers(name: str, values: NDArray[Any]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vugrad.data import Dataset, Split, batches
-from vugrad.graph import TensorNode, no_grad
-from vugrad.losses import Loss, cross_entropy
+from vugrad.graph import TensorNode, as_array, no_grad
+from vugrad.losses import Loss, binary_cross_entropy_with_logits, cross_entropy
 from vugrad.nn import Module
 
 Array = np.ndarray[Any, Any]
@@ -26,6 +26,7 @@ def predict(model: Module, x: Array, batch_size: int = 500, forward: Forward | N
     >>> vg.train.predict(vg.nn.Linear(3, 2), np.zeros((5, 3), np.float32)).shape
     (5, 2)
     """
+    x = as_array(x)
     modes = [(module, module.training) for _, module in model.named_modules()]
     try:
         model.eval()
@@ -51,25 +52,48 @@ def evaluate(
     >>> vg.train.evaluate(vg.nn.Linear(3, 2), split)
     (0.6931..., 0.5)
     """
+    if not callable(loss):
+        raise TypeError(
+            "evaluate: loss is a function such as vg.losses.cross_entropy; the data is one pair, as in evaluate(model, "
+            f"(x, y)), got {type(loss).__name__}"
+        )
+    split = as_split("evaluate", split)
     outputs = predict(model, split.x, batch_size, forward)
     value = loss(TensorNode(outputs, requires_grad=False), split.y).item()
-    right = hits(outputs, split.y)
+    right = hits(outputs, split.y, loss)
     return float(value), None if right is None else int(right) / len(split.y)
 
 
-def hits(outputs: Array, targets: Array) -> Any:
-    """How many rows of outputs are largest at their target class; ``None`` where targets are not classes.
+def as_split(name: str, data: Any) -> Split:
+    """A split, or a pair of arrays as one."""
+    if isinstance(data, Dataset):
+        raise TypeError(f"{name} takes one split of a dataset: write data.train, data.validation or data.test")
+    return data if isinstance(data, Split) else Dataset(data).train
 
-    Array code, so that it can be a part of a compiled step.
+
+def hits(outputs: Array, targets: Array, loss: Loss) -> Any:
+    """How many instances are taken for their target class; ``None`` where that is not to be said.
+
+    Of several outputs the largest says the class; of a single one its sign does, where the loss is
+    ``binary_cross_entropy_with_logits``. Array code, so that it can be a part of a compiled step.
     """
-    if targets.dtype.kind not in "iu" or outputs.ndim != 2:
+    single = outputs.shape in (outputs.shape[:1], (*outputs.shape[:1], 1))
+    if single and loss is binary_cross_entropy_with_logits:
+        return np.count_nonzero((outputs.reshape(-1) > 0) == (targets.reshape(-1) > 0.5))
+    if single or targets.dtype.kind not in "iu" or outputs.ndim != 2:
         return None
     return np.count_nonzero(outputs.argmax(axis=1) == targets)
 
 
 def confusion_matrix(model: Module, data: Dataset, split: Split, forward: Forward | None = None) -> Array:
-    """How often each class (row) was taken for each class (column): integers (classes, classes)."""
-    taken_for = predict(model, split.x, forward=forward).argmax(axis=1)
+    """How often each class (row) was taken for each class (column): integers (classes, classes).
+
+    Where the model has a single output, it is the logit of class 1.
+    """
+    split = as_split("confusion_matrix", split)
+    outputs = predict(model, split.x, forward=forward)
+    single = outputs.ndim == 1 or outputs.shape[1] == 1
+    taken_for = (outputs.reshape(-1) > 0).astype(int) if single else outputs.argmax(axis=1)
     table = np.zeros((data.num_classes, data.num_classes), int)
     np.add.at(table, (split.y, taken_for), 1)
     return table

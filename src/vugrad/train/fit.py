@@ -7,16 +7,17 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from vugrad import random as randomness
 from vugrad.data import Dataset, Split, batches
 from vugrad.graph.op import is_watched
-from vugrad.losses import Loss, cross_entropy
+from vugrad.losses import LOSSES, Loss, cross_entropy
 from vugrad.nn import Module
 from vugrad.optim import Adam, LRScheduler, Optimizer
-from vugrad.suggest import choose
+from vugrad.suggest import choose, near, whole
 from vugrad.train.callbacks import Callback, Run
 from vugrad.train.evaluate import evaluate
 from vugrad.train.history import Epoch, History
@@ -29,7 +30,8 @@ REDUCTIONS: dict[str, Callable[[int], int]] = {"mean": lambda n: 1, "sum": lambd
 
 def fit(
     model: Module,
-    data: Dataset | tuple[Any, Any],
+    data: Dataset | tuple[Any, Any] | Any,
+    targets: Any = None,
     *,
     loss: Loss = cross_entropy,
     optimizer: Optimizer | None = None,
@@ -51,7 +53,8 @@ def fit(
 
     Args:
         model: updated in place.
-        data: a :class:`vugrad.data.Dataset`, or a pair of arrays ``(x, y)``.
+        data: a :class:`vugrad.data.Dataset`, or a pair of arrays ``(x, y)``; or x alone, and y as ``targets``.
+        targets: y, where ``data`` is x.
         loss: a function ``(outputs, targets)`` that gives the mean over the batch.
         optimizer: of the model's parameters; Adam with its defaults if not given.
         epochs: how many times to pass the training split.
@@ -87,16 +90,17 @@ def fit(
     >>> history["loss"][-1] < history["loss"][0]
     True
     """
-    if epochs < 1:
-        raise ValueError(f"fit: epochs is how often to pass the data, at least 1, got {epochs}")
-    if batch_size < 1:
-        raise ValueError(f"fit: batch_size is how many instances an update is made from, at least 1, got {batch_size}")
+    epochs, batch_size = whole("fit: epochs", epochs), whole("fit: batch_size", batch_size)
     weight = choose("reduction", reduction, REDUCTIONS)
-    data = data if isinstance(data, Dataset) else Dataset(data)
+    _check_model(model)
+    data = _dataset(data, targets)
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     _check(model, loss, optimizer, schedule, max_norm)
+    _check_callbacks(callbacks)
     rng = randomness.generator(None if seed is None else randomness.seeded(seed))
     history = History() if history is None else history
+    if not isinstance(history, History):
+        raise TypeError(f"fit: history is that of epochs before, as fit returns it, got {history!r}")
     history.stopped = None
     if checkpoint is None and resume:
         raise ValueError("fit: resume goes on with the run in a folder: name it, as in fit(…, checkpoint='runs/a')")
@@ -191,23 +195,74 @@ def fit(
     return run.history
 
 
+def _check_model(model: Any) -> None:
+    """Raise ``TypeError`` for what is no module."""
+    if not isinstance(model, Module):
+        given = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"fit: model is a vg.nn.Module, as vg.nn.MLP([784, 100, 10]) is, got {given}")
+
+
 def _check(
     model: Module, loss: Loss, optimizer: Optimizer, schedule: LRScheduler | None, max_norm: float | None
 ) -> None:
     """Raise for settings that would train nothing, or something else than the model."""
-    if not callable(loss):
-        raise TypeError(f"fit: loss is a function such as vg.losses.cross_entropy, got {loss!r}")
-    if not isinstance(optimizer, Optimizer):
+    given: Any = loss, optimizer, schedule
+    if not callable(given[0]):
+        raise TypeError(f"fit: loss is a function such as vg.losses.{_near_loss(given[0])}, got {given[0]!r}")
+    if not isinstance(given[1], Optimizer):
         raise TypeError(
             f"fit: optimizer is one made with parameters, as vg.optim.SGD(model.parameters()), got {optimizer!r}"
         )
     own = {id(parameter) for parameter in model.parameters()}
     if not any(id(parameter) in own for parameter in optimizer.params):
         raise ValueError("fit: the optimizer holds no parameter of this model: make it with model.parameters()")
+    if not isinstance(given[2], LRScheduler | None):
+        raise TypeError(
+            "fit: schedule is made with the optimizer, as vg.optim.CosineAnnealingLR(optimizer, T_max), got "
+            f"{given[2]!r}"
+        )
     if schedule is not None and schedule.optimizer is not optimizer:
         raise ValueError("fit: the schedule sets the rate of another optimizer: make it with the one that is passed")
-    if max_norm is not None and not max_norm > 0:
-        raise ValueError(f"fit: max_norm={max_norm}: the largest norm of the gradient is a number above 0")
+    norm: Any = max_norm
+    if norm is not None and not (isinstance(norm, Real) and float(norm) > 0):
+        raise (ValueError if isinstance(norm, Real) else TypeError)(
+            f"fit: max_norm={max_norm}: the largest norm of the gradient is a number above 0"
+        )
+
+
+def _near_loss(name: Any) -> str:
+    """The loss that a text means: by the command line's names, or spelled almost right."""
+    functions = LOSSES | {loss.__name__: loss for loss in LOSSES.values()}
+    close = near(str(name), functions, 1)
+    return functions[close[0]].__name__ if close else "cross_entropy"
+
+
+def _dataset(data: Any, targets: Any) -> Dataset:
+    """The data of ``fit(model, data)``, or of ``fit(model, x, y)``."""
+    if isinstance(data, Dataset):
+        if targets is not None:
+            raise TypeError("fit: a Dataset has its targets: write fit(model, data)")
+        return data
+    if targets is None and not isinstance(data, tuple | list):
+        raise TypeError(
+            "fit: the data is a pair of arrays, as in fit(model, (x, y)), or a vg.data.Dataset, got "
+            f"{type(data).__name__}"
+        )
+    return Dataset(data if targets is None else (data, targets))
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    """Raise ``TypeError`` for what is no list of callbacks."""
+    if isinstance(callbacks, Callback):
+        raise TypeError(f"fit: callbacks is a list: write callbacks=[{type(callbacks).__name__}(…)]")
+    for callback in [callbacks] if callable(callbacks) else callbacks:
+        if isinstance(callback, type) and issubclass(callback, Callback):
+            raise TypeError(f"fit: a callback is an object, and not its class: write {callback.__name__}(…)")
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                "fit: a callback is an object of a subclass of vg.train.Callback, with a method such as "
+                f"on_epoch_end(self, run), got {callback!r}"
+            )
 
 
 def _overrides(callback: Callback, name: str) -> bool:

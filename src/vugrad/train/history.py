@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from vugrad.suggest import choose
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -42,8 +44,12 @@ class History:
     stopped: str | None = None
 
     def __getitem__(self, name: str) -> list[Any]:
-        """One figure of every epoch, by the name of its field in :class:`Epoch`."""
-        return [getattr(epoch, name) for epoch in self.epochs]
+        """One figure of every epoch, by the name of its field in :class:`Epoch`; ``KeyError`` for another."""
+        try:
+            figure = choose("figure", name, {key: key for key in Epoch.__dataclass_fields__})
+        except (TypeError, ValueError) as error:
+            raise KeyError(f"{error} (history.epochs[-1] is the last epoch)") from None
+        return [getattr(epoch, figure) for epoch in self.epochs]
 
     def __len__(self) -> int:
         return len(self.epochs)

@@ -61,7 +61,7 @@ class Step:
     def measure(self, x: Array, y: Array) -> tuple[Any, Any]:
         """The loss, and how many are right where the targets are classes."""
         outputs = self.model(x)
-        return self.loss(outputs, y), hits(outputs.value, y)
+        return self.loss(outputs, y), hits(outputs.value, y, self.loss)
 
     def update(self, value: Any, n: int) -> None:
         """Follow the gradient of the loss of ``n`` instances."""
