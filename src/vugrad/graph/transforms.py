@@ -34,6 +34,7 @@ def grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
     >>> float(vg.grad(vg.grad(f))(2.0))
     48.0
     """
+    _check_function("grad", f, argnums)
     both = value_and_grad(f, argnums)
 
     @functools.wraps(f)
@@ -51,6 +52,7 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
     >>> print(value, *gradient)
     1.0 [0. 1.] [1. 1.]
     """
+    _check_function("value_and_grad", f, argnums)
 
     @functools.wraps(f)
     def both(*args: Any, **keywords: Any) -> Any:
@@ -73,6 +75,7 @@ def jacobian(f: Function, argnums: int = 0) -> Function:
     array([[2., 0.],
            [0., 4.]])
     """
+    _check_function("jacobian", f, argnums)
 
     @functools.wraps(f)
     def derivatives(*args: Any, **keywords: Any) -> Any:
@@ -118,6 +121,17 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     gradients = _pull_back(y, xs, upstream, create_graph=True)
     total = sum(np.sum(gradient * tangent) for gradient, tangent in zip(gradients, tangents, strict=True))
     return _answer(y, nested), _pull_back(total, [upstream], np.ones_like(total.value), nested)[0]
+
+
+def _check_function(name: str, f: Any, argnums: Any) -> None:
+    """Raise ``TypeError`` for what is no function, or no number of an argument of it."""
+    if not callable(f):
+        raise TypeError(f"vg.{name} takes a function, and gives one: vg.{name}(f)(x), got {f!r}")
+    if not all(isinstance(i, int) for i in (argnums if isinstance(argnums, tuple) else (argnums,))):
+        raise TypeError(
+            f"vg.{name}: argnums says by its place which argument to differentiate, as 0 or (0, 1), got "
+            f"{type(argnums).__name__}: the argument itself comes after, as in vg.{name}(f)(x)"
+        )
 
 
 def _evaluate(

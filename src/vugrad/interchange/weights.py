@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 from vugrad.graph import TensorNode
 from vugrad.interchange.tensors import Array, read_tensors, write_tensors
@@ -43,6 +45,7 @@ def load_state(model: Module, path: str | Path, strict: bool = True) -> Unmatche
     >>> bool((net.weight.value == other.weight.value).all())
     True
     """
+    check_order("load_state", model, path)
     path = Path(path) / NAME if Path(path).is_dir() else Path(path)
     state = _read(path)
     names = {name for paths, _ in model.named_arrays() for name in paths}
@@ -66,6 +69,7 @@ def save_state(model: Module, path: str | Path) -> None:
     Raises ``ImportError`` where the package safetensors is missing, ``ValueError`` for a dtype that the format lacks, a
     parameter that the state_dict lacks, and a path that ends as those of ``torch.save``.
     """
+    check_order("save_state", model, path)
     if Path(path).suffix in (".pt", ".pth"):
         raise ValueError(f"save_state writes safetensors, and {path} ends as torch.save's files: call it .safetensors")
     check_kept(model, model.parameters())
@@ -133,3 +137,12 @@ def _prefix(longer: Collection[str], shorter: Collection[str]) -> str:
         if len(bare) == len(longer) and 2 * len(bare & set(shorter)) > len(longer):
             return first[:end]
     return ""
+
+
+def check_order(name: str, model: Any, path: Any) -> None:
+    """Raise ``TypeError`` unless these are a module and a path."""
+    if not isinstance(model, Module) or not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"{name} takes a module and the path of a file, as in vg.{name}(net, 'net.safetensors'), got "
+            f"{type(model).__name__} and {type(path).__name__}"
+        )

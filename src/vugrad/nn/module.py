@@ -128,6 +128,11 @@ class Module:
         Numbers of another width are converted. Returns the names that were not in the state, and those that are not in
         the module. Raises ``ValueError`` that lists all that does not fit; nothing is loaded then.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"load_state_dict takes arrays by name, as state_dict() gives them, got {type(state).__name__}: a file "
+                "is read by vg.load_state(net, path)"
+            )
         faults, missing, known, fitting = [], [], set(), []
         for paths, array in self.named_arrays():
             known.update(paths)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from vugrad.suggest import whole
+
 _count: int | None = None
 
 
@@ -41,6 +43,4 @@ def set_threads(n: int | None) -> None:
     >>> vg.set_threads(None)
     """
     global _count
-    if n is not None and n < 1:
-        raise ValueError(f"set_threads({n}): a plan has at least one thread")
-    _count = n
+    _count = None if n is None else whole("set_threads: n", n)
