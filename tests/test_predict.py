@@ -277,10 +277,8 @@ def test_a_picture_whose_exif_is_damaged_costs_no_other(model, tmp_path, kind):
     # Text in a field of floating-point numbers (SMaxSampleValue), met with when the picture is turned.
     turned = struct.pack("<HHII", 0x112, 3, 1, 6)
     text = struct.pack("<HHI4s", 0x155, 2, 4, b"abc")
-    header = b"Exif\0\0II*\0"
-    seven().save(
-        tmp_path / "bad.img", kind, exif=b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + turned + text + bytes(4)
-    )
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + turned + text + bytes(4)
+    seven().save(tmp_path / "bad.img", kind, exif=exif)
     seven().save(tmp_path / "good.png")
     result = invoke(model, tmp_path / "bad.img", tmp_path / "good.png", "--json", tmp_path / "out.json")
     assert result.exit_code == 1

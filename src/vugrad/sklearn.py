@@ -19,6 +19,7 @@ except ImportError as error:
 
 from vugrad import ops, random as randomness
 from vugrad.data import Dataset
+from vugrad.losses import binary_cross_entropy_with_logits
 from vugrad.nn import Module
 from vugrad.train import EarlyStopping, History, predict
 from vugrad.train.recipe import Recipe
@@ -37,7 +38,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: features of the hidden layers of a multi-layer perceptron, in order.
         activation, batch_norm, dropout: of that perceptron, as in ``vugrad train``.
         module: in its place a network of your own: a function ``(n_features, n_classes)`` that makes it. It takes rows
-            of features in float32, and gives a logit for each class. Defined at the top of a file, it can go to other
+            of features in float32, and gives a logit for each class, or, where there are two, that of the second alone
+            (binary cross-entropy). Defined at the top of a file, it can go to other
             processes, and a fitted classifier into joblib's files.
         optimizer: "adam", "adamw", "sgd", "rmsprop" or "adagrad".
         lr, momentum, weight_decay: of the optimizer; ``lr=None`` is its own default.
@@ -124,9 +126,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             model = recipe.build_model(data) if self.module is None else self._own(X, len(classes))
             optimizer = recipe.build_optimizer(model)
             schedule = recipe.build_schedule(optimizer, data)
-            history = recipe.fit(
-                model, data, optimizer, schedule, callbacks=callbacks, progress=self.verbose, compile=self.compile
-            )
+            options = {"callbacks": callbacks, "progress": self.verbose, "compile": self.compile}
+            loss = binary_cross_entropy_with_logits if predict(model, X[:1]).shape == (1, 1) else None
+            history = recipe.fit(model, data, optimizer, schedule, loss, **options)
         if (history.stopped or "").startswith("the loss became"):
             raise ValueError(
                 f"Classifier: {history.stopped}. Scale the inputs, with a StandardScaler before it, or set a smaller lr"
@@ -141,6 +143,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "model_")
         X = validate_data(self, X, dtype=np.float32, reset=False)
         outputs = predict(self.model_, X)
+        if outputs.shape[1] == 1:  # the logit of the second class, beside 0 for the first
+            outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
         probabilities: Array = ops.Softmax.do_forward(outputs.astype(np.float64)).value
         return probabilities
 
@@ -207,7 +211,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(model, Module):
             raise TypeError(f"Classifier: module{shape} has to make a vg.nn.Module, got {model!r}")
         outputs = predict(model, X[:1])
-        if outputs.shape != (1, shape[1]):
+        if outputs.shape != (1, shape[1]) and (outputs.shape, shape[1]) != ((1, 1), 2):
             raise ValueError(
                 f"Classifier: the network that module{shape} makes gives shape {outputs.shape} for one row: it has to "
                 f"give a logit for each of the {shape[1]} classes, shape (1, {shape[1]})"

@@ -152,13 +152,17 @@ class Recipe:
         data: Dataset,
         optimizer: optim.Optimizer,
         schedule: optim.LRScheduler | None,
+        loss: Loss | None = None,
         **options: Any,
     ) -> History:
-        """Train what was built, by :func:`vugrad.train.fit`; ``options`` are those of which a recipe says nothing."""
+        """Train what was built, by :func:`vugrad.train.fit`; ``options`` are those of which a recipe says nothing.
+
+        ``loss`` is in place of the recipe's, for a model with other outputs than one for each class.
+        """
         return fit(
             model,
             data,
-            loss=self.build_loss(data),
+            loss=loss or self.build_loss(data),
             optimizer=optimizer,
             epochs=self.epochs,
             batch_size=self.batch_size,
