@@ -314,7 +314,7 @@ ERRORS = {
     ),
     "course Linear": (
         lambda: vg.Linear(3, 2)(ones(4, 5)),
-        "Linear(3, 2) takes shape (N, 3), got (4, 5)",
+        "Linear(3, 2) takes shape (…, 3), got (4, 5)",
         "write Linear(5, 2)",
     ),
     "Conv2d channels": (

@@ -13,7 +13,7 @@ import numpy as np
 from vugrad import losses, ops, random as randomness
 from vugrad.graph import TensorNode, as_array
 from vugrad.initializers import glorot_normal
-from vugrad.nn.arguments import misfit
+from vugrad.nn.arguments import with_features
 from vugrad.nn.module import Module, parameter
 
 if TYPE_CHECKING:
@@ -36,12 +36,7 @@ class Linear(Module):
 
     def forward(self, x: Node) -> Node:
         """(N, in) to (N, out)."""
-        x = as_array(x)
-        out_features, in_features = self.w.shape
-        if x.shape[-1:] != (in_features,):
-            instead = f"write Linear({x.shape[-1]}, {out_features}), or give it" if x.shape else "give it"
-            raise misfit(self, f"(N, {in_features})", x, f"{instead} {in_features} features on the last axis")
-        return ops.BatchMM.do_forward(self.w, x) + self.b
+        return ops.BatchMM.do_forward(self.w, with_features(self, self.w, x)) + self.b
 
     def extra_repr(self) -> str:
         """The layer's extents."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.graph import TensorNode
+from vugrad.graph import TensorNode, as_array
 from vugrad.nn.module import Module, parameter
 
 
@@ -30,3 +30,13 @@ def misfit(layer: Module, takes: str, x: Any, instead: str) -> ValueError:
     extents = layer.extra_repr()
     name = type(layer).__name__ + (f"({extents})" if extents else "")
     return ValueError(f"{name} takes shape {takes}, got {tuple(x.shape)}: {instead}")
+
+
+def with_features(layer: Module, weight: TensorNode, x: Any) -> Any:
+    """``x``, if its last axis has the features that a weight (out, in) takes; else the layer's ``ValueError``."""
+    x = as_array(x)
+    outputs, features = weight.shape
+    if x.shape[-1:] != (features,):
+        other = f"write {type(layer).__name__}({x.shape[-1]}, {outputs}), or " if x.shape else ""
+        raise misfit(layer, f"(…, {features})", x, f"{other}give it {features} features on the last axis")
+    return x

@@ -20,9 +20,9 @@ Extent = int | tuple[int, int]
 def pair(name: str, extent: Extent, least: int) -> tuple[int, int]:
     """(rows, columns) from one whole number for both, or from two; ``ValueError`` below ``least``."""
     both = extent if isinstance(extent, tuple | list) else (extent, extent)
-    wrong = [n for n in both if not isinstance(n, int | np.integer) or n < least]
-    if wrong or len(both) != 2:
-        kind = TypeError if any(not isinstance(n, int | np.integer) for n in wrong) else ValueError
+    are_whole = all(isinstance(n, int | np.integer) for n in both)
+    if not are_whole or len(both) != 2 or min(both) < least:
+        kind = ValueError if are_whole else TypeError
         raise kind(f"{name}={extent!r}: it is a whole number from {least} on, or two of them, for rows and columns")
     return int(both[0]), int(both[1])
 
@@ -86,10 +86,8 @@ class Conv2d(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        in_channels, out_channels = (
-            whole("Conv2d: in_channels", in_channels),
-            whole("Conv2d: out_channels", out_channels),
-        )
+        in_channels = whole("Conv2d: in_channels", in_channels)
+        out_channels = whole("Conv2d: out_channels", out_channels)
         if whole("Conv2d: groups", groups, 0) < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(f"Conv2d: {in_channels} channels in and {out_channels} out cannot form {groups} groups")
         shape = (out_channels, in_channels // groups, *pair("kernel_size", kernel_size, 1))

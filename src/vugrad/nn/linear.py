@@ -8,7 +8,7 @@ import numpy as np
 
 from vugrad import initializers
 from vugrad.graph import TensorNode, as_array
-from vugrad.nn.arguments import initial, misfit
+from vugrad.nn.arguments import initial, with_features
 from vugrad.nn.module import Module, parameter
 from vugrad.ops import BatchMM, Take
 from vugrad.suggest import whole
@@ -43,21 +43,13 @@ class Linear(Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        in_features, out_features = (
-            whole("Linear: in_features", in_features),
-            whole("Linear: out_features", out_features),
-        )
-        self.weight = initial("Linear", init, (out_features, in_features), rng, dtype)
+        shape = whole("Linear: out_features", out_features), whole("Linear: in_features", in_features)
+        self.weight = initial("Linear", init, shape, rng, dtype)
         self.bias = parameter(np.zeros(out_features, dtype), "bias") if bias else None
 
     def forward(self, x: Any) -> Any:
         """(…, in_features) to (…, out_features)."""
-        x = as_array(x)
-        out_features, in_features = self.weight.shape
-        if x.shape[-1:] != (in_features,):
-            instead = f"write Linear({x.shape[-1]}, {out_features}), or give it" if x.shape else "give it"
-            raise misfit(self, f"(…, {in_features})", x, f"{instead} {in_features} features on the last axis")
-        y = BatchMM.do_forward(self.weight, x)
+        y = BatchMM.do_forward(self.weight, with_features(self, self.weight, x))
         return y if self.bias is None else y + self.bias
 
     def extra_repr(self) -> str:

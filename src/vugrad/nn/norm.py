@@ -36,11 +36,10 @@ class _BatchNorm(Module):
         x = as_array(x)
         channels = self.weight.shape[0]
         if len(x.shape) not in self.ndims or x.shape[1] != channels:
-            name, shapes = (
-                type(self).__name__,
-                [f"(N, {channels}{', L' * (n > 2)}{', M' * (n > 3)})" for n in self.ndims],
-            )
-            instead = f"write {name}({x.shape[1]})" if len(x.shape) in self.ndims else "the channels are axis 1"
+            shapes = [f"(N, {channels}{', L' * (n > 2)}{', M' * (n > 3)})" for n in self.ndims]
+            instead = "the channels are axis 1"
+            if len(x.shape) in self.ndims:
+                instead = f"write {type(self).__name__}({x.shape[1]})"
             raise misfit(self, " or ".join(shapes), x, instead)
         if not self.training:
             per_channel = (-1,) + (1,) * (len(x.shape) - 2)
