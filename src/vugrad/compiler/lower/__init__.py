@@ -9,7 +9,7 @@ import numpy as np
 
 from vugrad.compiler.arrays import Instruction, Output, Program
 from vugrad.compiler.loops.index import Index, Var, of
-from vugrad.compiler.loops.program import BlockLoop, Buffer, Constant, Kernel, Loop, LoopProgram, Stage, Store
+from vugrad.compiler.loops.program import BlockLoop, Buffer, Constant, DType, Kernel, Loop, LoopProgram, Stage, Store
 from vugrad.compiler.lower.access import Place
 from vugrad.compiler.lower.batch import batch_axes
 from vugrad.compiler.lower.groups import Fusion, Group
@@ -17,6 +17,7 @@ from vugrad.compiler.lower.kernels import Builder
 from vugrad.compiler.lower.memory import Layout, Panels, Stored
 from vugrad.compiler.lower.setting import Machine
 from vugrad.compiler.lower.stages import Step, steps
+from vugrad.compiler.lower.sums import TOTAL
 
 __all__ = ["Lowered", "Machine", "lower"]
 
@@ -209,8 +210,8 @@ class _Lowering:
         self.result.loops.buffers = self.buffers
         return self.result
 
-    def _buffer(self, name: str, number: int, size: int, role: str) -> Buffer:
-        buffer = Buffer(name, self.program[number].dtype, size, role)
+    def _buffer(self, name: str, number: int, size: int, role: str, dtype: DType | None = None) -> Buffer:
+        buffer = Buffer(name, dtype or self.program[number].dtype, size, role)
         self.buffers.append(buffer)
         return buffer
 
@@ -257,8 +258,9 @@ class _Lowering:
             states = [o for o in written if o.into is not None]
             if group.kind == "partial":
                 layout = Layout(x.shape)
-                buffer = self._buffer(f"v{number}", number, layout.size * self.machine.threads, "temporary")
-                self.stored[number] = targets = [Stored(buffer, layout, self.machine.threads)]
+                size, kind = layout.size * self.machine.threads, TOTAL if x.dtype.kind == "f" else x.dtype
+                buffer = self._buffer(f"v{number}", number, size, "temporary", kind)
+                self.stored[number] = targets = [Stored(buffer, layout, self.machine.threads, x.dtype)]
             elif mine and states:
                 pass
             elif mine or group.kind == "fetch":

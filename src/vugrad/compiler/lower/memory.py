@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from vugrad.compiler.loops.index import Index, linear
-from vugrad.compiler.loops.program import Buffer, Call, Expression, Load
+from vugrad.compiler.loops.program import Buffer, Call, DType, Expression, Load
 
 Shape = tuple[int, ...]
 
@@ -82,12 +82,13 @@ class Panels:
 class Stored:
     """A result in a buffer. ``copies`` are partial sums, one for each thread, that make the result together.
 
-    A scratch buffer holds one block of the batch, and each thread has one of its own.
+    Partial sums of float32 are float64 in the buffer, and the result is of ``dtype``. A scratch buffer holds one block of the batch, and each thread has one of its own.
     """
 
     buffer: Buffer
     layout: Layout | Panels
     copies: int = 1
+    dtype: DType | None = None
 
     def offset(self, place: tuple[Index, ...]) -> Index:
         """Where in the buffer the element at ``place`` is."""
@@ -101,4 +102,4 @@ class Stored:
         result: Expression = Load(self.buffer, at)
         for copy in range(1, self.copies):
             result = Call("add", (result, Load(self.buffer, at + copy * self.layout.size)), self.buffer.dtype)
-        return result
+        return result if self.dtype in (None, self.buffer.dtype) else Call("cast", (result,), self.dtype)

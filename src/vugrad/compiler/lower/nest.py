@@ -32,6 +32,7 @@ from vugrad.compiler.lower.access import Access, Place, Reduction, is_reduction,
 from vugrad.compiler.lower.groups import Group
 from vugrad.compiler.lower.memory import Stored
 from vugrad.compiler.lower.setting import Setting
+from vugrad.compiler.lower.sums import MANY_SUMS, TERMS, TERMS_OF_MANY, TOTAL, in_parts
 
 #: A kernel with fewer element operations is one thread's.
 SMALL = 1 << 13
@@ -260,12 +261,7 @@ class GroupLoops:
         members: dict[int, Expression] = {}
         place = tuple(i.substitute(values) for i in self.group.members[self.root])
         if self.reduces:
-            statements += self._reduce(place, at, copies)
-            dtype = self.program[self.root].dtype
-            held: Expression = Read("best" if self._arg() else "acc", at, dtype)
-            if self.over_lanes is not None and self.lane is not None:
-                held = AcrossLanes(self._how(), held)
-            members[self.root] = held
+            statements, members[self.root] = self._reduce(place, at, copies)
         access = Access(self.program, self.b.leaf(self.group, self.lane, members))
         reduced = len(statements)
         stores: list[Statement] = []
@@ -308,6 +304,8 @@ class GroupLoops:
             offset = offset + of(self.b.thread) * target.layout.size
         padded = target.layout.blocked and self.group.kind == "blocked"
         conditions = () if padded or self.over_lanes is not None else tuple(self.bounds)
+        if value.dtype != target.buffer.dtype:
+            value = Call("cast", (value,), target.buffer.dtype)
         return Store(target.buffer, offset, value, self.group.kind == "partial", conditions)
 
     def _masked(self, value: Expression) -> Expression:
@@ -329,8 +327,8 @@ class GroupLoops:
 
     def _reduce(
         self, place: Place, at: tuple[Index, ...], copies: Callable[[list[Statement]], list[Statement]]
-    ) -> list[Statement]:
-        """The accumulators, the loops that fill them, and what they add up."""
+    ) -> tuple[list[Statement], Expression]:
+        """The accumulators, the loops that fill them with what they add up, and the result."""
         dtype = self.program[self.root].dtype
         found = Access(self.program, self.b.leaf(self.group, self.lane, {})).reduction(self.root, place, self.lane)
         values: Values = {}
@@ -345,19 +343,29 @@ class GroupLoops:
                 loops.append(Loop(v, [], "serial", found.lower.get(v, ()), found.upper.get(v, ())))
         term = found.term.substitute(values)
         if self._arg():
-            return self._search(found, loops, at, copies)
+            return self._search(found, loops, at, copies), Read("best", at, dtype)
         how = self._how()
         empty = Constant(_neutral(how, dtype), dtype)
         if limits and (len(limits) > len(self.bounds) or self._masked(term) is not term):
             term = guard(tuple(limits), term, empty)
+        held: Expression = Read("acc", at, dtype)
+        outer: list[Loop] = []
+        if how == "sum" and dtype.kind == "f":
+            many = self.program[self.root].primitive != "sum" and math.prod(i.range()[1] + 1 for i in at) >= MANY_SUMS
+            outer, loops, parts = in_parts(loops, TERMS_OF_MANY if many else TERMS, self.b.fresh)
+            term = term.substitute(parts)
         body = copies([Update("acc", at, how, term)])
         last = loops[-1] if loops else None
         if last is not None and not last.lower and not last.upper and last.var.extent <= UNROLLED:
             last.kind = "unrolled"
-        for loop in reversed(loops):
-            loop.body = body
-            body = [loop]
-        return [*copies([Define("acc", at, empty)]), *body]
+        body = [*copies([Define("acc", at, empty)]), *_around(loops, body)]
+        if outer:
+            body += copies([Update("total", at, how, Call("cast", (held,), TOTAL))])
+            body = [*copies([Define("total", at, Constant(0, TOTAL))]), *_around(outer, body)]
+            held = Read("total", at, TOTAL)
+        if self.over_lanes is not None and self.lane is not None:
+            held = AcrossLanes(how, held)
+        return body, Call("cast", (held,), dtype) if outer else held
 
     def _split(self, v: Var, values: Values, limits: list[Condition], over_lanes: bool) -> list[Loop]:
         """A reduction's variable that fills the lanes, or runs over the batch in blocks: the loops for it."""
@@ -410,14 +418,20 @@ class GroupLoops:
             ]
         )
         # The position is chosen by what was the best before, so it is set first.
-        for loop in reversed(loops):
-            loop.body = body
-            body = [loop]
+        body = _around(loops, body)
         zero = [
             Define(name, at, Constant(0, kind))
             for name, kind in (("candidate", dtype), ("top", dtype), ("best", where))
         ]
         return [*copies(list(zero)), *body]
+
+
+def _around(loops: list[Loop], body: list[Statement]) -> list[Statement]:
+    """Statements within loops, the last of which is the innermost."""
+    for loop in reversed(loops):
+        loop.body = body
+        body = [loop]
+    return body
 
 
 def _resolved(values: Values) -> Values:
