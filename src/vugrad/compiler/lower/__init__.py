@@ -206,7 +206,7 @@ class _Lowering:
             self.machine,
             self.thread,
         )
-        self.result.loops.stages = [self._stage(step, builder) for step in order]
+        self.result.loops.stages = [self._stage(step, builder) for step in order] or [Stage(self.thread, [])]
         self.result.loops.buffers = self.buffers
         return self.result
 

@@ -82,7 +82,8 @@ class Panels:
 class Stored:
     """A result in a buffer. ``copies`` are partial sums, one for each thread, that make the result together.
 
-    Partial sums of float32 are float64 in the buffer, and the result is of ``dtype``. A scratch buffer holds one block of the batch, and each thread has one of its own.
+    Partial sums of float32 are float64 in the buffer, and the result is of ``dtype``. A scratch buffer holds one block
+    of the batch, and each thread has one of its own.
     """
 
     buffer: Buffer

@@ -32,7 +32,7 @@ from vugrad.compiler.lower.access import Access, Place, Reduction, is_reduction,
 from vugrad.compiler.lower.groups import Group
 from vugrad.compiler.lower.memory import Stored
 from vugrad.compiler.lower.setting import Setting
-from vugrad.compiler.lower.sums import MANY_SUMS, TERMS, TERMS_OF_MANY, TOTAL, in_parts
+from vugrad.compiler.lower.sums import LONG, MANY_SUMS, TERMS, TOTAL, in_parts
 
 #: A kernel with fewer element operations is one thread's.
 SMALL = 1 << 13
@@ -352,8 +352,9 @@ class GroupLoops:
         outer: list[Loop] = []
         if how == "sum" and dtype.kind == "f":
             many = self.program[self.root].primitive != "sum" and math.prod(i.range()[1] + 1 for i in at) >= MANY_SUMS
-            outer, loops, parts = in_parts(loops, TERMS_OF_MANY if many else TERMS, self.b.fresh)
-            term = term.substitute(parts)
+            if math.prod(loop.var.extent for loop in loops) > (LONG if many else TERMS):
+                outer, loops, parts = in_parts(loops, TERMS, self.b.fresh)
+                term = term.substitute(parts)
         body = copies([Update("acc", at, how, term)])
         last = loops[-1] if loops else None
         if last is not None and not last.lower and not last.upper and last.var.extent <= UNROLLED:

@@ -15,8 +15,8 @@ from vugrad.compiler.loops.program import Loop
 
 #: So many terms are added up before their sum goes to the total.
 TERMS = 64
-#: The same for sums of products of which as many at least are in registers at once, whose totals are not.
-TERMS_OF_MANY, MANY_SUMS = 1024, 3
+#: Sums of products of which as many at least are in registers at once, whose totals are not, are cut from so many on.
+MANY_SUMS, LONG = 3, 1024
 TOTAL = np.dtype(np.float64)
 
 
