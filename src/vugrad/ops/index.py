@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from vugrad.graph import Op
 from vugrad.graph.backward import Array
 from vugrad.graph.op import Context
-from vugrad.ops.primitives import scatter
+from vugrad.ops.primitives import pick, scatter
 
 __all__ = [
     "Scatter",
@@ -27,7 +27,7 @@ class Slice(Op):
     @staticmethod
     def forward(context: Context, x: Array, index: Any) -> Array:
         context.update(index=index, xshape=x.shape)
-        return x[index]
+        return pick(x, index)
 
     @staticmethod
     def backward(context: Context, go: Array) -> Any:

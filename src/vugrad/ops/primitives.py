@@ -21,6 +21,7 @@ __all__ = [
     "contract",
     "erf",
     "fold",
+    "pick",
     "random_bits",
     "scatter",
     "unfold",
@@ -73,6 +74,20 @@ def sigmoid(x: Array) -> Array:
     """The logistic function, 1 / (1 + e⁻ˣ), element by element."""
     with np.errstate(over="ignore"):  # e⁻ˣ = ∞ gives 0, the right value
         return 1 / (1 + np.exp(-x))
+
+
+def pick(x: Array, index: Any) -> Array:
+    """``x[index]``, also for an array whose positions are no array of NumPy's, and answer for themselves.
+
+    >>> import numpy as np
+    >>> pick(np.array([1.0, 2.0, 3.0]), np.array([2, 0]))
+    array([3., 1.])
+    """
+    if type(x) is np.ndarray:
+        for part in index if isinstance(index, tuple) else (index,):
+            if type(part) is not np.ndarray and hasattr(type(part), "__array_function__"):
+                return part.__array_function__(pick, (type(part),), (x, index), {})
+    return x[index]
 
 
 @primitive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import linecache
 import math
 import operator
@@ -192,6 +193,11 @@ class Traced(NumPyOperators):
         raise self._unknown(".item()", "array arithmetic, and return what you want to see")
     def tolist(self) -> Any: raise self._unknown(".tolist()", "array arithmetic")  # noqa: D102
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if _subscribes():
+            raise self._unknown(
+                "w[t], of an array w that was there before,",
+                "vg.TensorNode(w, requires_grad=False)[t], or pass w to the function as an argument",
+            )
         raise self._unknown("a plain array", "NumPy functions on the array itself, without np.asarray or np.array")
 
     def __getattr__(self, name: str) -> Any:
@@ -230,6 +236,12 @@ class Traced(NumPyOperators):
             f"{place()}: {wanted} needs the numbers of an array, which are not known while a program is compiled: "
             f"write {instead}"
         )
+
+
+def _subscribes() -> bool:
+    """Whether a stand-in is asked for its numbers by ``x[stand_in]``."""
+    frame = sys._getframe(2)
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] in ("BINARY_SUBSCR", "BINARY_OP")
 
 
 def unsupported(name: str, options: dict[str, Any]) -> CannotCompileError:

@@ -106,6 +106,11 @@ def fold(x: Traced, size: Any, stride: Any = (1, 1)) -> Any:
 ANSWERS[Traced.__getitem__] = indexing.getitem
 
 
+@answers(primitives.pick)
+def pick(x: Any, index: Any) -> Any:
+    return indexing.getitem(lift(x, program_of(index if isinstance(index, tuple) else (index,))), index)
+
+
 @answers(primitives.scatter)
 def scatter(values: Any, index: Any, shape: Any) -> Any:
     if not isinstance(values, Traced):
