@@ -103,7 +103,9 @@ def labels_out_of_range(v: Visit) -> Iterator[Finding]:
 
 def left_gradients(v: Visit) -> Iterator[Finding]:
     """Gradients of a step before."""
-    left = [name for node, name in v.names.items() if node._grad is not None and np.any(node.grad)]
+    left = [
+        name for node, name in v.names.items() if getattr(node._grad, "shape", None) == node.shape and np.any(node.grad)
+    ]
     if v.training and left:
         yield Finding(
             "gradients not reset",

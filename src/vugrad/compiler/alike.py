@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from vugrad.compiler.plan import RECENT, Recent
-from vugrad.compiler.trace import Trace, slots, trace
+from vugrad.compiler.trace import Trace, slots
+from vugrad.compiler.trace.twice import trace_twice
 from vugrad.nn import Module
 
 _what: contextvars.ContextVar[Hashable] = contextvars.ContextVar("what is alike", default=None)
@@ -37,11 +38,11 @@ def recorded(
     """What the function does to arguments of this signature: recorded now, or in an earlier block of `alike`."""
     what = _what.get()
     if what is None:
-        return trace(function, arguments, state)
+        return trace_twice(function, arguments, state)
     places = slots(state)
     values = [(slot.name, getattr(slot.get(), "shape", None), getattr(slot.get(), "dtype", None)) for slot in places]
     modes = [module.training for part in state if isinstance(part, Module) for _, module in part.named_modules()]
     name = getattr(function, "__qualname__", type(function).__qualname__)
     key = (what, name, signature, tuple(values), tuple(modes))
     # What is kept holds on to no state.
-    return replace(_traces.get(key, lambda: replace(trace(function, arguments, state), slots=[])), slots=places)
+    return replace(_traces.get(key, lambda: replace(trace_twice(function, arguments, state), slots=[])), slots=places)

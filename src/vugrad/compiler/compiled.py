@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from vugrad.compiler.alike import recorded
+from vugrad.compiler.applied import Applied
 from vugrad.compiler.machine.interrupt import HeldBack
-from vugrad.compiler.plan import Plan, plain
-from vugrad.compiler.trace import NEVER_THE_SAME, slots, trace
-from vugrad.compiler.trace.standin import CannotCompileError, Traced
+from vugrad.compiler.plan import Plan
+from vugrad.compiler.signature import Outside, of_argument, of_state
+from vugrad.compiler.trace import slots, trace, tracing
+from vugrad.compiler.trace.standin import CannotCompileError
 from vugrad.graph import TensorNode, as_array, is_array
 from vugrad.graph.op import is_watched
 from vugrad.nn import Module
@@ -33,27 +36,33 @@ class Compiled:
         self.function, self.state, self.finite = function, tuple(state), finite
         self.plans: dict[Any, Plan] = {}
         slots(self.state)  # complains of what cannot be state
+        self._outside: Outside | None = None
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """The function's result; the listed state is updated in place. In another compiled function, a part of that."""
-        if is_watched() or any(isinstance(plain(x), Traced) for x in arguments):
+        arguments = _by_position(self.function, arguments, keywords) if keywords else arguments
+        if is_watched() or tracing.on:
             return self.function(*arguments)
-        return self.plan(*arguments).run(*arguments)
+        plan = self.plan(*arguments)
+        return Applied(self.function, arguments, plan.trace, plan.outputs(*arguments)).result()
 
     def plan(self, *arguments: Any) -> Plan:
         """The plan for arguments of these shapes and dtypes, compiled now if it is new."""
         arguments = tuple(_array(x) for x in arguments)
-        key = (tuple(map(_signature, arguments)), _fingerprint(self.state))
-        plan = self.plans.get(key)
+        if self._outside is None:
+            self._outside = Outside(self.function, self.state)
+        given, state, around = tuple(map(of_argument, arguments)), of_state(self.state), self._outside.now()
+        plan = self.plans.get((given, state, around))
         if plan is None:
-            traced = recorded(self.function, arguments, self.state, key[0])
-            if _fingerprint(self.state) != key[1]:
+            traced = recorded(self.function, arguments, self.state, given)
+            if of_state(self.state) != state:
                 raise CannotCompileError(
                     "the function changes a number or a part of its state in Python, as one that counts its calls "
                     "does, which a compiled program does not do again: do it outside of the function, or keep the "
                     "number in an array"
                 )
-            plan = self.plans[key] = Plan(traced, self.finite)
+            self._outside.leave_out(around)
+            plan = self.plans[given, state, self._outside.now()] = Plan(traced, self.finite)
             for oldest in list(self.plans)[:-PLANS]:
                 self.plans.pop(oldest, None)  # if another thread has not done it
         return plan
@@ -61,18 +70,14 @@ class Compiled:
     def refresh(self, *arguments: Any) -> None:
         """Compile for arguments like these, again if the function does not compute what it did when it was compiled.
 
-        Call it when numbers that the function takes from elsewhere may have changed. Raises :class:`CannotCompileError`
-        for a function that never does the same twice: one that draws random numbers, or counts, in Python.
+        Call it when numbers that the function takes from elsewhere may have changed.
         """
         arguments = tuple(_array(x) for x in arguments)
         plan = self.plan(*arguments)
-        for _ in range(2):
-            now = recorded(self.function, arguments, self.state, tuple(map(_signature, arguments)))
-            if now.fingerprint == plan.trace.fingerprint:
-                return
+        now = recorded(self.function, arguments, self.state, tuple(map(of_argument, arguments)))
+        if now.fingerprint != plan.trace.fingerprint:
             self.plans = {key: other for key, other in self.plans.items() if other is not plan}
-            plan = self.plan(*arguments)
-        raise CannotCompileError(NEVER_THE_SAME)
+            self.plan(*arguments)
 
     def explain(self, *arguments: Any, **options: Any) -> str:
         """How these arguments are compiled, floor by floor, and where the time goes; see ``explain/`` for options.
@@ -146,12 +151,15 @@ class Compiled:
 def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finite: bool = False) -> Compiled:
     """A function as native code: array functions, inference, or a whole training step.
 
-    The function is run once, on stand-ins, for every signature of its arguments, and what it does to arrays is recorded
-    and compiled. It must be array code that does not depend on the arrays' numbers but through NumPy. What it checks of
-    them is not part of the program: positions out of range are kept within it, a class that there is not has no loss.
-    What was computed before the call (``w.value * 2`` of an unlisted ``w``) is a constant. Numbers and arrays that
-    change are seen where they are in the listed objects themselves, or in lists and dicts of up to 1,000 there; for
-    others, as an array in a tuple or an attribute of an object of your own, call :meth:`Compiled.refresh`. Numbers
+    The function is run on stand-ins, twice for every signature of its arguments, and what it does to arrays is recorded
+    and compiled. It must be array code that does not depend on the arrays' numbers but through NumPy, and do the same
+    each time: one that draws random numbers, counts or looks at a clock is refused. What it checks of its arrays is not
+    part of the program: positions out of range are kept within it, a class that there is not has no loss. What it does
+    beside, as printing, is done when it is recorded only. Numbers and arrays around it that change, in the listed
+    objects, in variables, defaults or attributes of objects that it uses, are seen; not always a few numbers of an
+    array of more than 4 KiB that is no part of the state: call :meth:`Compiled.refresh`, or pass such an array in.
+    Gradients flow through the function; its backward runs op by op. What changes its state, as a training step does,
+    cannot be differentiated from outside, and gradients that it computes stay within it: to read one raises. Numbers
     below the smallest normal one (1.2e-38 in float32) count as 0 on x86, where they would cost a hundred times as much.
     A function keeps what it has compiled for the last 64 signatures.
 
@@ -194,67 +202,15 @@ def _array(x: Any) -> Any:
     return as_array(x) if type(x) is list or is_array(x) else x
 
 
-def _signature(x: Any) -> Any:
-    if isinstance(x, TensorNode):
-        return "node", x.shape, x.dtype.str, x.requires_grad
-    if isinstance(x, np.ndarray):
-        return x.shape, x.dtype.str
-    try:
-        hash(x)
-    except TypeError:
+def _by_position(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """All arguments of a call in the function's own order; ``TypeError`` for what can only be given by name."""
+    bound = inspect.signature(function).bind(*arguments, **keywords)
+    if bound.kwargs:
         raise TypeError(
-            "an argument of a compiled function is an array, a node, a list of numbers, or what is always the same, as "
-            f"a number or a text is, and not a {type(x).__name__}: pass the arrays in it one by one"
-        ) from None
-    return type(x), x
-
-
-def _fingerprint(state: Sequence[Any]) -> Any:
-    """What of the state a plan takes for granted: shapes, modes, parts, and all numbers but rates and counts."""
-    found: list[Any] = []
-    owners, seen = list(state), set(map(id, state))
-    for owner in owners:  # which become more
-        if isinstance(owner, TensorNode):
-            found.append((id(owner), owner.value.shape, owner.value.dtype, owner.requires_grad))
-            continue
-        of_optimizer = isinstance(owner, Optimizer)
-        if of_optimizer or isinstance(owner, Module):
-            items: Any = vars(owner).items()
-        elif isinstance(owner, dict):
-            found += owner
-            items = owner.items()
-        else:
-            items = list(enumerate(owner))
-        found.append(len(items))
-        for key, value in items:
-            kind = type(value)
-            if of_optimizer and key in CHANGING:
-                found.append(isinstance(value, np.ndarray))
-            elif kind in PLAIN:
-                found += kind, value if value or kind is not float else str(value)  # which tells 0.0 from -0.0
-            elif isinstance(value, TensorNode):
-                found.append((id(value), value.value.shape, value.value.dtype, value.requires_grad))
-            elif isinstance(value, np.ndarray):
-                found.append((value.shape, value.dtype))
-            elif isinstance(value, np.generic):
-                found += kind, value or str(value)
-            else:
-                found.append(id(value))
-                if id(value) not in seen and (isinstance(value, Module) or _searched(value)):
-                    seen.add(id(value))
-                    owners.append(value)
-    return tuple(found)
-
-
-def _searched(value: Any) -> bool:
-    """Whether parts are looked for in a value, which in long vocabularies would take too long at every call."""
-    return isinstance(value, list | tuple | dict) and len(value) <= 1000
-
-
-#: What changes in an optimizer from call to call without another plan.
-CHANGING = {"lr", "initial_lr", "state"}
-#: The kinds of what is compared by itself.
-PLAIN = {bool, int, float, str, type(None)}
+            f"a compiled function takes its arguments by position, and {next(iter(bound.kwargs))!r} can only be given "
+            "by name: take away the * or ** before it, or fix it with functools.partial before the function is compiled"
+        )
+    return bound.args
 
 
 def _check_epoch(arrays: tuple[Array, ...], order: Array, batch_size: int) -> None:

@@ -16,8 +16,8 @@ from vugrad.compiler.emit.entry import entry, filled
 from vugrad.compiler.lower import Machine
 from vugrad.compiler.machine import llvm
 from vugrad.compiler.plan import laid_out
-from vugrad.compiler.trace import NEVER_THE_SAME, Trace, trace
 from vugrad.compiler.trace.standin import CannotCompileError
+from vugrad.compiler.trace.twice import trace_twice
 from vugrad.nn import Module
 from vugrad.suggest import choose
 
@@ -49,7 +49,7 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> N
     ``ValueError`` for a target that there is not, and for a name that is taken.
     """
     goal = choose("target", target, llvm.TARGETS)()
-    traced = _recorded(model, tuple(arguments))
+    traced = trace_twice(model, tuple(arguments), (model,))
     for output in traced.program.outputs:
         if output.into is not None:
             raise CannotCompileError(
@@ -79,13 +79,3 @@ def export(model: Module, arguments: Sequence[Any], name: str, target: str) -> N
     code = filled(llvm.compile_text(f"{kernels}\n{text}", goal), arena)
     arrays = [program[number] for number in inputs.values()], {o.name: program[o.number] for o in outputs}
     return Native(code, goal, *arrays, arena.size, stack, llvm.missing(code))
-
-
-def _recorded(model: Module, arguments: tuple[Any, ...]) -> Trace:
-    """What the model computes each time that it is called, once it has made what it keeps for later calls."""
-    traced = trace(model, arguments, (model,))
-    for _ in range(2):
-        before, traced = traced, trace(model, arguments, (model,))
-        if traced.fingerprint == before.fingerprint:
-            return traced
-    raise CannotCompileError(NEVER_THE_SAME)

@@ -26,6 +26,7 @@ from vugrad.compiler.machine.interrupt import HeldBack
 from vugrad.compiler.machine.team import hire
 from vugrad.compiler.trace import Slot, Trace
 from vugrad.graph import TensorNode, as_array
+from vugrad.graph.nodes import KeptGradient
 
 if TYPE_CHECKING:
     from vugrad.compiler.profile import Profile
@@ -63,6 +64,8 @@ class Plan:
         self._state = [
             (s, self.lowered.inputs[s.name], program[inputs[s.name]]) for s in trace.slots if s.name in inputs
         ]
+        concerned = {*trace.gradients, *trace.reads}
+        self._changed = [(s.name, s.node) for s in trace.slots if s.node is not None and s.name in concerned]
         self._expected = {name: program[number] for name, number in program.inputs("argument").items()}
         self._written = {output.into for output in program.outputs}
         self._shapes = {output.name: program[output.number].shape for output in program.outputs}
@@ -131,7 +134,7 @@ class Plan:
         code = llvm.Code(llvm.compile_text(self.text(True), target), target) if profile else self._compiled(target)
         other._load(code)
         other.counters = np.zeros(self.threads * sum(len(s.kernels()) for s in self.lowered.loops.stages), np.int64)
-        other._state = [(_apart(slot), buffer, x) for slot, buffer, x in self._state]
+        other._state, other._changed = [(_apart(slot), buffer, x) for slot, buffer, x in self._state], []
         return other
 
     def repeat(self, arguments: Sequence[Any], steps: int) -> None:
@@ -145,10 +148,16 @@ class Plan:
 
         The arrays must have the shapes and dtypes that the plan was made for.
         """
+        return self.trace.rebuild(self.outputs(*arguments))
+
+    def outputs(self, *arguments: Any) -> dict[str, Array]:
+        """One call, which gives the arrays of the result by name."""
+        for i, x in enumerate(arguments):
+            if isinstance(x, TensorNode):
+                self._leave(f"argument {i}", x)
         arrays = [plain(x) for x in arguments]
-        rows = self.lowered.batch
-        outputs, _ = self._launch(arrays, np.arange(rows), 1, 0, {}, None)
-        return self.trace.rebuild({name: array[0] for name, array in outputs.items()})
+        outputs, _ = self._launch(arrays, np.arange(self.lowered.batch), 1, 0, {}, None)
+        return {name: array[0] for name, array in outputs.items()}
 
     def run_epoch(
         self,
@@ -180,6 +189,8 @@ class Plan:
         progress: Callable[[int, dict[str, Array]], None] | None,
     ) -> tuple[dict[str, Array], int]:
         self._check_free()
+        for name, node in self._changed:
+            self._leave(name, node)
         with self._lock:
             self._runner = threading.get_ident()
             strides = np.zeros(self.arena.table, np.int64)
@@ -284,6 +295,17 @@ class Plan:
 
     # --- the state
 
+    def _leave(self, name: str, node: TensorNode) -> None:
+        """Leave a node's gradient as the function does; one that stays within it raises where it is asked for."""
+        if name in self.trace.reads and node._grad is not None and np.any(node.grad):
+            raise RuntimeError(
+                f"{node.name or name} has a gradient from before this call, which the compiled function does not take "
+                "in: let it call backward() itself, or call zero_grad() before"
+            )
+        computed = self.trace.gradients.get(name)
+        if computed is not None:
+            node._grad = _kept(node.name or name) if computed else None
+
     def _bind_state(self, numbers: dict[str, Array], strides: Array) -> None:
         """The state's own arrays; Python numbers, which have no place in memory, get one."""
         for slot, buffer, expected in self._state:
@@ -356,6 +378,14 @@ def _version() -> str:
     for file in sorted(Path(__file__).parent.rglob("*.py")):
         total.update(file.read_bytes())
     return total.hexdigest()
+
+
+@functools.lru_cache(1000)
+def _kept(name: str) -> KeptGradient:
+    return KeptGradient(
+        f"the gradient of {name!r} stayed in the compiled function that computed it: call optimizer.step() in that "
+        "function too, or return the gradient, as in return loss, weight.grad. To begin anew, call zero_grad()"
+    )
 
 
 def _check_memory(size: int) -> None:

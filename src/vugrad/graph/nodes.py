@@ -29,6 +29,15 @@ requiring_grad = operator.attrgetter("requires_grad")
 _ages = itertools.count()
 
 
+class KeptGradient:
+    """In the place of a gradient that stayed in a compiled function; to ask for it raises ``message``."""
+
+    shape = None
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+
 class TensorNode(NumPyOperators):
     """An array in the graph: its value, the op it came from, and its gradient once ``backward`` has run.
 
@@ -94,6 +103,8 @@ class TensorNode(NumPyOperators):
         value, held = self.value, self._grad
         dtype = gradient_dtype(value)
         if held is None or held.shape != value.shape:  # none yet, or that of a value since replaced
+            if isinstance(held, KeptGradient):
+                raise RuntimeError(held.message)
             self._grad = np.zeros_like(value, dtype)
         elif held.dtype != dtype:
             self._grad = held.astype(dtype)
@@ -472,5 +483,7 @@ def deposit(gradients: Gradients) -> None:
         if node._grad is not None and node._grad.shape == node.value.shape:
             node._grad, node._owned = node._grad + gradient, True
         else:
+            if isinstance(node._grad, KeptGradient):
+                raise RuntimeError(node._grad.message)
             new = id(gradient) not in held and getattr(gradient, "base", None) is None
             node._grad, node._owned = gradient, new or isinstance(gradient, TensorNode)

@@ -93,9 +93,8 @@ class Step:
             self.native = compile(self.whole, state=[self.model, self.optimizer], finite=True)
         try:
             sizes = sorted({min(batch_size, len(x)), len(x) % batch_size} - {0})
-            for size in sizes:  # that it does the same twice is seen from one of them
-                look = changed or (first and size == sizes[0])
-                (self.native.refresh if look else self.native.plan)(x[:size], y[:size])
+            for size in sizes:
+                (self.native.refresh if changed else self.native.plan)(x[:size], y[:size])
             if first:
                 self._check_targets(x, y)
         except Exception as error:  # if it is not the compiler's, the eager step will meet with it too

@@ -20,7 +20,8 @@ SIDES = (28, 32, 8, 64, 224)
 def of_node(node: TensorNode) -> str:
     """What a node is, and the ops that it came from, as far as two steps back."""
     lines = repr(node).partition("\n")
-    held = "" if node._grad is None else f"<p>gradient</p><pre>{escape(_short(node._grad))}</pre>"
+    known = getattr(node._grad, "shape", None) is not None
+    held = f"<p>gradient</p><pre>{escape(_short(node._grad))}</pre>" if known else ""
     return f"<p><b>{escape(lines[0])}</b></p><pre>{escape(_short(node.value))}</pre>{held}{_near([node])}"
 
 

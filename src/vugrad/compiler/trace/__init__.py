@@ -8,13 +8,12 @@ writes back.
 from __future__ import annotations
 
 import contextlib
-import gc
+import functools
 import hashlib
-import itertools
-import time
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,10 @@ import numpy as np
 from vugrad.compiler.arrays import Output, Program, simplify, verify
 from vugrad.compiler.arrays.passes import live
 from vugrad.compiler.arrays.program import SHORT
-from vugrad.compiler.trace import answers as answers
+from vugrad.compiler.trace import answers as answers, checks
 from vugrad.compiler.trace.standin import CannotCompileError, Traced
-from vugrad.graph import TensorNode
+from vugrad.graph import OpNode, TensorNode
+from vugrad.graph.backward import thread
 from vugrad.nn import Module
 from vugrad.optim import Optimizer
 
@@ -33,11 +33,12 @@ Array = Any
 
 @dataclass
 class Slot:
-    """One place in the state that holds an array or a number: how it is called, read and set."""
+    """One place in the state that holds an array or a number: its name, how it is read and set, and of which node."""
 
     name: str
     get: Callable[[], Any]
     set: Callable[[Any], None]
+    node: TensorNode | None = None
 
     @property
     def scalar(self) -> bool:
@@ -45,13 +46,12 @@ class Slot:
         return isinstance(self.get(), int | float | np.number)
 
 
-#: What is told of a function that does something else each time it is recorded.
-NEVER_THE_SAME = (
-    "the function does not compute the same when it is run twice: it draws random numbers, or counts, in Python, which "
-    "a compiled program does not do again. Pass in what changes as an array, or use vg.nn.Dropout"
-)
-#: Seconds after which what seems to outlive a call is looked for again.
-PAUSES = (0.0, 0.002, 0.01, 0.05)
+class _Thread(threading.local):
+    on = False
+
+
+#: Whether this thread records a function.
+tracing = _Thread()
 
 
 def slots(state: Any) -> list[Slot]:
@@ -62,7 +62,7 @@ def slots(state: Any) -> list[Slot]:
     def add_node(name: str, node: TensorNode) -> None:
         if id(node) not in nodes:
             nodes[id(node)] = name
-            found[id(node)] = Slot(name, lambda: node.value, lambda value: setattr(node, "value", value))
+            found[id(node)] = Slot(name, lambda: node.value, lambda value: setattr(node, "value", value), node)
 
     def add_item(name: str, holder: Any, key: Any) -> None:
         found[id(holder), key] = Slot(  # type: ignore[index]
@@ -119,20 +119,46 @@ def slots(state: Any) -> list[Slot]:
 
 @dataclass
 class Trace:
-    """What tracing gives: the program and its hash, the state's slots, and how outputs make the function's result."""
+    """What tracing gives: the program and its hash, the state's slots, and how outputs make the function's result.
+
+    ``gradients`` are the nodes, by name, whose gradients the function left changed: computed (``True``) or cleared.
+    ``reads`` are those to whose gradient of before it would have added: there must be none.
+    """
 
     program: Program
     fingerprint: str
     slots: list[Slot]
     result: Any
+    gradients: dict[str, bool] = field(default_factory=dict)
+    reads: frozenset[str] = frozenset()
 
     def rates(self) -> list[str]:
         """The names of the slots that hold the optimizers' learning rates."""
         return [slot.name for slot in self.slots if slot.name.endswith(".lr") and slot.scalar]
 
-    def rebuild(self, outputs: Mapping[str, Array]) -> Any:
-        """The function's result, with the program's outputs in their places."""
+    def changes_state(self) -> bool:
+        """Whether the program writes into its state."""
+        return any(output.into is not None for output in self.program.outputs)
+
+    @functools.cached_property
+    def differentiable(self) -> list[str]:
+        """The outputs that are nodes with a gradient, in the order of the result."""
+        return [hole.name for hole in _holes(self.result) if hole.requires_grad]
+
+    @functools.cached_property
+    def nodes(self) -> list[TensorNode]:
+        """The nodes of the state that have a gradient."""
+        return [slot.node for slot in self.slots if slot.node is not None and slot.node.requires_grad]
+
+    def rebuild(self, outputs: Mapping[str, Array | TensorNode]) -> Any:
+        """The function's result, with the program's outputs, arrays or nodes, in their places."""
         return _rebuilt(self.result, outputs)
+
+    def picked(self, result: Any) -> list[TensorNode]:
+        """Of a result of the function itself, the nodes at the places of :attr:`differentiable`."""
+        found: dict[str, TensorNode] = {}
+        _pick(self.result, result, found)
+        return [found[name] for name in self.differentiable]
 
     def fixed(self) -> dict[str, Any]:
         """What the result holds that is no output, but the same at every call; by name, as outputs have one."""
@@ -145,6 +171,7 @@ class _Hole:
 
     name: str
     node: bool
+    requires_grad: bool
 
 
 def trace(
@@ -168,10 +195,10 @@ def trace(
     program = Program(origins={} if origins else None)
     with _untouched(function, state):
         traced = _traced(program, function, arguments, state)
-    recorded, constants = weakref.ref(program), list(map(weakref.ref, _constants(program)))
+    recorded, constants = weakref.ref(program), list(map(weakref.ref, checks.constants(program)))
     del program  # so that what is left of it is what others hold
-    _check_constants(constants)
-    _check_kept(recorded)
+    checks.check_constants(constants)
+    checks.check_kept(recorded)
     return traced
 
 
@@ -179,34 +206,38 @@ def _traced(
     program: Program, function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...]
 ) -> Trace:
     places = slots(state)
-    _check_apart(places)
     before = [slot.get() for slot in places]
-    nodes = [node for part in state for node in _nodes_of(part)]
-    gradients = [(node, node._grad, node._owned) for node in nodes]
+    checks.check_apart([(slot.name, value) for slot, value in zip(places, before, strict=True)])
+    listed = {slot.name: slot.node for slot in places if slot.node is not None}
+    gradients = [(node, node._grad, node._owned) for node in listed.values()]
+    kind, thread.kind = thread.kind, OpNode  # there are gradients, whether or not the first caller wants them
+    tracing.on, outer = True, tracing.on
     try:
         for slot, value in zip(places, before, strict=True):
             slot.set(_stand_in(program, slot.name, "scalar" if slot.scalar else "state", value))
         stand_ins = [_argument(program, i, x) for i, x in enumerate(arguments)]
+        given = {f"argument {i}": x for i, x in enumerate(stand_ins) if isinstance(x, TensorNode)}
         earlier = {}
-        for node in nodes:  # in place of the gradients that an earlier call may have left
-            node._grad = None
+        for name, node in (listed | given).items():  # in place of the gradients that an earlier call may have left
+            node._grad, node._owned = None, True
             if node.requires_grad:
                 node._grad = answers.filled(node.value, -0.0)  # to which a sum adds nothing at all
-                earlier[node._grad.number] = node
+                earlier[name] = node._grad
         holes = _with_holes(function(*stand_ins), program, "result")
         for slot, value in zip(places, before, strict=True):
             _write_back(program, slot, value)
         inputs = program.inputs()
         program.outputs = [o for o in program.outputs if o.into is None or o.number != inputs[o.into]]
-        _check_gradients(program, nodes, earlier)
+        left, reads = _left(program, listed, listed | given, earlier)
     finally:
+        thread.kind, tracing.on = kind, outer
         for slot, value in zip(places, before, strict=True):
             slot.set(value)
         for node, gradient, owned in gradients:
             node._grad, node._owned = gradient, owned
     short = simplify(program)
     verify(short)
-    return Trace(short, _fingerprint(short), places, holes)
+    return Trace(short, _fingerprint(short), places, holes, left, reads)
 
 
 def _fingerprint(program: Program) -> str:
@@ -227,7 +258,7 @@ def _untouched(function: Callable[..., Any], state: tuple[Any, ...]) -> Iterator
     """Put back what the function changes in objects that it refers to but does not list, and raise if it does."""
     listed = {id(module) for part in state if isinstance(part, Module) for _, module in part.named_modules()}
     listed |= set(map(id, state))
-    others = [part for part in _parts_of(function) if id(part) not in listed]
+    others = [x for x in surroundings(function) if isinstance(x, Module | Optimizer) and id(x) not in listed]
     places = slots(tuple(others))
     values = [slot.get() for slot in places]
     gradients = [(node, node._grad, node._owned) for part in others for node in _nodes_of(part)]
@@ -250,29 +281,21 @@ def _untouched(function: Callable[..., Any], state: tuple[Any, ...]) -> Iterator
         )
 
 
-def _parts_of(function: Any) -> list[Module | Optimizer]:
-    """What a function refers to: from around it, from its file, or in the object whose method it is."""
+def surroundings(function: Any) -> list[Any]:
+    """What a function refers to: around it, in its file, in its defaults, or in the object whose method it is."""
     code = getattr(function, "__code__", None)
     names = code.co_names if code is not None else ()
     values = [function.__globals__.get(name) for name in names]
     for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):  # a variable that has no value yet
             values.append(cell.cell_contents)
+    values += (getattr(function, "__defaults__", None) or ()) + tuple(
+        (getattr(function, "__kwdefaults__", None) or {}).values()
+    )
     owner = getattr(function, "__self__", function)
-    values += [owner] if isinstance(owner, Module) else vars(owner).values() if hasattr(owner, "__dict__") else []
-    return [value for value in values if isinstance(value, Module | Optimizer)]
-
-
-def _check_apart(places: list[Slot]) -> None:
-    """Raise if two arrays of the state share memory: one of them would be written while the other is still needed."""
-    arrays = [(slot.name, array) for slot in places if isinstance(array := slot.get(), np.ndarray) and array.size]
-    ordered = sorted((*np.lib.array_utils.byte_bounds(array), name) for name, array in arrays)
-    for (_, end, one), (start, _, other) in itertools.pairwise(ordered):
-        if start < end:
-            raise CannotCompileError(
-                f"{one} and {other} share memory. Give one of them an array of its own "
-                "(node.value = node.value.copy()), or use one node in both places"
-            )
+    return values + (
+        [owner] if isinstance(owner, Module) else list(vars(owner).values()) if hasattr(owner, "__dict__") else []
+    )
 
 
 def _nodes_of(part: Any) -> Iterator[TensorNode]:
@@ -314,20 +337,38 @@ def _with_holes(result: Any, program: Program, name: str) -> Any:
     if isinstance(value, Traced):
         value.check_unchanged()
         program.outputs.append(Output(name, value.number))
-        return _Hole(name, isinstance(result, TensorNode))
+        return _Hole(name, isinstance(result, TensorNode), getattr(result, "requires_grad", False))
     return result
 
 
-def _rebuilt(holes: Any, outputs: Mapping[str, Array]) -> Any:
+def _rebuilt(holes: Any, outputs: Mapping[str, Array | TensorNode]) -> Any:
     if isinstance(holes, _Hole):
         value = outputs[holes.name]
-        return TensorNode(value, requires_grad=False) if holes.node else value
+        return TensorNode(value, requires_grad=False) if holes.node and not isinstance(value, TensorNode) else value
+    if isinstance(holes, np.ndarray):
+        return holes.copy()  # the caller's own: the next call returns it again
     if isinstance(holes, list | tuple):
         parts = [_rebuilt(part, outputs) for part in holes]
         return type(holes)(*parts) if hasattr(holes, "_fields") else type(holes)(parts)
     if isinstance(holes, dict):
         return {key: _rebuilt(part, outputs) for key, part in holes.items()}
     return holes
+
+
+def _holes(result: Any) -> Iterator[_Hole]:
+    if isinstance(result, _Hole):
+        yield result
+    elif isinstance(result, list | tuple | dict):
+        for part in result.values() if isinstance(result, dict) else result:
+            yield from _holes(part)
+
+
+def _pick(holes: Any, result: Any, found: dict[str, Any]) -> None:
+    if isinstance(holes, _Hole):
+        found[holes.name] = result
+    elif isinstance(holes, list | tuple | dict):
+        for key in holes if isinstance(holes, dict) else range(len(holes)):
+            _pick(holes[key], result[key], found)
 
 
 def _fixed(holes: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -361,65 +402,20 @@ def _write_back(program: Program, slot: Slot, before: Any) -> None:
     program.outputs.append(Output(slot.name, number, into=slot.name))
 
 
-def _check_gradients(program: Program, nodes: list[TensorNode], earlier: dict[int, TensorNode]) -> None:
-    """Raise if gradients add up from one call to the next."""
+def _left(
+    program: Program, listed: Mapping[str, TensorNode], nodes: Mapping[str, TensorNode], earlier: Mapping[str, Traced]
+) -> tuple[dict[str, bool], frozenset[str]]:
+    """Whose gradients the function changes, and whose of before it takes for none.
+
+    Raises if those of the state add up from one call to the next.
+    """
     needed = live(program)
-    for number, node in earlier.items():
-        if number in needed and node._grad is not None:
+    reads = frozenset(name for name, gradient in earlier.items() if gradient.number in needed)
+    for name in listed:
+        if name in reads and listed[name]._grad is not None:
             raise CannotCompileError(
-                f"the gradient of {node.name or 'a parameter'} is added to that of the call before, which a compiled "
-                "function does not keep: call optimizer.zero_grad() at its beginning or its end"
+                f"the gradient of {listed[name].name or 'a parameter'} is added to that of the call before, which a "
+                "compiled function does not keep: call optimizer.zero_grad() at its beginning or its end"
             )
-
-
-def _constants(program: Program) -> list[Array]:
-    """The arrays of floating-point numbers that were recorded as they are."""
-    arrays = [x.parameters["value"] for x in program.instructions if x.primitive == "constant"]
-    arrays = [array for array in arrays if array.dtype.kind == "f" and array.size]
-    return arrays + [array.base for array in arrays if isinstance(array.base, np.ndarray)]  # a parameter transposed
-
-
-def _check_constants(constants: list[weakref.ref[Array]]) -> None:
-    """Raise if the array of a parameter was recorded as a constant, which it would then be for ever."""
-
-    def find() -> list[TensorNode]:
-        arrays = [array for constant in constants if (array := constant()) is not None]
-        return [
-            node
-            for node in (gc.get_referrers(*arrays) if arrays else ())
-            if isinstance(node, TensorNode) and node.source is None and node.requires_grad
-        ]
-
-    for node in _lasting(find):
-        name = repr(node.name) if node.name else f"a node of shape {node.shape}"
-        raise CannotCompileError(
-            f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that "
-            "has it, as in vg.compile(f, state=[model, optimizer]), or make it an attribute of the model that is "
-            "exported, or give it requires_grad=False to make it a constant"
-        )
-
-
-def _check_kept(recorded: weakref.ref[Program]) -> None:
-    """Raise if the function has put a stand-in where it outlives the call: nobody would fill it at the next."""
-
-    def find() -> list[Traced]:
-        program = recorded()
-        return [] if program is None else [x for x in gc.get_referrers(program) if isinstance(x, Traced)]
-
-    for x in _lasting(find):
-        raise CannotCompileError(
-            f"the function keeps an array of its own ({x.program[x.number].type}) after its end, in a list, a dict, an "
-            "attribute or a gradient, which a compiled program does not do again. Return what you want to see; what "
-            "the next call needs belongs into a TensorNode in the state, as in vg.compile(f, state=[model, velocity]); "
-            "a model that is exported keeps nothing from one call to the next"
-        )
-
-
-def _lasting(find: Callable[[], list[Any]]) -> list[Any]:
-    """What is found, and is no garbage, nor held for a moment by a profiler that looks into this thread's frames."""
-    for pause in PAUSES:
-        if not find():  # what it finds is not kept, since that would make it last
-            return []
-        gc.collect()
-        time.sleep(pause)
-    return find()
+    left = {name: nodes[name]._grad for name, gradient in earlier.items() if nodes[name]._grad is not gradient}
+    return {name: gradient is not None for name, gradient in left.items()}, reads

@@ -1,0 +1,86 @@
+"""A compiled function as an op of an eager graph, so that gradients flow through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vugrad.compiler.trace import Trace
+from vugrad.graph import Op, OpNode, TensorNode
+from vugrad.graph.backward import thread, walk
+
+Array = Any
+
+
+@dataclass
+class Applied:
+    """One call of a compiled function: what is needed to run it again, op by op."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+    trace: Trace
+    outputs: dict[str, Array]
+
+    @property
+    def name(self) -> str:
+        """What the function is called."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def nodes(self) -> list[TensorNode]:
+        """What gradients may flow to: arguments, then the state."""
+        given = [x for x in self.arguments if isinstance(x, TensorNode) and x.requires_grad]
+        return given + self.trace.nodes
+
+    def result(self) -> Any:
+        """The function's result; what has a gradient comes from one op, which leads to the nodes."""
+        names = self.trace.differentiable
+        if not names or thread.kind is None or not (nodes := self.nodes()):
+            return self.trace.rebuild(self.outputs)
+        made = CompiledFunction.do_forward(*nodes, call=self)
+        return self.trace.rebuild(self.outputs | dict(zip(names, made, strict=True)))
+
+
+class CompiledFunction(Op):
+    """y = f(x), computed by native code;  gx = the gradient of f, which runs again, op by op."""
+
+    @staticmethod
+    def forward(context: dict[str, Any], *inputs: Array, call: Applied) -> tuple[Array, ...]:
+        """The arrays that native code has computed."""
+        context.update(inputs=inputs, call=call)
+        return tuple(call.outputs[name] for name in call.trace.differentiable)
+
+    @staticmethod
+    def backward(context: dict[str, Any], *go: Array) -> tuple[Array | None, ...]:
+        """The gradients of the arguments and of the state."""
+        call: Applied = context["call"]
+        if call.trace.changes_state():
+            raise RuntimeError(
+                f"the compiled function {call.name!r} changes its state when it runs, so it cannot be differentiated "
+                "from outside: compile the whole step, with loss.backward() and optimizer.step() in it, as one "
+                "function; or, for a model, call model.eval() before, in which dropout and batch norm change nothing"
+            )
+        for node, value in zip(call.nodes(), context["inputs"], strict=True):
+            if getattr(value, "value", value) is not node.value:
+                raise RuntimeError(
+                    f"{node.name or 'a parameter'} has another array since the compiled function {call.name!r} was "
+                    "called: run backward() before the parameters are updated"
+                )
+        inputs = iter(context["inputs"])
+        wanted, arguments = [], []
+        for x in call.arguments:
+            if isinstance(x, TensorNode) and x.requires_grad:
+                given = next(inputs)
+                x = given if isinstance(given, TensorNode) else TensorNode(given)
+                wanted.append(x)
+            arguments.append(x)
+        wanted += call.nodes()[len(wanted) :]
+        kind, thread.kind = thread.kind, OpNode
+        try:
+            found = call.trace.picked(call.function(*arguments))
+            roots: dict[TensorNode, Array] = {}
+            for node, gradient in zip(found, go, strict=True):
+                roots[node] = roots[node] + gradient if node in roots else gradient
+            gradients = walk(roots, wanted, create_graph=any(isinstance(g, TensorNode) for g in go))
+        finally:
+            thread.kind = kind
+        return tuple(gradients.get(node) for node in wanted)
