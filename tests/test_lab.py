@@ -237,7 +237,7 @@ def test_a_worker_that_is_killed_costs_an_epoch(tmp_path):
 
 
 def test_workers_that_always_die_are_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("vugrad.lab.sweep.execute", dies)
+    monkeypatch.setattr("vugrad.lab.sweep._make", dies)
     with pytest.raises(RuntimeError, match="workers died 3 times and no run came further"):
         sweep(runs(1), Records(tmp_path), local(1))
 

@@ -3,6 +3,7 @@
 import csv
 import math
 import subprocess
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -10,19 +11,36 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 from test_cli import COMMAND
-from test_lab import SMALL
+from test_lab import SMALL, interrupted
 
-from vugrad.lab import Record, Records, Run, Study, cost, execute
+from vugrad.lab import Record, Records, Run, Study, cost as costs, execute, live
 from vugrad.lab.claims import CLAIMS, OTHERWISE
 from vugrad.lab.command import chosen
-from vugrad.lab.figures import styles
+from vugrad.lab.cost import cost
+from vugrad.lab.live import Pace
 from vugrad.lab.outcome import Outcome
 from vugrad.lab.page import write_page
-from vugrad.lab.statistics import estimate, holm, p_value
+from vugrad.lab.preface import preface
+from vugrad.lab.runner import program
+from vugrad.lab.statistics import SAME, estimate, holm, p_value, resolvable, untestable
 from vugrad.lab.studies import STUDIES
 from vugrad.lab.study import read_study
 from vugrad.lab.summary import write_summary
-from vugrad.lab.verdicts import Claim, accuracy, best, judge, loss, more, seconds, speed, together, trend
+from vugrad.lab.sweep import tasks
+from vugrad.lab.text import around, basis, half
+from vugrad.lab.verdicts import (
+    Claim,
+    accuracy,
+    best,
+    final_accuracy,
+    judge,
+    loss,
+    more,
+    seconds,
+    speed,
+    together,
+    trend,
+)
 from vugrad.train.history import Epoch, History
 
 FLOATS = st.lists(st.floats(-100, 100), min_size=2, max_size=8)
@@ -68,8 +86,56 @@ def test_the_interval_holds_the_truth_as_often_as_it_can():
 def test_p_values():
     x = [0.2, 0.5, 0.1, 0.4]
     assert p_value(x) == pytest.approx(stats.ttest_1samp(x, 0).pvalue)
-    assert p_value([1.0]) == p_value([0.0, 0.0]) == p_value([1.0, math.inf]) == p_value([1.0, math.nan]) == 1
-    assert p_value([2.0, 2.0]) == 0
+
+
+ROUNDED = 1.0 + 2**-52
+#: Effects of which a t-test says nothing: why, what is said of them without it, and their mean and interval.
+UNTESTABLE = {
+    "nothing": ([], "no run", "not resolved", (math.nan, math.nan, math.nan)),
+    "one run": ([5.0], "a single run", "not resolved", (5.0, -math.inf, math.inf)),
+    "the same above 0": ([2.0, 2.0, 2.0], SAME, "supported", (2.0, 2.0, 2.0)),
+    "the same below 0": ([-8.2, -8.2], SAME, "refuted", (-8.2, -8.2, -8.2)),
+    "the same but for rounding": ([1.0, ROUNDED, 1.0], SAME, "supported", (1.0, 1.0, 1.0)),
+    "no difference": ([0.0, 0.0, 0.0], SAME, "not resolved", (0.0, 0.0, 0.0)),
+    "no difference, signed": ([0.0, -0.0], SAME, "not resolved", (0.0, 0.0, 0.0)),
+    "infinite in every run": ([math.inf] * 3, SAME, "supported", (math.inf, math.inf, math.inf)),
+    "infinite in every run, below": ([-math.inf] * 2, SAME, "refuted", (-math.inf, -math.inf, -math.inf)),
+    "infinite in one": (
+        [1.0, math.inf, 1.1],
+        "no finite number in 1 of 3 runs",
+        "not resolved",
+        (math.nan, -math.inf, math.inf),
+    ),
+    "infinite both ways": (
+        [math.inf, -math.inf],
+        "no finite number in 2 of 2 runs",
+        "not resolved",
+        (math.nan, -math.inf, math.inf),
+    ),
+    "undefined": ([math.nan] * 3, "no finite number in 3 of 3 runs", "not resolved", (math.nan, -math.inf, math.inf)),
+}
+
+
+@pytest.mark.parametrize("name", UNTESTABLE)
+def test_no_verdict_comes_of_a_test_that_says_nothing(name, tmp_path):
+    effects, why, word, (mean, low, high) = UNTESTABLE[name]
+    e = estimate(effects)
+    assert p_value(effects) is None
+    assert untestable(effects) == why
+    np.testing.assert_equal((e.mean, e.low, e.high, e.n), (mean, low, high, len(effects)))
+    if not effects:
+        return
+    seeds = {"S": [{"S": i} for i in range(len(effects))]}
+    [verdict] = judge([claim(effects)], seeds)["C"]
+    assert (verdict.word, verdict.p, verdict.untested, basis(verdict)) == (word, None, why, why)
+    # Nor does it make the others' p-values smaller: it counts among the tests as one that found nothing.
+    other = [1.0, 1.1, 0.9][: len(effects)]
+    if untestable(other) is None:
+        both = judge([claim(effects), replace(claim(other), name="D")], seeds)
+        assert both["D"][0].p == 2 * p_value(other)
+    for text in (half(e, "+.3g"), around(e, ".2f")):
+        assert "nan" not in text
+        assert "inf" not in text.replace("infinite", "")
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
@@ -82,10 +148,10 @@ def test_holm_is_above_the_plain_and_below_bonferroni(ps):
 
 def test_measures():
     r = record([1.0, 0.5, 0.25], [0.2, 0.6, 0.9])
-    assert (loss(r), loss(r, 1), accuracy(r), accuracy(r, 2), seconds(r)) == (0.25, 1.0, 90.0, 60.0, 3.0)
+    assert (loss(r), loss(r, 1), accuracy(r), accuracy(r, 2), seconds(r)) == (0.25, 1.0, 90.0, 60.0, 2.0)
     assert speed(r) == pytest.approx(math.log(2))
     bad = record([1.0], stopped="the loss became nan")
-    assert (loss(bad), accuracy(bad), speed(bad)) == (math.inf, 0.0, -math.inf)
+    assert (loss(bad), accuracy(bad), final_accuracy(bad), speed(bad)) == (math.inf, -math.inf, -math.inf, -math.inf)
     seed = {"a": r, "b": record([1.0, 1.0, 1.0], [0.3] * 3), "c": record([1.0, 1.0, 2.0], [0.1] * 3)}
     assert more(accuracy, "a", "b")(seed) == 60
     assert more(loss, "a", "a")({"a": bad}) == 0
@@ -184,7 +250,7 @@ def test_tables(tmp_path):
         "50.0",
     )
     assert (tmp_path / "claims.csv").read_text().splitlines() == [
-        "claim,text,part,verdict,effect,low,high,unit,p corrected,seeds"
+        "claim,text,part,verdict,effect,low,high,unit,p corrected,seeds,test"
     ]
 
 
@@ -225,7 +291,8 @@ def test_the_command(tmp_path):
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()}
     assert len(records) == 4
     again = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert first.stdout.startswith("4 runs to make: about 0 min")
+    assert first.stdout.startswith("4 runs to make on ")
+    assert first.stdout.partition("\n\n")[0].splitlines()[-1].startswith("4 runs made in ")
     assert again.stdout == first.stdout.partition("\n\n")[2]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()} == records
     assert "| width | hidden 8 | 1 |" in (tmp_path / "out" / "summary.md").read_text()
@@ -240,32 +307,6 @@ def test_the_command(tmp_path):
         assert message in wrong.stderr
 
 
-def test_the_page_opens_by_itself_and_shows_everything(tmp_path):
-    studies = [replace(STUDIES[name], seeds=(0, 1)) for name in ("F1", "T1", "F9")]
-    found = {
-        run: replace(record([2.0 / (1 + i) for i in range(100)], [0.5 + i / 250 for i in range(100)]), run=run)
-        for study in studies
-        for _, run in study.runs()
-    }
-    write_page(Outcome(studies, found), tmp_path, "An edition & more.")
-    page = (tmp_path / "report.html").read_text()
-    assert "An edition &amp; more." in page
-    assert page.count("<svg") == page.count("</svg>") == 6
-    for outside in ("src=", "@import", "url(http", "<script", "<link"):
-        assert outside not in page
-    for word in ("The claims", "C1", "C11", "C14", "16.25", "98.86", "lr 0.0001, momentum 0.9"):
-        assert word in page
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        f"{name}-{figure}.{kind}"
-        for name in ("F1", "T1", "F9")
-        for figure in ("loss", "validation-accuracy")
-        for kind in ("svg", "png")
-    }
-    before = page
-    write_page(Outcome(studies, found), tmp_path, "An edition & more.")
-    assert (tmp_path / "report.html").read_text() == before
-
-
 def test_claims_under_other_conventions_have_a_section(tmp_path):
     studies = [replace(STUDIES[name], seeds=(0, 1, 2)) for name in ("F11", "summed", "better")]
     batches = {}  # under the mean a larger batch is slower, under the sum faster
@@ -277,19 +318,12 @@ def test_claims_under_other_conventions_have_a_section(tmp_path):
     outcome = Outcome(studies, batches)
     assert [v.word for v in outcome.verdicts["C13"]] == ["refuted"]
     assert [(v.claim.study, v.word) for v in outcome.otherwise["C13"]] == [("summed", "supported")]
-    write_page(outcome, tmp_path, "An edition.")
-    write_summary(outcome, tmp_path, "An edition.")
+    write_page(outcome, tmp_path, preface(outcome, True))
+    write_summary(outcome, tmp_path, preface(outcome, True))
     page, summary = (tmp_path / "report.html").read_text(), (tmp_path / "summary.md").read_text()
     assert "Under other conventions" in page
     assert "| C13 | CNN, summed loss: faster with each doubling | supported |" in summary
     assert "schedule, shifts, batch norm | 50 |" in summary
-    assert "Not run: F1, F3, F5" in summary
-
-
-def test_configurations_look_different_and_the_same_in_all_pictures():
-    for study in STUDIES.values():
-        looks = [tuple(map(str, style.values())) for style in styles(study).values()]
-        assert len(set(looks)) == len(looks)
 
 
 def test_a_run_is_replayed_to_the_same_bits(tmp_path):
@@ -317,14 +351,86 @@ def test_a_new_study_can_be_run(tmp_path):
     assert "is there already" in again.stderr
 
 
-def test_what_runs_will_take_grows_with_what_they_do(monkeypatch):
-    monkeypatch.setattr(cost, "speed", lambda: 1e9)
-
-    def beyond(**changes):
-        return cost.seconds([Run(replace(SMALL, **changes), 0)], 1) - cost.BESIDES
+def test_what_runs_cost_grows_with_what_they_do():
+    def products(**changes):
+        run = Run(replace(SMALL, **changes), 0)
+        return cost(run) - costs.RUN - costs.EPOCH * run.recipe.epochs
 
     weights, images = 64 * 12 + 12 * 10, 1297
-    assert beyond() == pytest.approx(6 * weights * images * 4 / (cost.SHARE * 1e9))
-    assert beyond(epochs=8) == pytest.approx(2 * beyond())
-    assert beyond(hidden=(24,)) == pytest.approx(2 * beyond())
-    assert cost.seconds([Run(SMALL, i) for i in range(4)], 2) == pytest.approx(2 * cost.seconds([Run(SMALL, 0)], 1))
+    assert products() == pytest.approx(6 * weights * images * 4 / costs.RATE)
+    assert products(epochs=8) == pytest.approx(2 * products())
+    assert products(hidden=(24,)) == pytest.approx(2 * products())
+
+
+def test_runs_of_one_program_go_to_a_worker_together_and_the_longest_first():
+    wide, small = replace(SMALL, hidden=(30_000,), epochs=40), replace(SMALL, epochs=1)
+    wanted = [
+        Run(replace(small, lr=lr, init=init), seed)
+        for lr in (0.1, 1)
+        for init in ("zeros", "normal")
+        for seed in (0, 1)
+    ]
+    wanted += [Run(wide, seed) for seed in (0, 1)] + [
+        Run(replace(small, momentum=m, optimizer="sgd"), 0) for m in (0.5, 0.9)
+    ]
+    found = tasks(wanted, 2)
+    assert sorted(map(repr, (run for task in found for run in task))) == sorted(map(repr, wanted))
+    assert found[:2] == [[wanted[8]], [wanted[9]]]
+    assert [len(task) for task in found[2:]] == [8, 1, 1]
+    assert len({program(run.recipe) for run in found[2]}) == 1
+    assert max(map(len, tasks(wanted[:8], 4))) < 4, "every worker has a share"
+    assert tasks([], 2) == []
+
+
+def test_the_time_left_is_measured(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("vugrad.lab.live.time.monotonic", lambda: now[0])
+    wanted = [Run(replace(SMALL, epochs=epochs), seed) for epochs in (1, 2) for seed in (0, 1)]
+    records = Records(tmp_path)
+    pace = Pace(wanted, records)
+    pace.costs = dict(zip(wanted, (1.0, 1.0, 3.0, 3.0), strict=True))
+    assert pace.left() is None
+    now[0] += 20
+    assert str(pace) == "0 of 4 runs done after 20 s"
+    pace.done.add(wanted[0])
+    assert str(pace) == "1 of 4 runs done after 20 s, about 2 min 20 s left"
+    now[0] += 20  # and half of a run of two epochs is done, as its checkpoint says
+    monkeypatch.setattr(Records, "epochs", lambda self, run: 1)
+    records.checkpoint(wanted[2]).touch()
+    assert pace.left() == pytest.approx(40 * 5.5 / 2.5)
+    again = Pace(wanted[1:], records)  # what was there when it began was not done since
+    again.costs = pace.costs.copy()
+    del again.costs[wanted[0]]
+    assert again.left() is None
+    again.done.add(wanted[2])
+    now[0] += 3
+    assert again.left() == pytest.approx(3 * 4 / 1.5)
+
+
+def test_a_checkpoint_says_how_far_its_run_is(tmp_path, monkeypatch):
+    records, run = Records(tmp_path), Run(SMALL, 0)
+    assert records.epochs(run) == 0
+    interrupted(monkeypatch, records, run, 3)
+    assert records.epochs(run) == 3
+    records.checkpoint(run).write_bytes(b"half a file")
+    assert records.epochs(run) == 0
+
+
+def test_lines_come_where_the_output_is_no_terminal(monkeypatch):
+    monkeypatch.setattr(live, "OFTEN", 0.01)
+    said, enough = [], threading.Event()
+    with live._lines(lambda: said.append(1) or len(said) < 3 or enough.set()):
+        assert enough.wait(30)
+    there = len(said)
+    enough.wait(0.05)
+    assert len(said) == there, "nothing is said afterwards"
+
+
+def test_what_so_many_seeds_resolve_is_what_the_test_finds():
+    for n in (2, 3, 5):
+        x = np.arange(n) - (n - 1) / 2
+        x = x / x.std(ddof=1)
+        for tests in (1, 23):
+            least = resolvable(n, tests)
+            p = [stats.ttest_1samp(x + least * factor, 0).pvalue for factor in (1.001, 0.999)]
+            assert p[0] < 0.05 / tests < p[1]

@@ -371,7 +371,10 @@ def doctor(
 def reproduce(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Studies by name, or files of your own (.toml, .py); all if none is given"),
+        typer.Argument(
+            help="Studies by name, or files of your own (.toml, .py); if none is given, those that the report's claims "
+            "are about, and with --full all of the report's"
+        ),
     ] = None,
     full: Annotated[
         bool, Flag("--full/--quick", help="The report's own settings on all of MNIST, or a look in minutes")
@@ -387,7 +390,7 @@ def reproduce(
     """Run the report's experiments over several seeds, and judge its claims. What was run before is not run again."""
     from vugrad.lab.command import reproduce as run
 
-    run(console, names or ["all"], full, seeds, data, workers, dask, out)
+    run(console, names or [], full, seeds, data, workers, dask, out)
 
 
 @app.command()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,24 +14,26 @@ from rich.text import Text
 
 from vugrad.data.named import DATASETS
 from vugrad.files import as_json, check_writable, write_whole
+from vugrad.lab.claims import CLAIMS
 from vugrad.lab.live import watched
 from vugrad.lab.outcome import Outcome
 from vugrad.lab.page import write_page
+from vugrad.lab.preface import preface
 from vugrad.lab.record import Records
 from vugrad.lab.runner import execute
-from vugrad.lab.statistics import Estimate
 from vugrad.lab.studies import STUDIES
 from vugrad.lab.study import Study, read_studies
 from vugrad.lab.summary import write_summary
+from vugrad.lab.text import basis, half, number
 from vugrad.lab.verdicts import Verdict, together
 from vugrad.lab.workers import dask, local
 from vugrad.suggest import choose
 
 FULL_SEEDS = 5
-EDITIONS = {
-    False: "The quick edition: a few epochs on 4,000 images, which is not what the report's claims are about.",
-    True: "The full edition: the report's own settings.",
-}
+#: The studies that the report's claims are about: its own figures and tables.
+CLAIMED = list(dict.fromkeys(claim.study for claim in CLAIMS))
+#: What a shell is given by a command that Ctrl-C has ended.
+INTERRUPTED = 130
 COLOURS = {"supported": "green", "refuted": "red", "not resolved": "yellow"}
 
 
@@ -44,8 +47,11 @@ def reproduce(
     address: str | None,
     out: Path | None,
 ) -> None:
-    """Run studies and print what came out; ``out`` gets the records and the tables."""
-    studies = [edition(study, full, seeds, data) for study in chosen(names)]
+    """Run studies and print what came out; ``out`` gets the records and the tables.
+
+    Without names they are all of the report's studies, or, in the quick edition, those that its claims are about.
+    """
+    studies = [edition(study, full, seeds, data) for study in chosen(names or (["all"] if full else CLAIMED))]
     own = sorted(study.name for study in studies if study.name not in STUDIES)
     out = Path("runs", "-".join(own) or "reproduce") if out is None else out
     check_writable(out.absolute() / "results.csv")
@@ -53,17 +59,31 @@ def reproduce(
     names_of_data = tuple(sorted({run.recipe.data for study in studies for _, run in study.runs()}))
     team = local(workers) if address is None else dask(address, names_of_data)
     records = Records(out / "records")
-    outcome = Outcome(studies, watched(studies, records, team, console))
+    try:
+        outcome = Outcome(studies, watched(studies, records, team, console))
+    except KeyboardInterrupt:
+        console.print(_interrupted(studies, records))
+        raise SystemExit(INTERRUPTED) from None
+    about = preface(outcome, full)
     outcome.write(out)
-    write_page(outcome, out, EDITIONS[full])
-    write_summary(outcome, out, EDITIONS[full])
+    write_page(outcome, out, about)
+    write_summary(outcome, out, about)
     for study in studies:
-        console.print(_table(study, outcome))
-        console.print()
+        print_study(console, study, outcome)
     if outcome.verdicts:
-        console.print(_claims(outcome.verdicts, EDITIONS[full]))
-    console.print(
-        f"\n{out / 'report.html'} shows it with figures; summary.md, and results and claims as CSV, lie beside it"
+        print_claims(console, outcome.verdicts)
+    console.print(about.edition)
+    console.print(f"{out / 'report.html'} shows it with figures, and says what it can and cannot say.")
+    console.print("summary.md, and results and claims as CSV, lie beside it.")
+
+
+def _interrupted(studies: Sequence[Study], records: Records) -> str:
+    """What is kept of a sweep that was interrupted, and how to go on."""
+    runs = dict.fromkeys(run for study in studies for _, run in study.runs())
+    done = sum(records.read(run) is not None for run in runs)
+    return (
+        f"\nInterrupted: {done} of {len(runs)} runs are done, and kept in {records.folder}. The same command goes on "
+        "from there; a run that was under way goes on after its last epoch."
     )
 
 
@@ -142,58 +162,48 @@ def edition(study: Study, full: bool, seeds: int | None, data: str | None) -> St
     """The study as it is to be run: its own settings, or its quick ones."""
     if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds {seeds}: there must be at least 1")
-    changes = {} if full else dict(study.quick)
+    changes: dict[str, Any] = {}
     if data is not None:
         choose("dataset", data, DATASETS)
         changes["data"] = data
     count = seeds or (FULL_SEEDS if full else None)
-    return study.changed(**changes, **({} if count is None else {"seeds": tuple(range(count))}))
+    if count is not None:
+        changes["seeds"] = tuple(range(count))
+    return (study if full else study.looked_at()).changed(**changes)
 
 
-def _table(study: Study, outcome: Outcome) -> Table:
-    rows = outcome.rows[study.name]
+def print_study(console: Console, study: Study, outcome: Outcome) -> None:
+    """Print the table of a study."""
     seeds = len(study.seeds)
-    table = Table(
-        title=f"{study.name}  {study.title}: means over {seeds} seeds, ± half their 95 % intervals",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        caption=study.note or None,
-        caption_justify="left",
-    )
+    of = f"means over {seeds} seeds, ± half their 95 % intervals" if seeds > 1 else "one seed"
+    console.print(Text.assemble((f"{study.name}  {study.title}", "bold"), f": {of}"), soft_wrap=False)
+    table = Table(box=None, pad_edge=False)
     table.add_column("configuration")
-    for heading in ("epoch", "training loss", "validation %", "test %", "s/epoch"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        stopped = f"  ({row.stopped} stopped)" if row.stopped else ""
-        table.add_row(
-            row.label + stopped,
-            str(row.epoch),
-            _text(row.loss, ".4f"),
-            _text(row.validation, ".2f"),
-            _text(row.test, ".2f"),
-            _text(row.seconds, ".3f", interval=False),
-        )
-    return table
+    for heading in ("epoch", "training loss", "valid. %", "test %", "time s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in outcome.rows[study.name]:
+        stopped = f"  ({row.stopped} went to infinity)" if row.stopped else ""
+        figures = (half(row.loss, ".4f"), half(row.validation, ".2f"), half(row.test, ".2f"))
+        pace = number(row.seconds.mean, ".3f") if row.seconds.n else ""
+        table.add_row(row.label + stopped, str(row.epoch), *figures, pace)
+    console.print(table)
+    if study.note:
+        console.print(study.note, soft_wrap=False)
+    console.print()
 
 
-def _text(e: Estimate | None, form: str, interval: bool = True) -> str:
-    if e is None or not e.n:
-        return ""
-    around = f" ±{(e.high - e.low) / 2:{form}}" if interval and e.n > 1 else ""
-    return f"{e.mean:{form}}{around}"
-
-
-def _claims(verdicts: dict[str, list[Verdict]], edition: str) -> Table:
-    table = Table(title="The claims", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.caption, table.caption_justify = edition, "left"
-    for heading in ("", "claim and its parts", "verdict", "effect", "unit", "p"):
-        table.add_column(heading, justify="right" if heading in ("effect", "p") else "left")
+def print_claims(console: Console, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
+    """Print what the seeds say of each claim, and of its parts."""
+    console.print("The claims", style="bold")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column()
     for name, parts in verdicts.items():
         word = together(parts)
-        table.add_row(name, parts[0].claim.text, Text(word, COLOURS[word]), "", "", "", style="bold")
+        table.add_row(Text(name, "bold"), Text(word, f"bold {COLOURS[word]}"), Text(parts[0].claim.text, "bold"))
         for v in parts:
-            effect = f"{v.effect.mean:+.3g} ±{(v.effect.high - v.effect.low) / 2:.2g}"
-            table.add_row("", f"  {v.part}", Text(v.word, COLOURS[v.word]), effect, v.claim.unit, f"{v.p:.2g}")
-    return table
+            own = Text(v.word, COLOURS[v.word]) if len(parts) > 1 else ""
+            table.add_row("", own, f"{v.part}: {half(v.effect, '+.3g')} {v.unit}, {basis(v)}")
+    console.print(table)
+    console.print()

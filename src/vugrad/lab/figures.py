@@ -10,30 +10,48 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from vugrad.lab.record import Record
 from vugrad.lab.statistics import estimate
 from vugrad.lab.study import Study
 
-#: Okabe and Ito's colours, which people with any kind of colour vision tell apart, the palest left out.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+#: Colours that people with any kind of colour vision tell apart (after Okabe and Ito), on a light page and on a dark
+#: one; the last is the ink.
+COLOURS = {
+    "#0072b2": "#4aa8e0",
+    "#d55e00": "#ff8b3d",
+    "#009e73": "#2fc79b",
+    "#b04a8c": "#e58fc6",
+    "#c98a00": "#f0bd3c",
+    "#3d8fc4": "#8fd0f5",
+    "#1c1f24": "#e8eaed",
+}
+#: The marks and dashes that tell curves apart without colours.
+MARKS: tuple[Any, ...] = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+INK, GRID = "#1c1f24", "#e2e5e9"
 #: What is drawn of every epoch: its name in a history, the axis's label, a factor, and whether the axis is logarithmic.
 CURVES = {
     "loss": ("training loss (mean per image)", 1.0, True),
     "validation_accuracy": ("validation accuracy (%)", 100.0, False),
 }
 STYLE: dict[Any, Any] = {
-    "font.size": 9,
+    "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#e4e4e4",
+    "grid.color": GRID,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     "legend.frameon": False,
+    "legend.fontsize": 9,
     "svg.fonttype": "none",
     "svg.hashsalt": "vugrad",
 }
+#: In inches: the width of a picture, the height of its axes, the room on each side of them, and a line of the legend.
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BELOW, LINE = 5.0, 2.7, 0.62, 0.12, 0.1, 0.5, 0.2
+#: The characters that a legend has room for beside each other.
+ROOM = 66
 
 
 @dataclass(frozen=True)
@@ -58,33 +76,34 @@ def pictures(study: Study, records: Mapping[str, Sequence[Record]]) -> list[Pict
 
 def _picture(study: Study, records: Mapping[str, Sequence[Record]], name: str) -> Picture:
     label, factor, logarithmic = CURVES[name]
+    single = all(r.run.recipe.epochs == 1 for each in records.values() for r in each)
     ends = []
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 3.3), layout="constrained")
-        axes = figure.subplots()
-        for (configuration, style), each in zip(styles(study).items(), records.values(), strict=True):
+        figure, axes = _canvas(list(records) if len(records) > 1 else [])
+        for place, (configuration, style) in enumerate(styles(study).items(), 1):
+            each = records[configuration]
             whole = [r for r in each if not r.history.stopped]
             if not whole:
                 axes.plot([], [], label=f"{configuration} (went to infinity)", **style)
                 continue
             curves = factor * np.array([r.history[name] for r in whole], float)
             band = [estimate(column) for column in curves.T]
-            epochs, mean = np.arange(1, len(band) + 1), [e.mean for e in band]
-            marker = "o" if len(band) < 3 else ""
-            axes.plot(epochs, mean, label=configuration, marker=marker, markersize=4, **style)
+            mean, low, high = ([getattr(e, part) for e in band] for part in ("mean", "low", "high"))
+            at = [place] if single else range(1, len(band) + 1)
+            axes.plot(at, mean, label=configuration, markevery=max(1, len(band) // 8), **style)
             if len(whole) > 1:
-                low, high = [e.low for e in band], [e.high for e in band]
-                axes.fill_between(epochs, low, high, color=style["color"], alpha=0.18, linewidth=0)
+                between = axes.vlines if single else axes.fill_between
+                between(at, low, high, color=style["color"], alpha=0.4 if single else 0.18)
             ends.append((mean[-1], configuration))
         if logarithmic and ends and all(value > 0 for value, _ in ends):
-            axes.set_yscale("log")
-        axes.set_xlabel("epoch")
+            _logarithmic(axes)
+        axes.set_xlabel("configuration, after one epoch" if single else "epoch")
         axes.set_ylabel(label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(NullLocator() if single else MaxNLocator(integer=True))
         if len(records) > 1:
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+            figure.legend(loc="lower center", ncols=_columns(list(records)), borderaxespad=0.1)
         svg, png = io.StringIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None}, transparent=True)
         figure.savefig(png, format="png", dpi=150)
     last = "; ".join(f"{configuration} {value:.4g}" for value, configuration in ends)
     text = svg.getvalue()
@@ -93,20 +112,51 @@ def _picture(study: Study, records: Mapping[str, Sequence[Record]], name: str) -
     return Picture(f"{study.name}-{name.replace('_', '-')}", title, text[text.index("<svg") :], png.getvalue(), says)
 
 
+def _canvas(labels: Sequence[str]) -> tuple[Figure, Any]:
+    """A figure, and axes that leave room for a legend of these labels below them."""
+    legend = LINE * -(-len(labels) // _columns(labels)) if labels else 0.0
+    height = TOP + HEIGHT + BELOW + legend
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((LEFT / WIDTH, (BELOW + legend) / height, 1 - (LEFT + RIGHT) / WIDTH, HEIGHT / height))
+    return figure, axes
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """How many labels a legend has in a line."""
+    return max(1, min(len(labels), 4, ROOM // (max(map(len, labels)) + 7)))
+
+
+def _logarithmic(axes: Any) -> None:
+    """A logarithmic axis with plain numbers on it."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def styles(study: Study) -> dict[str, dict[str, Any]]:
     """The line of each configuration, the same in all of a study's pictures.
 
-    The first axis has the colours, dark to light where its values are numbers in order; the others have the dashes.
+    The first axis has the colours and the marks, the others have the dashes.
     """
     labels = list(study.configurations())
-    first = len(next(iter(study.vary.values()), [None]))
-    rest = len(labels) // first
-    values = next(iter(study.vary.values()), [])
-    ordered = first > 4 and not isinstance(values, Mapping) and all(isinstance(x, int | float) for x in values)
-    ordered = ordered or first > len(COLOURS)
-    shades = [mpl.colormaps["cividis"](0.92 * i / max(first - 1, 1)) for i in range(first)]
-    colours = shades if ordered or first > 5 else list(COLOURS)
+    rest = len(labels) // len(next(iter(study.vary.values()), [None]))
+    colours = list(COLOURS)
     return {
-        label: {"color": mpl.colors.to_hex(colours[i // rest]), "linestyle": DASHES[i % rest % len(DASHES)]}
+        label: {
+            "color": colours[i // rest % len(colours)],
+            "marker": MARKS[i // rest % len(MARKS)],
+            "linestyle": DASHES[i % rest % len(DASHES)],
+            "linewidth": 1.6,
+            "markersize": 4,
+        }
         for i, label in enumerate(labels)
     }
+
+
+def themed(svg: str) -> str:
+    """A picture whose colours a page can change: each becomes a variable of CSS that is itself by default."""
+    for number, colour in enumerate((*COLOURS, GRID)):
+        svg = svg.replace(colour, f"var(--line{number}, {colour})")
+    return svg

@@ -79,13 +79,13 @@ class Outcome:
         results[0] += [f"{name} {part}" for name in FIGURES for part in ("mean", "low", "high")]
         for row in itertools.chain(*self.rows.values()):
             figures = [getattr(row, name) for name in FIGURES]
-            cells = [x for e in figures for x in (("", "", "") if e is None else (e.mean, e.low, e.high))]
-            results.append([row.study, row.label, str(row.epoch), str(row.loss.n), str(row.stopped), *map(str, cells)])
-        claims = [["claim", "text", "part", "verdict", "effect", "low", "high", "unit", "p corrected", "seeds"]]
+            cells = [cell for e in figures for cell in _cells(e)]
+            results.append([row.study, row.label, str(row.epoch), str(row.loss.n), str(row.stopped), *cells])
+        claims = [["claim", "text", "part", "verdict", "effect", "low", "high", "unit", "p corrected", "seeds", "test"]]
         for name, parts in self.verdicts.items():
             for v in parts:
-                effect = [str(x) for x in (v.effect.mean, v.effect.low, v.effect.high)]
-                claims.append([name, v.claim.text, v.part, v.word, *effect, v.claim.unit, str(v.p), str(v.effect.n)])
+                by = ["" if v.p is None else str(v.p), str(v.effect.n), v.untested or "t-test"]
+                claims.append([name, v.claim.text, v.part, v.word, *_cells(v.effect), v.unit, *by])
         for file, rows in (("results.csv", results), ("claims.csv", claims)):
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows(rows)
@@ -93,6 +93,11 @@ class Outcome:
 
 
 FIGURES = ("loss", "validation", "test", "seconds")
+
+
+def _cells(e: Estimate | None) -> list[str]:
+    """A mean and its interval; empty where nothing was measured."""
+    return ["", "", ""] if e is None or not e.n else [str(x) for x in (e.mean, e.low, e.high)]
 
 
 def _row(study: str, label: str, epoch: int, records: Sequence[Record]) -> Row:

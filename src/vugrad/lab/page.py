@@ -11,15 +11,21 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from vugrad.files import write_whole
-from vugrad.lab.figures import pictures
+from vugrad.lab.figures import COLOURS, GRID, pictures, themed
 from vugrad.lab.outcome import Outcome
+from vugrad.lab.preface import Preface, settings
 from vugrad.lab.runner import versions
 from vugrad.lab.statistics import CONFIDENCE, Estimate
 from vugrad.lab.summary import processor
+from vugrad.lab.text import basis, interval, number
 from vugrad.lab.verdicts import together
 
+#: The colours of pictures on a dark page, in the order of :func:`vugrad.lab.figures.themed`.
+DARK = (*COLOURS.values(), "#31363d")
+assert len(DARK) == len((*COLOURS, GRID))
 
-def write_page(outcome: Outcome, folder: Path, edition: str) -> None:
+
+def write_page(outcome: Outcome, folder: Path, preface: Preface) -> None:
     """``report.html``, and its pictures by themselves as SVG and PNG under ``figures``."""
     drawn = {}
     for study in outcome.studies:
@@ -28,13 +34,22 @@ def write_page(outcome: Outcome, folder: Path, edition: str) -> None:
             write_whole(folder / "figures" / f"{picture.name}.svg", picture.svg.encode())
             write_whole(folder / "figures" / f"{picture.name}.png", picture.png)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"around": _around, "svg": lambda picture: Markup(picture.svg)}
+    environment.filters |= {
+        "around": _around,
+        "label": _label,
+        "basis": basis,
+        "mark": lambda word: "open" if word in ("not resolved", "not run") else word,
+        "seconds": lambda e: number(e.mean, ".3g") if e.n else "–",
+        "svg": lambda picture: Markup(themed(picture.svg)),
+    }
     template = environment.from_string(files("vugrad.lab").joinpath("report.html").read_text(encoding="utf-8"))
     verdicts = outcome.verdicts
     page = template.render(
-        edition=edition,
+        preface=preface,
+        dark=DARK,
         confidence=round(100 * CONFIDENCE),
         studies=outcome.studies,
+        settings={study.name: settings(study) for study in outcome.studies},
         rows=outcome.rows,
         pictures=drawn,
         verdicts=verdicts,
@@ -62,7 +77,11 @@ def _around(e: Estimate | None, digits: int) -> Markup:
     """A mean with its interval below."""
     if e is None or not e.n:
         return Markup("–")
-    mean = f"{e.mean:.{digits}f}"
-    if e.n == 1:
-        return Markup(mean)
-    return Markup("{}<small>{} – {}</small>").format(mean, f"{e.low:.{digits}f}", f"{e.high:.{digits}f}")
+    form = f".{digits}f"
+    ends = interval(e, form)
+    return Markup("{}<small>{}</small>").format(number(e.mean, form), ends) if ends else Markup(number(e.mean, form))
+
+
+def _label(text: str) -> Markup:
+    """A configuration's label, which breaks between its parts alone."""
+    return Markup(", ").join(Markup("<span>{}</span>").format(part) for part in text.split(", "))

@@ -99,6 +99,16 @@ class Records:
         """Where a run that is not finished stands."""
         return self.folder / f"{run.key}.safetensors"
 
+    def epochs(self, run: Run) -> int:
+        """How many epochs a run that is not finished has behind it, as its checkpoint says."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.checkpoint(run), "numpy") as file:  # which reads its header alone
+                return len(json.loads(file.metadata()["manifest"])["history"]["epochs"])
+        except (OSError, SafetensorError, *BROKEN):
+            return 0
+
     def read(self, run: Run) -> Record | None:
         """A run's record, or ``None`` if there is none yet, or what is there is no whole record.
 

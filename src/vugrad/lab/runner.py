@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,17 @@ from vugrad.train.step import inference
 
 #: Datasets that a process holds at once: one under each of the conventions that studies compare.
 HELD = 4
+#: What a training step does not depend on: numbers that it reads when it runs, and what is around it.
+AROUND = {name: getattr(Recipe(), name) for name in ("lr", "init", "schedule", "shuffle", "epochs")}
+
+
+def program(recipe: Recipe) -> Recipe:
+    """What recipes with one and the same training step have in common.
+
+    >>> program(Recipe(lr=0.1, epochs=3)) == program(Recipe()), program(Recipe(batch_size=7)) == program(Recipe())
+    (True, False)
+    """
+    return replace(recipe, **AROUND)
 
 
 def execute(run: Run, records: Records, threads: int = 1, callbacks: Sequence[Callback] = ()) -> Record:
@@ -48,7 +60,7 @@ def execute(run: Run, records: Records, threads: int = 1, callbacks: Sequence[Ca
         history = load_checkpoint(path, model, optimizer, schedule, rng)
     callbacks = [_Keeper(path), *callbacks]
     assert data.test is not None  # every dataset that has a name has one
-    with alike(recipe), np.errstate(all="ignore"):  # the errors are those of a run that has gone to infinity
+    with alike(program(recipe)), np.errstate(all="ignore"):  # the errors are those of a run that has gone to infinity
         recipe.fit(model, data, optimizer, schedule, callbacks=callbacks, history=history, progress=False)
         if history.stopped and history.stopped.startswith("interrupted"):
             raise KeyboardInterrupt

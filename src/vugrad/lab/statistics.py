@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 #: The share of intervals that hold the truth, and of tests that find something where there is nothing.
 CONFIDENCE, LEVEL = 0.95, 0.05
 RESAMPLES = 5_000
+
+
+#: What is said of effects that do not vary: there is nothing that a test could tell them from.
+SAME = "the same in every run"
+#: Numbers that differ by less than this share of the largest differ by rounding alone.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -23,9 +30,17 @@ class Estimate:
     high: float
     n: int
 
+    @property
+    def same(self) -> bool:
+        """Whether all seeds gave one number, so that there is no interval."""
+        return self.n > 1 and self.low == self.high
+
 
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean and its bootstrap interval: seeds are drawn again with replacement, always the same way.
+
+    Numbers that are all the same are the mean and both ends of the interval, also where they are infinite. Among
+    others one that is not finite leaves no mean, and the whole line for an interval.
 
     >>> estimate([1.0, 2.0, 3.0]).mean
     2.0
@@ -33,29 +48,63 @@ def estimate(values: Sequence[float]) -> Estimate:
     x = np.asarray(values, float)
     if not len(x):
         return Estimate(math.nan, math.nan, math.nan, 0)
-    mean = float(x.mean())
     if len(x) == 1:
-        return Estimate(mean, -math.inf, math.inf, 1)
+        return Estimate(float(x[0]), -math.inf, math.inf, 1)
+    if _same(x):
+        return Estimate(float(x[0]), float(x[0]), float(x[0]), len(x))
+    if not np.isfinite(x).all():
+        return Estimate(math.nan, -math.inf, math.inf, len(x))
+    mean = float(x.mean())
     picks = np.random.default_rng(0).integers(0, len(x), (RESAMPLES, len(x)))
     means = np.sort(x[picks].mean(axis=1))
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(mean, float(low), float(high), len(x))
 
 
-def p_value(effects: Sequence[float]) -> float:
-    """How probable a mean so far from 0 is, either way, if the effects are normal around 0: Student's t-test.
+def untestable(effects: Sequence[float]) -> str | None:
+    """Why a t-test says nothing of these effects; ``None`` where it does.
 
-    1 for fewer than two; where all effects are the same number, 0 if it is not 0.
-
-    >>> p_value([0.1, 0.12, 0.11]) < 0.01, p_value([0.1, -0.1])
-    (True, 1.0)
+    >>> untestable([0.1, 0.2]), untestable([0.1, 0.1]), untestable([0.1])
+    (None, 'the same in every run', 'a single run')
     """
     x = np.asarray(effects, float)
-    if len(x) < 2 or not np.isfinite(x).all():
-        return 1.0
-    if x.std() == 0:
-        return 0.0 if x[0] else 1.0
-    return float(stats.ttest_1samp(x, 0).pvalue)
+    if len(x) < 2:
+        return "a single run" if len(x) else "no run"
+    if _same(x):
+        return SAME
+    odd = int(np.count_nonzero(~np.isfinite(x)))
+    return f"no finite number in {odd} of {len(x)} runs" if odd else None
+
+
+def _same(x: np.ndarray[Any, Any]) -> bool:
+    """Whether numbers are equal but for rounding; infinite ones, if they have one sign."""
+    if not np.isfinite(x).all():
+        return bool((x == x[0]).all())
+    return bool(np.ptp(x) <= ROUNDING * np.abs(x).max())
+
+
+def p_value(effects: Sequence[float]) -> float | None:
+    """How probable a mean so far from 0 is, either way, if the effects are normal around 0: Student's t-test.
+
+    ``None`` where such a test says nothing: see :func:`untestable`.
+
+    >>> p_value([0.1, 0.12, 0.11]) < 0.01, p_value([0.1, -0.1]), p_value([0.1, 0.1])
+    (True, 1.0, None)
+    """
+    if untestable(effects):
+        return None
+    x = np.asarray(effects, float)
+    t = x.mean() / (x.std(ddof=1) / math.sqrt(len(x)))
+    return float(2 * stdtr(len(x) - 1, -abs(t)))
+
+
+def resolvable(seeds: int, tests: int) -> float:
+    """The least mean effect, in standard deviations over seeds, that the first of so many corrected tests finds.
+
+    >>> [round(resolvable(3, tests), 1) for tests in (1, 20)]
+    [2.5, 11.5]
+    """
+    return float(stdtrit(seeds - 1, 1 - LEVEL / tests / 2)) / math.sqrt(seeds)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -32,6 +32,7 @@ class Study:
             ``step`` by the setting's name.
         seeds: of weights and order.
         quick: changes of the base recipe for a look at the study in seconds: other data, fewer epochs.
+        quick_vary: axes that this look has in place of those of the same names.
         read: the epochs at which a table of it is read; all of a run's figures are there in any case.
         reported: for each epoch the figures that are compared with ours, by the names of :class:`outcome.Row`.
         note: what a reader should know of the choices.
@@ -50,6 +51,7 @@ class Study:
     search: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1, 2)
     quick: Changes = field(default_factory=dict)
+    quick_vary: Mapping[str, Sequence[Any] | Mapping[str, Changes]] = field(default_factory=dict)
     read: Sequence[int] = ()
     reported: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     note: str = ""
@@ -57,13 +59,15 @@ class Study:
     def __post_init__(self) -> None:
         for name, kind in {"name": "str", "title": "str", "note": "str", "seeds": INTS, "read": INTS}.items():
             check_type(f"study {self.name}: {name}", kind, getattr(self, name))
-        for name in ("vary", "search", "quick", "reported"):
+        for name in ("vary", "search", "quick", "quick_vary", "reported"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ValueError(f"study {self.name}: {name} is a table, which {getattr(self, name)!r} is not")
         if not isinstance(self.base, Recipe):
             raise ValueError(f"study {self.name}: base is a Recipe, which {self.base!r} is not")
         _check(f"study {self.name}, quick", self.quick)
-        for axis, values in self.vary.items():
+        for axis in self.quick_vary:
+            choose(f"study {self.name}, quick_vary: axis", axis, dict(self.vary))
+        for axis, values in (*self.vary.items(), *self.quick_vary.items()):
             if not isinstance(values, Mapping | Sequence) or isinstance(values, str):
                 raise ValueError(f"study {self.name}: the axis {axis!r} has values in a list or table, not {values!r}")
             if not values:
@@ -107,6 +111,10 @@ class Study:
         """Every run, with the label of its configuration."""
         return [(label, Run(recipe, seed)) for label, recipe in self.configurations().items() for seed in self.seeds]
 
+    def looked_at(self) -> Study:
+        """The same study with its ``quick`` settings and axes."""
+        return replace(self, base=replace(self.base, **self.quick), vary={**self.vary, **self.quick_vary})
+
     def changed(self, **changes: Any) -> Study:
         """The same study with other settings in its base recipe, or other seeds."""
         seeds = changes.pop("seeds", self.seeds)
@@ -129,10 +137,15 @@ def options(axis: str, values: Sequence[Any] | Mapping[str, Changes]) -> list[tu
     """The values of an axis by their labels, as changes of settings."""
     if isinstance(values, Mapping):
         return list(values.items())
-    return [(f"{axis.replace('_', ' ')} {_text(value)}", {axis: value}) for value in values]
+    return [(f"{axis.replace('_', ' ')} {shown(value)}", {axis: value}) for value in values]
 
 
-def _text(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A setting's value, as labels have it.
+
+    >>> shown((784, 10)), shown(False), shown(1e-5), shown("sgd")
+    ('784-10', 'off', '1e-05', 'sgd')
+    """
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple | list):

@@ -9,56 +9,45 @@ from pathlib import Path
 from vugrad.compiler.machine.threads import allowed
 from vugrad.files import write_whole
 from vugrad.lab.outcome import Outcome
+from vugrad.lab.preface import Preface
 from vugrad.lab.runner import versions
-from vugrad.lab.statistics import CONFIDENCE, Estimate
-from vugrad.lab.studies import STUDIES
+from vugrad.lab.text import around, basis, number
 from vugrad.lab.verdicts import together
 
 
-def write_summary(outcome: Outcome, folder: Path, edition: str) -> None:
+def write_summary(outcome: Outcome, folder: Path, preface: Preface) -> None:
     """``summary.md``, two tables in Markdown."""
-    ran = {study.name for study in outcome.studies}
-    missing = [name for name in STUDIES if name not in ran]
     by = ", ".join(f"{name} {version}" for name, version in versions().items() if name != "machine")
-    seeds = sorted({len(study.seeds) for study in outcome.studies})
     lines = [
-        "# What came out of the report's experiments",
+        f"# {preface.title}",
         "",
-        f"{edition} Written by `vugrad reproduce` on {datetime.date.today():%-d %B %Y}, on {allowed()} cores of "
-        f"{processor()} ({by}), with {' or '.join(map(str, seeds))} seeds. Means, with their {CONFIDENCE:.0%} "
-        "bootstrap intervals in brackets; p is of a t-test over the seeds, corrected for the number of all tests.",
+        f"{preface.edition} Written by `vugrad reproduce` on {datetime.date.today():%-d %B %Y}, on {allowed()} "
+        f"cores of {processor()} ({by}).",
     ]
-    if missing and ran & set(STUDIES):
-        lines += ["", f"Not run: {', '.join(missing)}."]
+    for paragraph in preface.more:
+        lines += ["", paragraph]
     verdicts = outcome.verdicts
     if verdicts:
-        lines += ["", "| claim | | verdict | effect | unit | p |", "|---|---|---|---|---|---|"]
+        lines += ["", "| claim | | verdict | effect | unit | by |", "|---|---|---|---|---|---|"]
     for name, parts in verdicts.items():
         lines.append(f"| **{name}** | {parts[0].claim.text} | **{together(parts)}** | | | |")
         for v in parts:
-            lines.append(f"| | {v.part} | {v.word} | {around(v.effect, '+.3g')} | {v.claim.unit} | {v.p:.2g} |")
+            lines.append(f"| | {v.part} | {v.word} | {around(v.effect, '+.3g')} | {v.unit} | {basis(v)} |")
     otherwise = outcome.otherwise
     if otherwise:
-        lines += ["", "| claim | under other conventions | verdict | effect | unit | p |", "|---|---|---|---|---|---|"]
+        lines += ["", "| claim | under other conventions | verdict | effect | unit | by |", "|---|---|---|---|---|---|"]
     for name, parts in otherwise.items():
         for v in parts:
-            lines.append(f"| {name} | {v.part} | {v.word} | {around(v.effect, '+.3g')} | {v.claim.unit} | {v.p:.2g} |")
+            lines.append(f"| {name} | {v.part} | {v.word} | {around(v.effect, '+.3g')} | {v.unit} | {basis(v)} |")
     lines += ["", "| study | configuration | epoch | training loss | validation % | test % | s/epoch |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for study in outcome.studies:
         for row in outcome.rows[study.name]:
             stopped = f" ({row.stopped} of {len(study.seeds)} went to infinity)" if row.stopped else ""
             figures = (around(row.loss, ".4f"), around(row.validation, ".2f"), around(row.test, ".2f"))
-            cells = (row.study, row.label + stopped, str(row.epoch), *figures, f"{row.seconds.mean:.3g}")
-            lines.append(f"| {' | '.join(cells)} |")
+            pace = number(row.seconds.mean, ".3g") if row.seconds.n else ""
+            lines.append(f"| {' | '.join((row.study, row.label + stopped, str(row.epoch), *figures, pace))} |")
     write_whole(folder / "summary.md", ("\n".join(lines) + "\n").encode())
-
-
-def around(e: Estimate | None, form: str) -> str:
-    """A mean with its interval in brackets."""
-    if e is None or not e.n:
-        return ""
-    return f"{e.mean:{form}}" + (f" ({e.low:{form}} to {e.high:{form}})" if e.n > 1 else "")
 
 
 def processor() -> str:

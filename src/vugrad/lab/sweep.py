@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, as_completed
 
+from vugrad.lab.cost import cost
 from vugrad.lab.record import Record, Records, Run
-from vugrad.lab.runner import execute
+from vugrad.lab.runner import execute, program
 from vugrad.lab.workers import Workers
+from vugrad.train.recipe import Recipe
 
 #: So often in a row workers may die without a run having come further.
 LIVES = 3
+#: Runs of one program go to a worker together, up to a cost of so many seconds, and of this share of what falls to each
+#: worker, so that all of them end at about the same time.
+TOGETHER, SHARE = 5.0, 0.2
 
 
 def sweep(
@@ -18,8 +23,9 @@ def sweep(
 ) -> dict[Run, Record]:
     """The records of all runs; those that are not there yet are made, each once.
 
-    A worker that dies costs the epoch that it was at: its run goes on from its checkpoint. ``tell`` hears of every
-    record, those that were there first.
+    Short runs of one program are made by one worker, which records and compiles it once. A worker that dies costs the
+    epoch that it was at: its run goes on from its checkpoint. ``tell`` hears of every record, those that were there
+    first.
 
     Raises ``RuntimeError`` if workers die again and again, and what a run raises, with the run's settings in a note.
     """
@@ -40,18 +46,14 @@ def sweep(
     while waiting:
         try:
             with workers.open() as executor:
-                futures = {executor.submit(execute, run, records, workers.threads): run for run in waiting}
+                futures = [
+                    executor.submit(_make, task, records, workers.threads) for task in tasks(waiting, workers.count)
+                ]
                 for future in as_completed(futures):
-                    try:
-                        record = future.result()
-                    except BrokenExecutor:
-                        raise
-                    except Exception as error:
-                        error.add_note(f"in the run {futures[future]}")
-                        raise
-                    if records.read(record.run) is None:  # its worker has another disk
-                        records.write(record)
-                    keep(record)
+                    for record in future.result():
+                        if records.read(record.run) is None:  # its worker has another disk
+                            records.write(record)
+                        keep(record)
         except BrokenExecutor as error:
             now = _progress(waiting, records)
             lives = LIVES if now != progress else lives - 1
@@ -64,7 +66,34 @@ def sweep(
     return found
 
 
+def tasks(runs: Iterable[Run], workers: int) -> list[list[Run]]:
+    """Runs as they are given to workers: short ones of one program together, and the longest task first."""
+    costs = {run: cost(run) for run in runs}
+    most = min(TOGETHER, SHARE * sum(costs.values()) / workers)
+    found: list[list[Run]] = []
+    open: dict[Recipe, list[Run]] = {}  # of each program the task that its next run may join
+    for run in costs:
+        task = open.get(program(run.recipe))
+        if task is None or sum(costs[other] for other in task) + costs[run] > most:
+            task = open[program(run.recipe)] = []
+            found.append(task)
+        task.append(run)
+    return sorted(found, key=lambda task: -sum(costs[run] for run in task))
+
+
+def _make(task: Sequence[Run], records: Records, threads: int) -> list[Record]:
+    """Make the runs of a task, in a worker."""
+    made = []
+    for run in task:
+        try:
+            made.append(execute(run, records, threads))
+        except Exception as error:
+            error.add_note(f"in the run {run}")
+            raise
+    return made
+
+
 def _progress(waiting: Iterable[Run], records: Records) -> list[tuple[str, float]]:
     """What has been written of the runs that are not done."""
-    paths = [records.checkpoint(run) for run in waiting]
+    paths = [path for run in waiting for path in (records.checkpoint(run), records.path(run))]
     return [(path.name, path.stat().st_mtime) for path in paths if path.is_file()]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vugrad.lab.record import Record
-from vugrad.lab.statistics import LEVEL, Estimate, estimate, holm, p_value
+from vugrad.lab.statistics import LEVEL, SAME, Estimate, estimate, holm, p_value, untestable
 
 #: The records of one seed by the labels of their configurations.
 Seed = Mapping[str, Record]
@@ -22,30 +22,48 @@ Effect = Callable[[Seed], float]
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the report, the study it is about, and its parts: each an effect, all of which must hold."""
+    """A sentence of the report, the study it is about, and its parts: each an effect, all of which must hold.
+
+    ``unit`` is that of the effects, ``units`` of those parts that have another.
+    """
 
     name: str
     text: str
     study: str
     parts: Mapping[str, Effect]
     unit: str
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the seeds say of a part of a claim; ``p`` is corrected for the number of all parts that were tested."""
+    """What the seeds say of a part of a claim.
+
+    ``p`` is corrected for the number of all parts; it is ``None`` where there is nothing to test, for the reason that
+    ``untested`` gives.
+    """
 
     claim: Claim
     part: str
     effect: Estimate
-    p: float
+    p: float | None
+    untested: str | None = None
 
     @property
     def word(self) -> str:
-        """Supported or refuted, if the effect is surely not 0; else not resolved."""
-        if not self.p < LEVEL:
+        """Supported or refuted, if the effect is surely not 0; else not resolved.
+
+        Surely: by the test, or because it is the same number in every run, which needs none.
+        """
+        sure = self.untested == SAME if self.p is None else self.p < LEVEL
+        if not sure or not self.effect.mean:
             return "not resolved"
         return "supported" if self.effect.mean > 0 else "refuted"
+
+    @property
+    def unit(self) -> str:
+        """Of the effect."""
+        return self.claim.units.get(self.part, self.claim.unit)
 
 
 def judge(claims: Sequence[Claim], found: Mapping[str, Sequence[Seed]]) -> dict[str, list[Verdict]]:
@@ -62,10 +80,12 @@ def judge(claims: Sequence[Claim], found: Mapping[str, Sequence[Seed]]) -> dict[
         for part, effect in claim.parts.items()
     ]
     untested = sum(len(claim.parts) for claim in claims) - len(tested)
-    corrected = holm([*(p_value(effects) for _, _, effects in tested), *[1.0] * untested])
+    plain = [p_value(effects) for _, _, effects in tested]
+    corrected = holm([*(1.0 if p is None else p for p in plain), *[1.0] * untested])
     verdicts: dict[str, list[Verdict]] = {}
-    for (claim, part, effects), p in zip(tested, corrected, strict=False):
-        verdicts.setdefault(claim.name, []).append(Verdict(claim, part, estimate(effects), p))
+    for (claim, part, effects), before, p in zip(tested, plain, corrected, strict=False):
+        verdict = Verdict(claim, part, estimate(effects), None if before is None else p, untestable(effects))
+        verdicts.setdefault(claim.name, []).append(verdict)
     return verdicts
 
 
@@ -75,11 +95,11 @@ def together(verdicts: Sequence[Verdict]) -> str:
     return "refuted" if "refuted" in words else "supported" if words == {"supported"} else "not resolved"
 
 
-# --- what an effect is made of
+# --- what an effect is made of. A run that went to infinity is worse than any that did not.
 
 
 def loss(record: Record, epoch: int = -1) -> float:
-    """The training loss of an epoch, the last by default; infinite for a run that did not get there."""
+    """The training loss of an epoch, the last by default."""
     losses = record.history["loss"]
     if record.history.stopped or not losses:
         return math.inf
@@ -93,16 +113,23 @@ def speed(record: Record) -> float:
 
 
 def accuracy(record: Record, epoch: int = -1) -> float:
-    """The validation accuracy after an epoch, the last by default, in percent; that of a run that ended early is 0."""
+    """The validation accuracy after an epoch, the last by default, in percent."""
     found = record.history["validation_accuracy"]
     if record.history.stopped or not found:
-        return 0.0
+        return -math.inf
     return 100 * float(found[epoch if epoch < 0 else min(epoch, len(found)) - 1])
 
 
+def final_accuracy(record: Record) -> float:
+    """The accuracy on the test images, in percent."""
+    if record.history.stopped or record.test_accuracy is None:
+        return -math.inf
+    return 100 * record.test_accuracy
+
+
 def seconds(record: Record) -> float:
-    """The time of an epoch: the median, since in the first the step is compiled."""
-    return float(np.median(record.history["seconds"] or [math.nan]))
+    """The time of the fastest epoch, which what else the machine did has slowed least."""
+    return float(min(record.history["seconds"], default=math.nan))
 
 
 def more(measure: Callable[[Record], float], a: str, b: str) -> Effect:
@@ -110,11 +137,14 @@ def more(measure: Callable[[Record], float], a: str, b: str) -> Effect:
     return lambda seed: _difference(measure(seed[a]), measure(seed[b]))
 
 
-def trend(measure: Callable[[Record], float], labels: Sequence[str], sign: int = 1) -> Effect:
-    """By how much a measure rises (or falls, with ``sign`` −1) from each configuration to the next, in the mean."""
+def trend(measure: Callable[[Record], float], labels: Sequence[str] | None = None, sign: int = 1) -> Effect:
+    """By how much a measure rises (or falls, with ``sign`` −1) from each configuration to the next, in the mean.
+
+    They are all of a study in order, if no labels are given.
+    """
 
     def effect(seed: Seed) -> float:
-        values = [measure(seed[label]) for label in labels]
+        values = [measure(seed[label]) for label in (seed if labels is None else labels)]
         slope = np.polyfit(range(len(values)), values, 1)[0] if np.isfinite(values).all() else math.nan
         return sign * float(slope)
 
@@ -127,5 +157,5 @@ def best(measure: Callable[[Record], float], label: str, others: Sequence[str]) 
 
 
 def _difference(a: float, b: float) -> float:
-    """The difference; of two infinite numbers the same, 0."""
+    """The difference; 0 of infinite numbers that are the same."""
     return 0.0 if a == b else a - b

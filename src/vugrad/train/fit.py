@@ -153,10 +153,10 @@ def fit(
         run.stop(f"the loss became {value} in epoch {run.epoch}, after {run.seen} instances")
 
     def one_epoch(split: Split) -> None:
-        start = time.perf_counter()
         run.seen, run.loss, run.accuracy = 0, 0.0, None
         model.train()
         step.prepare(split.x, split.y, batch_size, changed=foreign)
+        start = time.perf_counter()
         (one_by_one if step.native is None or watched else all_at_once)(split)
         if run.history.stopped:
             return

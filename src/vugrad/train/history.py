@@ -17,7 +17,8 @@ class Epoch:
 
     ``loss`` and ``accuracy`` are means over the training instances as the epoch passed them, while the weights
     changed; ``validation_loss`` and ``validation_accuracy`` are of the weights at its end. Without classes there
-    is no accuracy, without a validation split no validation, and those are ``None``.
+    is no accuracy, without a validation split no validation, and those are ``None``. ``seconds`` are those of the pass
+    over the training instances, without the compiling before the first and the validation after each.
     """
 
     epoch: int
