@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 try:
     import typer
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from vugrad.train.screen import Screen
 except ImportError as error:  # the core is installed without them
     sys.exit(f"the command vugrad needs the extra lab: pip install 'vugrad[lab]' ({error})")
 
@@ -32,7 +33,7 @@ from vugrad.train.step import inference
 from vugrad.train.trained import Trained
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-console = Console(markup=False, highlight=False, soft_wrap=True)
+console = Screen()
 
 Flag = typer.Option
 DEFAULT = Recipe()
@@ -43,7 +44,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(f"error: {error}", style="red")
+        Screen(stderr=True).print(f"error: {error}", style="red")
         sys.exit(2)
 
 
@@ -241,6 +242,8 @@ def explain(
     full: Annotated[bool, Flag("--full", help="Leave out nothing")] = False,
 ) -> None:
     """Show how the compiler makes native code of a training step, floor by floor, and where the time goes."""
+    from vugrad.compiler.explain.tables import WIDTH
+
     choose("dataset", data, DATASETS)
     features = None if hidden is None else _numbers("--hidden", hidden)
     recipe = Recipe(model=model, data=data, hidden=features, optimizer=optimizer, batch_size=batch_size)
@@ -258,7 +261,8 @@ def explain(
         rule.step()
         return value
 
-    text = vg.compile(step, state=[network, rule]).explain(x, y, floor=floor, kernel=kernel, full=full)
+    width = {"width": min(console.width, WIDTH)} if console.is_terminal else {}
+    text = vg.compile(step, state=[network, rule]).explain(x, y, floor=floor, kernel=kernel, full=full, **width)
     for line in text.splitlines():
         console.print(line, style="bold" if line[:1].isdigit() else None)
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from vugrad.train.callbacks import Callback, Run
+from vugrad.train.screen import joined
+
+#: Columns that the bar and the time left take at least, with what is between.
+BAR = 20
 
 
 class ProgressBar(Callback):
@@ -20,11 +25,12 @@ class ProgressBar(Callback):
         """Show the bar."""
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(bar_width=24),
+            BarColumn(None, table_column=Column(ratio=1)),  # what the texts leave
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
+            expand=True,
             refresh_per_second=5,
         )
         self._instances = len(run.data.train.x)
@@ -36,10 +42,14 @@ class ProgressBar(Callback):
     def on_batch_end(self, run: Run) -> None:
         """Move the bar."""
         task = self._bar.tasks[self._task]
-        accuracy = "" if run.accuracy is None else f"  acc {run.accuracy:6.2%}"
-        speed = f"{task.speed:,.0f} images/s" if task.speed else ""
+        parts = [f"loss {run.loss:.4f}"]
+        parts += [] if run.accuracy is None else [f"acc {run.accuracy:6.2%}"]
+        parts += [f"{task.speed:,.0f} images/s"] if task.speed else []
+        room = self.console.width - len(f"epoch {run.epochs}/{run.epochs}") - BAR
+        while len(figures := "  ".join(parts)) > room and len(parts) > 1:
+            parts.pop()
         done = (run.epoch - 1) * self._instances + run.seen
-        self._bar.update(self._task, completed=done, epoch=run.epoch, figures=f"loss {run.loss:.4f}{accuracy}  {speed}")
+        self._bar.update(self._task, completed=done, epoch=run.epoch, figures=figures)
 
     def on_epoch_end(self, run: Run) -> None:
         """Print the epoch's figures."""
@@ -48,7 +58,9 @@ class ProgressBar(Callback):
         parts += [_figures("train", epoch.loss, epoch.accuracy)]
         parts += [_figures("validation", epoch.validation_loss, epoch.validation_accuracy)]
         parts += [f"{epoch.images_per_second:,.0f} images/s"]
-        self._bar.console.print("   ".join(part for part in parts if part), highlight=False, soft_wrap=True)
+        shown = [part for part in parts if part]
+        line = joined(shown, self.console.width) if self.console.is_terminal else "   ".join(shown)
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def on_train_end(self, run: Run) -> None:
         """Take the bar away, and say why training ended early if it did."""

@@ -17,6 +17,7 @@ from vugrad.files import as_json, check_writable, write_whole
 from vugrad.train import checkpoint
 from vugrad.train.evaluate import predict
 from vugrad.train.handwriting import centred, read_ink
+from vugrad.train.screen import Screen
 from vugrad.train.trained import Trained
 
 Array = np.ndarray[Any, Any]
@@ -66,7 +67,7 @@ def predict_files(console: Console, model: Path, images: Sequence[Path], json_fi
             reading = read(path)
         except (OSError, ValueError) as error:
             found.append({"image": str(path), "error": str(error)})
-            Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(f"error: {error}", style="red")
+            Screen(stderr=True).print(f"error: {error}", style="red")
             continue
         found.append(reading.as_dict())
         if str(json_file) != "-":

@@ -9,7 +9,7 @@ from vugrad.compiler.explain.about import About, Section
 from vugrad.compiler.explain.arrays import arrays
 from vugrad.compiler.explain.kernels import loops, text
 from vugrad.compiler.explain.memory import memory
-from vugrad.compiler.explain.tables import item, size, some
+from vugrad.compiler.explain.tables import WIDTH, size, some
 from vugrad.compiler.explain.times import times
 from vugrad.compiler.machine import llvm
 from vugrad.suggest import choose
@@ -34,6 +34,7 @@ def sections(
     full: bool = False,
     name: str = "function",
     origins: Mapping[int, str] | None = None,
+    width: int = WIDTH,
 ) -> list[Section]:
     """The parts of the print-out, in the order in which the compiler works.
 
@@ -45,9 +46,10 @@ def sections(
         full: leave out nothing.
         name: of the function.
         origins: of the array program's results, as a trace with ``origins`` records them.
+        width: the columns of the text; the loops' and LLVM's lines may be longer.
     """
     choose("floor", floor, dict.fromkeys(("all", *FLOORS)))
-    about = About(plan, full, dict(origins or {}))
+    about = About(plan, full, dict(origins or {}), width)
     if kernel is not None and not 0 <= kernel < len(about.works):
         raise ValueError(f"there is no kernel {kernel}: this plan has the kernels 0 to {len(about.works) - 1}")
     makers: dict[str, Callable[[], Section]] = {
@@ -63,29 +65,31 @@ def sections(
 
 def signature(about: About, name: str) -> Section:
     """The function, its state, and the machine."""
-    plan, program, target = about.plan, about.program, llvm.host()
+    plan, program, target, paper = about.plan, about.program, llvm.host(), about.paper
     arguments = ", ".join(f"{program[i].type}" for i in program.inputs("argument").values())
     results = [f"{program[o.number].type}" for o in program.outputs if o.into is None]
     states = [program[i] for i in program.inputs("state").values()]
     state = sum(x.size * x.dtype.itemsize for x in states)
     lanes, batch = plan.lowered.loops.lanes, plan.lowered.batch
     kernels, stages = len(about.works), len(plan.lowered.loops.stages)
-    lines = item("function", f"{name}({arguments}) → {', '.join(results) or 'nothing'}")
+    lines = paper.item("function", f"{name}({arguments}) → {', '.join(results) or 'nothing'}")
     if states or program.inputs("scalar"):
         numbers = list(program.inputs("scalar"))
         changed = sum(o.into is not None for o in program.outputs)
         what = f"{len(states)} arrays, {size(state)}" + (f", and {len(numbers)} numbers" if numbers else "")
-        lines += item("state", f"{what}; a call updates {changed} of them")
-        lines += item("numbers", numbers if about.full else some(numbers, 5)) if numbers else []
+        lines += paper.item("state", f"{what}; a call updates {changed} of them")
+        lines += paper.item("numbers", numbers if about.full else some(numbers, 5)) if numbers else []
     inner = sum(x.family != "source" for x in program.instructions)
     flow = [f"{inner} instructions on arrays", f"{kernels} kernels in {stages} stages", "LLVM", "machine code"]
-    lines += item("floors", "Python → " + " → ".join(flow))
-    lines += item("threads", f"{plan.threads}" + ", which wait for each other after each stage" * (plan.threads > 1))
+    lines += paper.item("floors", "Python → " + " → ".join(flow))
+    lines += paper.item(
+        "threads", f"{plan.threads}" + ", which wait for each other after each stage" * (plan.threads > 1)
+    )
     if lanes > 1:
-        lines += item("lanes", f"{lanes}: so many of the batch's {batch} instances lie side by side in vectors")
+        lines += paper.item("lanes", f"{lanes}: so many of the batch's {batch} instances lie side by side in vectors")
     else:
-        lines += item("lanes", "not the batch: each kernel fills its vectors along an axis of its own")
+        lines += paper.item("lanes", "not the batch: each kernel fills its vectors along an axis of its own")
     width = target.vector_bytes
     vectors = f"vectors of {width} bytes ({width // 4} float32), {target.registers} registers"
-    lines += item("target", f"{target.cpu}, {target.triple}; {vectors}")
+    lines += paper.item("target", f"{target.cpu}, {target.triple}; {vectors}")
     return Section("1  What is compiled", lines)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vugrad.compiler.arrays import Program
-from vugrad.compiler.explain.tables import cut
+from vugrad.compiler.explain.tables import WIDTH, Paper, cut
 from vugrad.compiler.explain.work import Work, work
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ class About:
         plan: what is explained.
         full: whether nothing is left out.
         origins: which op or line each result comes from, where that is known.
+        width: the columns of the print-out.
     """
 
-    def __init__(self, plan: Plan, full: bool, origins: dict[int, str]) -> None:
+    def __init__(self, plan: Plan, full: bool, origins: dict[int, str], width: int = WIDTH) -> None:
+        self.paper = Paper(width)
         self.plan, self.full, self.origins = plan, full, origins
         self.program: Program = plan.trace.program
         self.works: list[Work] = work(plan.lowered.loops)

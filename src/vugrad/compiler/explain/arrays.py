@@ -6,7 +6,7 @@ from typing import Any
 
 from vugrad.compiler.arrays.program import SHORT, Instruction, Program
 from vugrad.compiler.explain.about import About, Section
-from vugrad.compiler.explain.tables import item, paragraph, some, table
+from vugrad.compiler.explain.tables import some
 
 #: Of a long program so many instructions are shown, of which the last are so many.
 SHOWN, LAST = 48, 8
@@ -14,16 +14,16 @@ SHOWN, LAST = 48, 8
 
 def arrays(about: About) -> Section:
     """The array program."""
-    program = about.program
+    program, paper = about.program, about.paper
     inner = [i for i, x in enumerate(program.instructions) if x.family != "source"]
-    lines = paragraph(
-        "The function ran once on stand-ins for its arrays, which recorded what was done to them (trace/): one "
+    lines = paper.paragraph(
+        "The function ran once on tracers in place of its arrays, which recorded what was done to them (trace/): one "
         "instruction for each NumPy operation, forward, backward and update alike. The last column names the "
         "kernel that stores the result or, in brackets, those that compute it on the way to others, without storing it."
     )
     lines.append("")
     inputs = [f"%{i} {name} {program[i].type}" for name, i in program.inputs().items()]
-    lines += item("inputs", inputs if about.full else some(inputs, 16))
+    lines += paper.item("inputs", inputs if about.full else some(inputs, 16))
     hidden = inner[SHOWN - LAST : -LAST] if len(inner) > SHOWN + LAST and not about.full else []
     rows = []
     for i in inner:
@@ -32,12 +32,12 @@ def arrays(about: About) -> Section:
         if i not in hidden:
             x = program[i]
             rows.append([f"%{i}", f"{x.type} = {_call(program, x)}", about.origins.get(i, ""), _where(about, i)])
-    heads = ["", "instruction", "comes from", ">kernel"]
+    heads = ["", "instruction", "?comes from", ">kernel"]
     if not about.origins:
         rows, heads = [[row[0], row[1], row[3]] for row in rows], [heads[0], heads[1], heads[3]]
-    lines += ["", *table(heads, rows)]
+    lines += ["", *paper.table(heads, rows, least=32)]
     returned = [f"{o.into} ← %{o.number}" if o.into else f"{o.name} = %{o.number}" for o in program.outputs]
-    lines += ["", *item("return", returned if about.full else some(returned, 12))]
+    lines += ["", *paper.item("return", returned if about.full else some(returned, 12))]
     return Section(f"2  The array program: {len(inner)} instructions", lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vugrad.compiler.emit import kernel_text
 from vugrad.compiler.explain.about import MINOR, About, Section
-from vugrad.compiler.explain.tables import WIDTH, amount, cut, item, paragraph, size, table
+from vugrad.compiler.explain.tables import WIDTH, amount, cut, size
 from vugrad.compiler.explain.work import Work
 from vugrad.compiler.loops import program
 
@@ -14,8 +14,8 @@ LOOPS, LINES = 4, 48
 
 def loops(about: About, only: int | None) -> Section:
     """The kernels: a table of all, and the loops of the largest."""
-    works = about.works
-    lines = paragraph(
+    works, paper = about.works, about.paper
+    lines = paper.paragraph(
         "What is stored, and what is computed again where it is used, is settled by lower/: results that are needed "
         "at the same place are fused into one kernel. Threads wait for each other between two stages. Kernels run by "
         "blocks do one block of the batch after the other, so that what they pass on is still in the cache. FLOP are "
@@ -35,12 +35,12 @@ def loops(about: About, only: int | None) -> Section:
             small = []
     total = ["", "", "", "all", "", amount(flop), size(moved), f"{flop / max(moved, 1):.2g}"]
     why = "for" if about.origins else "results"
-    heads = [">kernel", ">stage", "run by", "computes", why, ">FLOP", ">bytes", ">FLOP/byte"]
-    lines += ["", *table(heads, [*rows, total])]
+    heads = [">kernel", "?>stage", "?run by", "computes", why, ">FLOP", ">bytes", "?>FLOP/byte"]
+    lines += ["", *paper.table(heads, [*rows, total])]
     largest = sorted(works, key=lambda w: (-w.flop, -w.nbytes))[:LOOPS]
     chosen = [works[only]] if only is not None else works if about.full else sorted(largest, key=lambda w: w.number)
     which = f"of the {len(chosen)} largest kernels (--kernel N shows another, --full all)"
-    legend = paragraph(
+    legend = paper.paragraph(
         f"The loops{f' {which}' if only is None and not about.full else ''}. Those over lanes happen all at once, in "
         "vectors; unrolled ones are written out, and turned ones too: they read or write rows, whose elements change "
         "places with lanes in registers. t is the thread, block the block of the batch; acc, and what is indexed by "
@@ -68,13 +68,14 @@ def _small_row(about: About, small: list[Work]) -> list[str]:
 
 def _kernel(about: About, w: Work, full: bool) -> list[str]:
     """One kernel: what it computes, what it reads and writes, and its loops."""
-    stored, between = about.fused(w)
+    (stored, between), paper = about.fused(w), about.paper
     lines = [f"  kernel {w.number}: {w.kernel.name}"]
     if stored:
-        lines += item("stores", [f"%{i} {about.program[i].primitive}" for i in stored], 4, 16)
-        lines += item("on the way", [f"%{i} {about.program[i].primitive}" for i in between], 4, 16) if between else []
-    lines += item("reads", [f"{b.name} ({size(n)})" for b, n in w.reads.items()] or "nothing", 4, 16)
-    lines += item("writes", [f"{b.name} ({size(n)})" for b, n in w.writes.items()], 4, 16)
+        lines += paper.item("stores", [f"%{i} {about.program[i].primitive}" for i in stored], 4, 16)
+        if between:
+            lines += paper.item("on the way", [f"%{i} {about.program[i].primitive}" for i in between], 4, 16)
+    lines += paper.item("reads", [f"{b.name} ({size(n)})" for b, n in w.reads.items()] or "nothing", 4, 16)
+    lines += paper.item("writes", [f"{b.name} ({size(n)})" for b, n in w.writes.items()], 4, 16)
     body = program.text(w.kernel.body, 3)
     return [*lines, *(body if full else [cut(line, WIDTH) for line in body])]
 
@@ -92,7 +93,7 @@ def text(about: About, only: int | None) -> Section:
     body = kernel_text(f"kernel{number}", kernel, thread, block)[0].splitlines()
     hidden = len(body) - 2 * LINES if not about.full else 0
     shown = [*body[:LINES], f"  … {hidden} more lines, which --full shows", *body[-LINES:]] if hidden > 0 else body
-    lines = paragraph("As emit/ writes it down, before LLVM's own passes.")
+    lines = about.paper.paragraph("As emit/ writes it down, before LLVM's own passes.")
     lines += ["", *(f"  {line}" for line in shown)]
     title = f"6  LLVM's text of kernel {number}: {kernel.name}"
     return Section(title, lines if about.full else [cut(x, WIDTH) for x in lines])

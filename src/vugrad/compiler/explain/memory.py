@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vugrad.compiler.explain.about import About, Section
-from vugrad.compiler.explain.tables import item, paragraph, size, table
+from vugrad.compiler.explain.tables import Paper, size
 from vugrad.compiler.loops.program import Buffer
 from vugrad.compiler.lower.batch import batch_axes
 
@@ -35,10 +35,11 @@ def totals(plan: Plan) -> dict[str, int]:
 
 def memory(about: About) -> Section:
     """The sums, and where everything lies."""
-    lines = _sums(about.plan)
+    paper = about.paper
+    lines = _sums(about.plan, paper)
     if not any(b.nbytes for b in about.plan.arena.offsets):
-        return Section("4  Memory", [*lines, "", *paragraph("Nothing is stored between kernels.")])
-    lines += ["", *paragraph(
+        return Section("4  Memory", [*lines, "", *paper.paragraph("Nothing is stored between kernels.")])
+    lines += ["", *paper.paragraph(
         "A result of the batch lies in blocks, [block][its own axes][lane], so that one load fills the lanes; scratch "
         "holds one block of it, for the thread that is at it. Partial sums have a copy for each thread. A place "
         "is free for another buffer before and after the stages (or in scratch, the kernels) that use it."
@@ -48,26 +49,26 @@ def memory(about: About) -> Section:
     return Section("4  Memory", lines)
 
 
-def _sums(plan: Plan) -> list[str]:
+def _sums(plan: Plan, paper: Paper) -> list[str]:
     """The bytes of everything."""
     total, arena = totals(plan), plan.arena
     given = sum(n for role, n in total.items() if role in GIVEN)
     shared = arena.size - arena.scratch * plan.threads
 
     def part(nbytes: int, what: str) -> list[str]:
-        return item("", f"{size(nbytes):>10}  {what}", column=18)
+        return paper.item("", f"{size(nbytes):>10}  {what}", column=18)
 
-    lines = item("given", f"{size(given)}, in arrays that others own", column=18)
+    lines = paper.item("given", f"{size(given)}, in arrays that others own", column=18)
     for role in filter(total.get, GIVEN):
         count = sum(b.role == role for b in plan.lowered.loops.buffers)
         lines += part(total[role], GIVEN[role] + (f" ({count})" if count > 1 else ""))
-    lines += item("the plan's own", f"{size(arena.size)}, allocated once", column=18)
+    lines += paper.item("the plan's own", f"{size(arena.size)}, allocated once", column=18)
     whose = f"each of {plan.threads} threads" if plan.threads > 1 else "the thread"
     lines += part(arena.scratch * plan.threads, f"scratch, {size(arena.scratch)} for {whose}")
     lines += part(shared, "results that all threads see")
     apart = total.get("temporary", 0) + total.get("scratch", 0)
     lines += part(apart, "would be needed if none shared a place")
-    return [*lines, *item("all in all", size(given + arena.size), column=18)]
+    return [*lines, *paper.item("all in all", size(given + arena.size), column=18)]
 
 
 def _buffers(about: About, role: str, title: str) -> list[str]:
@@ -83,11 +84,11 @@ def _buffers(about: About, role: str, title: str) -> list[str]:
         return []
     shown = [b for b in mine if about.full or b.nbytes > SMALL]
     first, last = min(every), max(every)
-    heads = ["name", "holds", "laid out as", ">bytes", ">at byte"]
+    heads = ["name", "holds", "?laid out as", ">bytes", "?>at byte"]
     heads.append(f"{'kernels' if role == 'scratch' else 'stages'} {first}–{last}")
     rows = [[b.name, *layout[b], size(b.nbytes), f"{offsets[b]:,}", _span(uses[b], first, last)] for b in shown]
     hidden = [f"  and {len(mine) - len(shown)} of at most {SMALL} bytes"] if len(shown) < len(mine) else []
-    return ["", f"  {title}:", *table(heads, rows), *hidden]
+    return ["", f"  {title}:", *about.paper.table(heads, rows), *hidden]
 
 
 def layouts(plan: Plan) -> dict[Buffer, tuple[str, str]]:

@@ -1,63 +1,93 @@
-"""Text in columns: tables, bars and amounts, for print-outs of 100 columns."""
+"""Text in columns: tables, bars and amounts."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-#: The columns of a print-out.
+#: The columns of a print-out, where it is not for a terminal that has fewer.
 WIDTH = 100
 #: A space at which no line ends.
 SOLID = "\N{NO-BREAK SPACE}"
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], indent: int = 2, width: int = WIDTH) -> list[str]:
-    r"""Lines with the cells of each row one below the other; a column whose head begins with ``>`` is set to the right.
+@dataclass(frozen=True)
+class Paper:
+    """What is written on: lines of so many columns."""
 
-    Where a line would be longer than ``width``, the widest column on the left is cut.
+    width: int = WIDTH
 
-    >>> print(*table(["name", ">bytes"], [["a", "1"], ["long", "20"]]), sep="\n")
-      name  bytes
-      a         1
-      long     20
-    """
-    right = [head.startswith(">") for head in heads]
-    cells = [[head.removeprefix(">") for head in heads], *rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
-    left = [i for i, r in enumerate(right) if not r]
-    while indent + sum(widths) + 2 * (len(widths) - 1) > width and left:
-        widest = max(left, key=lambda i: widths[i])
-        if widths[widest] <= 8:
-            break
-        widths[widest] -= 1
-    lines = []
-    for row in cells:
-        parts = [cut(c, w).rjust(w) if r else cut(c, w).ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
-        lines.append((" " * indent + "  ".join(parts)).rstrip())
-    return lines
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], indent: int = 2, least: int = 16) -> list[str]:
+        r"""Lines with the cells of each row one below the other.
+
+        A column whose head begins with ``>`` is set to the right. Where lines are longer than the paper, the columns
+        on the left are cut to ``least`` letters; then those go whose heads begin with ``?``, the last first; and then
+        the others are cut to 8.
+
+        >>> print(*Paper().table(["name", "?>bytes"], [["a", "1"], ["long", "20"]]), sep="\n")
+          name  bytes
+          a         1
+          long     20
+        >>> print(*Paper(8).table(["name", "?>bytes"], [["a", "1"], ["long", "20"]]), sep="\n")
+          name
+          a
+          long
+        """
+        columns = list(range(len(heads)))
+        optional = [i for i in columns if heads[i].startswith("?")]
+        right = [head.removeprefix("?").startswith(">") for head in heads]
+        cells = [[head.lstrip("?>") for head in heads], *rows]
+        widths = self._widths(cells, columns, right, indent, least)
+        while self._extent(widths, indent) > self.width and optional:
+            columns.remove(optional.pop())
+            widths = self._widths(cells, columns, right, indent, least)
+        if self._extent(widths, indent) > self.width:
+            widths = self._widths(cells, columns, right, indent, 8)
+        lines = []
+        for row in cells:
+            parts = [cut(row[i], w).rjust(w) if right[i] else cut(row[i], w).ljust(w) for i, w in widths.items()]
+            lines.append((" " * indent + "  ".join(parts)).rstrip())
+        return lines
+
+    def _widths(
+        self, cells: Sequence[Sequence[str]], columns: Sequence[int], right: Sequence[bool], indent: int, least: int
+    ) -> dict[int, int]:
+        """Columns' widths; the widest on the left are cut until a line fits, or all have the least width."""
+        widths = {i: max(len(row[i]) for row in cells) for i in columns}
+        left = [i for i in columns if not right[i]]
+        while self._extent(widths, indent) > self.width and left:
+            widest = max(left, key=lambda i: widths[i])
+            if widths[widest] <= least:
+                break
+            widths[widest] -= 1
+        return widths
+
+    def _extent(self, widths: Mapping[int, int], indent: int) -> int:
+        return indent + sum(widths.values()) + 2 * (len(widths) - 1)
+
+    def paragraph(self, text: str, indent: int = 2) -> list[str]:
+        """Prose in lines."""
+        return textwrap.wrap(text, self.width, initial_indent=" " * indent, subsequent_indent=" " * indent)
+
+    def item(self, label: str, text: str | Sequence[str], indent: int = 2, column: int = 12) -> list[str]:
+        r"""A label, and beside it text that may need several lines; the parts of a list are not broken.
+
+        >>> print(*Paper().item("lanes", "32"), sep="\n")
+          lanes     32
+        """
+        first = " " * indent + label.ljust(column - indent)
+        if not isinstance(text, str):
+            text = ", ".join(part.replace(" ", SOLID) for part in text)
+        wrapped = textwrap.wrap(
+            text, self.width, initial_indent=first, subsequent_indent=" " * column, break_on_hyphens=False
+        )
+        return [line.replace(SOLID, " ") for line in wrapped] or [first.rstrip()]
 
 
 def cut(text: str, width: int) -> str:
     """The text, or its beginning and ``…``."""
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def paragraph(text: str, indent: int = 2, width: int = WIDTH) -> list[str]:
-    """Prose in lines."""
-    return textwrap.wrap(text, width, initial_indent=" " * indent, subsequent_indent=" " * indent)
-
-
-def item(label: str, text: str | Sequence[str], indent: int = 2, column: int = 12, width: int = WIDTH) -> list[str]:
-    r"""A label, and beside it text that may need several lines; the parts of a list are not broken.
-
-    >>> print(*item("lanes", "32"), sep="\n")
-      lanes     32
-    """
-    first = " " * indent + label.ljust(column - indent)
-    if not isinstance(text, str):
-        text = ", ".join(part.replace(" ", SOLID) for part in text)
-    wrapped = textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * column, break_on_hyphens=False)
-    return [line.replace(SOLID, " ") for line in wrapped] or [first.rstrip()]
 
 
 def some(parts: Sequence[str], most: int) -> list[str]:
