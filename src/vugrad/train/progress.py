@@ -57,7 +57,7 @@ class ProgressBar(Callback):
         parts = [f"epoch {epoch.epoch:>{len(str(run.epochs))}}/{run.epochs}"]
         parts += [_figures("train", epoch.loss, epoch.accuracy)]
         parts += [_figures("validation", epoch.validation_loss, epoch.validation_accuracy)]
-        parts += [f"{epoch.images_per_second:,.0f} images/s"]
+        parts += [f"{epoch.images_per_second:>7,.0f} images/s"]
         shown = [part for part in parts if part]
         line = joined(shown, self.console.width) if self.console.is_terminal else "   ".join(shown)
         self.console.print(line, highlight=False, soft_wrap=True)
