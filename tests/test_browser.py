@@ -260,7 +260,7 @@ def test_all_can_be_read_at_every_width(wide, width, height):
 
 def test_zoom_by_keys_wheel_and_fingers(wide):
     with opened(wide) as page:
-        at = page.locator(".canvas text", has_text="LeNet")
+        at = page.locator(".canvas text.title", has_text="LeNet")
 
         def letters():
             return page.evaluate(LETTERS)[0]

@@ -179,6 +179,18 @@ def test_svg_is_whole_and_says_what_it_shows(tmp_path):
     texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"BatchMM", "ReLU", "CrossEntropy", "0 Linear", "weight", "(8, 4)"} <= set(texts)
     assert root.get("aria-label") == "The graph of a node: 7 ops, 13 tensors"
+    titles = [t.text for t in root if t.get("class") == "title"]  # after the edges, which cannot cross them
+    assert titles == ["MLP", "0 Linear", "1 ReLU", "2 Linear"]
+    for net, down, tall in (
+        (vg.nn.LeNet(), None, True),
+        (vg.nn.LeNet(), False, False),
+        (vg.nn.Linear(4, 2), None, False),
+    ):
+        x = X if isinstance(net, vg.nn.Linear) else np.ones((1, 1, 28, 28))
+        root = ET.fromstring(view(net, x, down=down)._repr_svg_())
+        width, height = float(root.get("width")), float(root.get("height"))
+        assert (height > width) == tall  # letters have 12 pixels where a notebook or README shows it whole
+        assert width <= 900 or down is False
 
 
 def test_dot_and_mermaid(tmp_path):
@@ -447,3 +459,22 @@ def test_twenty_thousand_nodes_are_a_page_in_a_moment(tmp_path):
 def test_the_core_does_not_load_it():
     code = "import sys, vugrad; sys.exit('vugrad.viewer' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_boundary_shows_every_class_and_hides_no_point(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    from vugrad.train.pictures import draw_boundary
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **options: drawn.append(figure))
+    x, y = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32), np.arange(40) % 10
+    draw_boundary(vg.nn.Linear(2, 10), vg.data.Dataset((x, y)), tmp_path / "boundary.png")
+    (figure,), (axes,) = drawn, drawn[0].axes
+    points = axes.collections[-10:]
+    looks = [(tuple(p.get_facecolor()[0]), p.get_paths()[0].vertices.shape) for p in points]
+    assert [p.get_label() for p in points] == [f"class {i}" for i in range(10)]
+    assert sum(len(p.get_offsets()) for p in points) == 40
+    assert len(set(looks)) == 10
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().x0 >= axes.get_window_extent().x1

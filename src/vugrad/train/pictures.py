@@ -61,11 +61,13 @@ def draw_boundary(model: Module, data: Dataset, path: Path) -> None:
     taken: Any = predict(model, points).argmax(axis=1).reshape(300, 300)
     picture = Figure(figsize=(5.4, 4.6), layout="constrained")
     axes = picture.subplots()
-    colors = [TRAIN, VALIDATION, "#009E73", "#CC79A7", "#F0E442", "#56B4E9", "#E69F00"][: data.num_classes]
+    palette = [TRAIN, VALIDATION, "#009E73", "#CC79A7", "#F0E442", "#56B4E9", "#E69F00"]
+    colors = [palette[label % len(palette)] for label in range(data.num_classes)]
     axes.contourf(columns, rows, taken, levels=np.arange(data.num_classes + 1) - 0.5, colors=colors, alpha=0.25)
     for label, color in enumerate(colors):
         chosen = x[y == label]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=9, color=color, label=f"class {label}", linewidths=0)
+        marker = "os^D"[label // len(palette) % 4]  # of what has the same colour
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=9, color=color, marker=marker, label=f"class {label}", linewidths=0)
     axes.set(xlabel="feature 1", ylabel="feature 2", title="regions: the network; points: the data")
-    axes.legend(frameon=True, loc="upper right")
+    picture.legend(frameon=False, loc="outside right upper")  # where it hides no point
     picture.savefig(path, dpi=150)

@@ -13,7 +13,7 @@ function draw() {
       markerHeight: size, markerUnits: "userSpaceOnUse", orient: "auto-start-reverse"}, markers);
     svg("path", {class: name, d: "M0 0L8 4L0 8z"}, marker);
   }
-  const floors = [0, 1, 2].map(() => svg("g", {}, paper));
+  const floors = [0, 1, 2, 3].map(() => svg("g", {}, paper));
   groups[0].x = groups[0].y = 0;
   (function inside(index) {
     const group = groups[index];
@@ -26,6 +26,11 @@ function draw() {
   })(0);
   const seen = new Set();
   for (const [a, b] of edges) connect("n" + a, "n" + b, seen, floors[1]);
+  for (const title of floors[0].querySelectorAll("text")) {  // again, above the edges that come in
+    floors[3].append(title.cloneNode(true));
+    floors[3].lastChild.setAttribute("class", "title");
+    floors[3].lastChild.setAttribute("aria-hidden", true);
+  }
   graph.extent = [width, height];
   if (own) look(); else fit();
   const focus = shown.get(had) || shown.get(chosen) || [...shown.values()][0];

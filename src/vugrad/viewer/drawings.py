@@ -10,6 +10,8 @@ from vugrad.graph import OpNode
 from vugrad.viewer.picture import LINE, PAD, Shape, kind_of, opened, picture, written
 from vugrad.viewer.scene import Group, Node, Scene
 
+#: Pixels; a wider picture would be shown smaller in a notebook or README, and its letters too.
+WIDE = 900
 #: Fill, line and letters of each kind, on light and on dark paper.
 COLOURS = {
     "op": (("#1d4ed8", "#1d4ed8", "#ffffff"), ("#93b4ff", "#93b4ff", "#10141c")),
@@ -20,6 +22,7 @@ COLOURS = {
     "constant": (("#ffffff", "#94a3b8", "#334155"), ("#161b24", "#64748b", "#cbd5e1")),
     "group": (("#f8fafc", "#64748b", "#1e293b"), ("#1a2130", "#94a3b8", "#e2e8f0")),
 }
+WRONG = ("#b91c1c", "#f87171")
 STYLE = """
 .paper{fill:#ffffff}
 .edge{fill:none;stroke:#64748b;stroke-width:1.4}
@@ -28,6 +31,7 @@ text{font:12px system-ui,sans-serif;text-anchor:middle;dominant-baseline:central
 .op > text{font-weight:600}
 .group > text{font-weight:600}
 .open > text{text-anchor:start}
+.title{text-anchor:start;font-weight:600;paint-order:stroke;stroke-width:6px;stroke-linejoin:round;pointer-events:none}
 """
 
 
@@ -35,22 +39,26 @@ def colours(within: str) -> str:
     """The style of every kind, for light and dark; of what is ``within`` an element."""
 
     def rules(dark: int) -> str:
-        return "".join(
+        fill, _, letters = COLOURS["group"][dark]
+        title = f"{within}.title{{fill:{letters};stroke:{fill}}}"
+        wrong = f"{within}.wrong > rect{{stroke:{WRONG[dark]};stroke-width:4}}"
+        kinds = (
             f"{within}.{kind} > rect{{fill:{fill};stroke:{line}}}{within}.{kind} > text{{fill:{letters}}}"
             for kind, (fill, line, letters) in ((kind, both[dark]) for kind, both in COLOURS.items())
         )
+        return "".join([*kinds, title, wrong])
 
-    dark = f"{within}.paper{{fill:#0f1420}}{within}.edge{{stroke:#94a3b8}}{within}.tip{{fill:#94a3b8}}"
-    wrong = f"{within}.wrong > rect{{stroke:%s;stroke-width:4}}"
     plain = "".join(within + rule for rule in STYLE.strip().splitlines())
-    return (
-        f"{plain}{rules(0)}{wrong % '#b91c1c'}@media(prefers-color-scheme:dark){{{dark}{rules(1)}{wrong % '#f87171'}}}"
-    )
+    dark = f"{within}.paper{{fill:#0f1420}}{within}.edge{{stroke:#94a3b8}}{within}.tip{{fill:#94a3b8}}"
+    return f"{plain}{rules(0)}@media(prefers-color-scheme:dark){{{dark}{rules(1)}}}"
 
 
-def svg(scene: Scene, down: bool = False, open_groups: Iterable[Group] | None = None) -> str:
-    """The graph as one SVG file, readable on light and dark paper."""
-    drawn = picture(scene, opened(scene) if open_groups is None else open_groups, down)
+def svg(scene: Scene, down: bool | None = None, open_groups: Iterable[Group] | None = None) -> str:
+    """The graph as one SVG file, readable on light and dark paper; down if it is else wider than a page."""
+    shown = opened(scene) if open_groups is None else list(open_groups)
+    drawn = picture(scene, shown, down or False)
+    if down is None and drawn.width > WIDE:
+        return svg(scene, True, shown)
     width, height = f"{drawn.width:.0f}", f"{drawn.height:.0f}"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="vugrad-graph" viewBox="0 0 {width} {height}" '
@@ -65,12 +73,14 @@ def svg(scene: Scene, down: bool = False, open_groups: Iterable[Group] | None = 
     open_ones = dict.fromkeys(group for group in groups if any(part in drawn.shapes for part in group.parts))
     lines += [_box(drawn.shapes[group], True) for group in open_ones]
     lines += [
-        f'<path class="edge" marker-end="url(#vugrad-tip)" d="{curve(points, down)}"/>'
+        f'<path class="edge" marker-end="url(#vugrad-tip)" d="{curve(points, down or False)}"/>'
         for points in drawn.edges.values()
     ]
     lines += [
         _box(drawn.shapes[part], False, part is scene.wrong) for part in [*groups, *nodes] if part not in open_ones
     ]
+    # Titles above the edges that come in.
+    lines += [_texts(drawn.shapes[group], True, ' class="title"') for group in open_ones]
     return "\n".join([*lines, "</svg>"])
 
 
@@ -99,20 +109,24 @@ def curve(points: Sequence[tuple[float, float]], down: bool) -> str:
 
 def _box(shape: Shape, is_open: bool, is_wrong: bool = False) -> str:
     radius = shape.height / 2 if shape.kind not in ("op", "group") else 5
-    x, middle = (shape.x + PAD, shape.y + LINE) if is_open else (shape.x + shape.width / 2, shape.y + shape.height / 2)
-    first = middle - LINE * (len(shape.text) - 1) / 2
-    texts = "".join(
-        f'<text x="{x:.1f}" y="{first + LINE * i:.1f}">{escape(line)}</text>' for i, line in enumerate(shape.text)
-    )
     return (
         f'<g class="{shape.kind}{" wrong" * is_wrong}{" open" * is_open}">'
         f"<title>{escape(' '.join(shape.text))}</title><rect "
         f'x="{shape.x:.1f}" y="{shape.y:.1f}" width="{shape.width:.1f}" height="{shape.height:.1f}" rx="{radius:.1f}"/>'
-        f"{texts}</g>"
+        f"{'' if is_open else _texts(shape, False)}</g>"
     )
 
 
-def dot(scene: Scene, down: bool = False) -> str:
+def _texts(shape: Shape, is_open: bool, attributes: str = "") -> str:
+    x, middle = (shape.x + PAD, shape.y + LINE) if is_open else (shape.x + shape.width / 2, shape.y + shape.height / 2)
+    first = middle - LINE * (len(shape.text) - 1) / 2
+    return "".join(
+        f'<text{attributes} x="{x:.1f}" y="{first + LINE * i:.1f}">{escape(line)}</text>'
+        for i, line in enumerate(shape.text)
+    )
+
+
+def dot(scene: Scene, down: bool | None = None) -> str:
     """The graph in Graphviz's language, modules as clusters."""
 
     def quoted(text: str) -> str:
@@ -128,7 +142,7 @@ def dot(scene: Scene, down: bool = False) -> str:
     return "\n".join([*begin, *lines, "}"])
 
 
-def mermaid(scene: Scene, down: bool = False) -> str:
+def mermaid(scene: Scene, down: bool | None = None) -> str:
     """The graph in Mermaid's language, which Markdown pages draw."""
 
     def quoted(text: str) -> str:

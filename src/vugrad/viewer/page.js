@@ -6,7 +6,7 @@ const canvas = page.querySelector(".canvas"), paper = canvas.querySelector("svg"
 const slider = page.querySelector("input"), said = page.querySelector(".said");
 const SVG = "http://www.w3.org/2000/svg";
 const shown = new Map(), drawnEdges = [];
-let down = graph.down || canvas.clientHeight > canvas.clientWidth;
+let down = graph.down ?? canvas.clientHeight > canvas.clientWidth;
 let chosen = null, now = 0, timer = null;
 
 function svg(name, attributes, parent) {

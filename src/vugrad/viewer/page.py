@@ -35,12 +35,12 @@ SCRIPTS = ("page.js", "place.js", "window.js", "drawing.js", "panel.js", "steps.
 _ids = itertools.count()
 
 
-def page(scene: Scene, note: str = "", down: bool = False) -> str:
+def page(scene: Scene, note: str = "", down: bool | None = None) -> str:
     """A whole HTML file; nothing in it is executed but the page's own script, whatever names nodes have."""
     return _filled("page.html", {"title": html.escape(told(scene)), "style": _style(), "body": body(scene, note, down)})
 
 
-def inline(scene: Scene, note: str = "", down: bool = False, height: int = 560) -> str:
+def inline(scene: Scene, note: str = "", down: bool | None = None, height: int = 560) -> str:
     """For a notebook: the page in a frame of its own."""
     return (
         f'<iframe title="{html.escape(told(scene))}" style="width:100%;height:{height}px;border:1px solid #8886" '
@@ -48,7 +48,7 @@ def inline(scene: Scene, note: str = "", down: bool = False, height: int = 560) 
     )
 
 
-def body(scene: Scene, note: str, down: bool) -> str:
+def body(scene: Scene, note: str, down: bool | None) -> str:
     """What stands between a page's tags."""
     data = json.dumps(document(scene, note) | {"down": down}, ensure_ascii=False, separators=(",", ":"))
     return _filled(

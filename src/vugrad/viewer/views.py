@@ -23,7 +23,7 @@ from vugrad.viewer.watched import NotFiniteError, OverwrittenError, recorded
 class View:
     """A picture of a graph: a notebook shows it, ``save`` writes it."""
 
-    def __init__(self, scene: Scene, down: bool, note: str) -> None:
+    def __init__(self, scene: Scene, down: bool | None, note: str) -> None:
         self.scene, self.down, self.note = scene, down, note
 
     def save(self, path: str | Path) -> Path:
@@ -67,14 +67,14 @@ KINDS: dict[str, Callable[[View], str]] = {
 }
 
 
-def view(what: Any, *inputs: Any, down: bool = False) -> View:
+def view(what: Any, *inputs: Any, down: bool | None = None) -> View:
     """A picture of a graph: in a notebook at once, and by ``save`` as a page, SVG, or for Graphviz and Mermaid.
 
     Args:
         what: a node, several, or an op in a graph, with all that is below; a module or function, which is run on the
             ``inputs``; or the error that :class:`vugrad.debug` has raised, whose op is marked.
         inputs: arrays or nodes for the module or function.
-        down: draw from above to below, in place of to the right.
+        down: draw from above to below, or to the right; by default as there is room.
 
     On the page modules open and close, each node shows its numbers, its gradient, its op's code and derivation, and a
     slider plays forward and backward, one op at a time. Which modules and lines the ops belong to is known of what is
