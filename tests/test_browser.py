@@ -324,3 +324,27 @@ def test_nodes_are_called_by_what_they_come_from(tmp_path):
         } <= set(labels)
         page.locator("input[type=range]").fill("7")  # the first step backward
         assert "Gradient for the output of Sum, a scalar" in details(page)
+
+
+def test_a_notebook_shows_it_readable_and_scrolls_on(tmp_path):
+    net = vg.nn.LeNet()
+    shown = vg.view(net, np.ones((1, 1, 28, 28), np.float32))._repr_html_()
+    path = tmp_path / "notebook.html"
+    path.write_text(f"<body style='margin:0 auto;width:900px'>{shown}<p style='height:2000px'>below", encoding="utf-8")
+    with opened(path) as page:
+        frame = page.frame_locator("iframe")
+        frame.locator(".canvas text").first.wait_for()
+        inner = page.frames[1]
+        before = inner.evaluate(LETTERS)
+        assert min(before) >= 11
+        page.mouse.move(400, 300)
+        page.mouse.wheel(0, 150)
+        page.wait_for_function("window.scrollY > 0")
+        page.mouse.wheel(0, -150)
+        page.wait_for_function("window.scrollY === 0")
+        assert inner.evaluate(LETTERS) == before
+        frame.get_by_role("button", name="Present").click()
+        inner.wait_for_function("document.fullscreenElement !== null")
+        assert min(inner.evaluate(LETTERS)) >= 22
+        page.keyboard.press("ArrowRight")
+        assert frame.get_by_role("status").inner_text().startswith("1 of 19")

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
 from given import given, keeping
 
 import vugrad as vg
-from vugrad.viewer import scene as scenes
+from vugrad.viewer import page, scene as scenes
 from vugrad.viewer.figures import figures
 from vugrad.viewer.layout import Layers, crossings, layers, place
 from vugrad.viewer.page import document
@@ -444,6 +445,13 @@ def test_a_page_has_code_lines_and_derivations():
     wrong = given(keeping(np.exp), lambda context, go: 2 * go * np.exp(context["x"]))
     codes = document(view(wrong.do_forward(vg.TensorNode(np.ones(3)))).scene)["codes"]
     assert [code["derivation"] for code in codes.values()] == [None]  # what is not shown is not shown
+
+
+def test_every_script_is_in_the_page_and_short():
+    scripts = {path.name: path.read_text(encoding="utf-8") for path in Path(page.__file__).parent.glob("*.js")}
+    assert set(scripts) == set(page.SCRIPTS)
+    assert max(text.count("\n") for text in scripts.values()) <= 300
+    assert all(text in page.page(view(small()).scene) for text in scripts.values())
 
 
 def test_twenty_thousand_nodes_are_a_page_in_a_moment(tmp_path):
