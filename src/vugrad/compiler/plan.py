@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ctypes
 import functools
@@ -48,10 +49,10 @@ class Plan:
     """
 
     def __init__(self, trace: Trace, finite: bool = False) -> None:
-        self.trace, target = trace, llvm.host()
-        machine = Machine(target.vector_bytes, target.registers, threads.get_threads())
+        self.trace, self.target = trace, llvm.host()
+        machine = Machine(self.target.vector_bytes, self.target.registers, threads.get_threads())
         check = trace.program.outputs[0].name if finite else None
-        self._key = (target.key, repr(machine), str(check is not None), _version(), trace.fingerprint)
+        self._key = (self.target.key, repr(machine), str(check is not None), _version(), trace.fingerprint)
         self.lowered, self.arena = _lowerings.get(self._key, lambda: laid_out(trace.program, machine, check))
         self.threads = self.lowered.loops.threads  # fewer than allowed where there is not so much to share
         _check_memory(self.arena.size)
@@ -59,7 +60,7 @@ class Plan:
         self._check = None if check is None else self._stage_of(self.lowered.outputs[check])
         #: The cycles of each kernel on each thread, in a copy that counts them.
         self.counters: Array = np.zeros(1, np.int64)
-        self._load(self._compiled(target))
+        self._load(self._compiled())
         inputs, program = trace.program.inputs(), trace.program
         self._state = [
             (s, self.lowered.inputs[s.name], program[inputs[s.name]]) for s in trace.slots if s.name in inputs
@@ -92,17 +93,17 @@ class Plan:
         """The program as LLVM's text; with ``profile``, kernels count their cycles."""
         kernels = emit(self.lowered.loops, self.arena, profile)
         stages = len(self.lowered.loops.stages)
-        return f"{kernels}\n{driver(stages, self.threads, self.arena.table, self._check, llvm.host().flushes)}"
+        return f"{kernels}\n{driver(stages, self.threads, self.arena.table, self._check, self.target.flushes)}"
 
-    def _compiled(self, target: llvm.Target) -> llvm.Code:
+    def _compiled(self) -> llvm.Code:
         key = cache.key(*self._key)
 
         def load() -> llvm.Code:
             code = cache.get(key)
             if code is None:
-                code = llvm.compile_text(self.text(), target)
+                code = llvm.compile_text(self.text(), self.target)
                 cache.put(key, code)
-            return llvm.Code(code, target)
+            return llvm.Code(code, self.target)
 
         return _codes.get(key, load)
 
@@ -130,9 +131,8 @@ class Plan:
 
     def copied(self, profile: bool = False) -> Plan:
         """A plan with the same code and a copy of the state; with ``profile``, the code counts its cycles."""
-        other, target = copy.copy(self), llvm.host()
-        code = llvm.Code(llvm.compile_text(self.text(True), target), target) if profile else self._compiled(target)
-        other._load(code)
+        other, target = copy.copy(self), self.target
+        other._load(llvm.Code(llvm.compile_text(self.text(True), target), target) if profile else self._compiled())
         other.counters = np.zeros(self.threads * sum(len(s.kernels()) for s in self.lowered.loops.stages), np.int64)
         other._state, other._changed = [(_apart(slot), buffer, x) for slot, buffer, x in self._state], []
         return other
@@ -268,30 +268,25 @@ class Plan:
         progress: Callable[[int, dict[str, Array]], None] | None,
     ) -> None:
         """Let the native function run on a team of threads, and meanwhile report, and look for Ctrl-C."""
-        errors: list[BaseException] = []
+        tell = progress or (lambda done, outputs: None)
+        stop = control.ctypes.data + 8 * Control.STOP
         with HeldBack() as interrupt:
             lease = hire(self.threads)
+            team = lease.team
             try:
-                lease.team.begin(self._entry, addresses)
-                while not lease.team.wait(LOOK) and not interrupt.came:
-                    if progress is not None:  # a step is counted by one thread while others may still be at it
-                        progress(max(int(control[Control.DONE]) - 1, 0), outputs)
-            except BaseException as error:
-                errors.append(error)
-            over = False
-            while not over:  # whatever was raised, and is raised now: the threads must be done before the arrays go
                 try:
-                    control[Control.STOP] = 1
-                    over = lease.team.wait(LOOK)
-                except BaseException as error:
-                    errors.append(error)
-            try:
-                if progress is not None:
-                    progress(int(control[Control.DONE]), outputs)
-            except BaseException as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+                    team.begin(self._entry, addresses)
+                    while not team.wait(LOOK) and not interrupt.came:
+                        # A step is counted by one thread while others may still be at it.
+                        tell(max(int(control[Control.DONE]) - 1, 0), outputs)
+                finally:  # whatever was raised: the threads must be done before the arrays go
+                    team.end(stop)
+                    del lease  # the error may be kept, and this frame with it
+            except BaseException:
+                with contextlib.suppress(BaseException):  # the first error is the one that is raised
+                    tell(int(control[Control.DONE]), outputs)
+                raise
+            tell(int(control[Control.DONE]), outputs)
 
     # --- the state
 

@@ -104,7 +104,7 @@ def profile(plan: Plan, *arguments: Any, repeats: int | None = None) -> Profile:
     The best of 25 measurements counts. Raises ``NotImplementedError`` on processors on which a program may not read the
     cycle counter.
     """
-    target = llvm.host()
+    target = plan.target
     if not target.triple.startswith("x86"):
         raise NotImplementedError(
             f"kernels are timed by the cycle counter of x86 processors, and this is {target.triple}"

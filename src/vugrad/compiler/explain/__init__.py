@@ -11,7 +11,6 @@ from vugrad.compiler.explain.kernels import loops, text
 from vugrad.compiler.explain.memory import memory
 from vugrad.compiler.explain.tables import WIDTH, size, some
 from vugrad.compiler.explain.times import times
-from vugrad.compiler.machine import llvm
 from vugrad.suggest import choose
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def sections(
 
 def signature(about: About, name: str) -> Section:
     """The function, its state, and the machine."""
-    plan, program, target, paper = about.plan, about.program, llvm.host(), about.paper
+    plan, program, target, paper = about.plan, about.program, about.plan.target, about.paper
     arguments = ", ".join(f"{program[i].type}" for i in program.inputs("argument").values())
     results = [f"{program[o.number].type}" for o in program.outputs if o.into is None]
     states = [program[i] for i in program.inputs("state").values()]

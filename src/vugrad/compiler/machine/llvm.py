@@ -5,13 +5,16 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import functools
+import os
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import llvmlite.binding as llvm
+
+from vugrad.suggest import choose
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,17 @@ class Target:
         return f"{llvm.llvm_version_info} {self.triple} {self.cpu} {self.features}"
 
 
-@functools.cache
 def host() -> Target:
+    """The processor that code runs on: this machine's, or the lesser one of this machine that ``VUGRAD_TARGET`` names.
+
+    Raises ``ValueError`` for a name that is none, and for a processor whose code this machine cannot run.
+    """
+    name = os.environ.get("VUGRAD_TARGET") or "host"
+    return _this() if name == "host" else _emulated(name)
+
+
+@functools.cache
+def _this() -> Target:
     """The machine that this runs on."""
     features = llvm.get_host_cpu_features()
     names = features.flatten()
@@ -58,11 +70,28 @@ def host() -> Target:
     return Target(llvm.get_process_triple(), llvm.get_host_cpu_name(), names, size)
 
 
+@functools.cache
+def _emulated(name: str) -> Target:
+    """A processor by its name, on this machine."""
+    target, this = choose("VUGRAD_TARGET", name, TARGETS)(), _this()
+    foreign = target.triple.split("-")[0] != this.triple.split("-")[0]
+    lacking = sorted({part for part in target.features.split(",") if part[:1] == "+"} - {*this.features.split(",")})
+    if foreign or lacking:
+        why = this.triple if foreign else f"{this.cpu} without {', '.join(part[1:] for part in lacking)}"
+        raise ValueError(f"VUGRAD_TARGET={name}: this machine, {why}, cannot run code for it")
+    return replace(target, triple=this.triple)
+
+
+#: Of which x86 processors are made, level by level; a level has the features of those before it too.
+V3 = "+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"
+V4 = f"{V3},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
+
 #: Processors that code is made for by name; they need not be this one.
 TARGETS: dict[str, Callable[[], Target]] = {
     "host": host,
     "x86-64": lambda: Target("x86_64-unknown-linux-gnu", "x86-64", "", 16),
-    "x86-64-v3": lambda: Target("x86_64-unknown-linux-gnu", "x86-64-v3", "+avx2,+fma", 32),
+    "x86-64-v3": lambda: Target("x86_64-unknown-linux-gnu", "x86-64-v3", V3, 32),
+    "x86-64-v4": lambda: Target("x86_64-unknown-linux-gnu", "x86-64-v4", f"{V4},-prefer-256-bit", 64),
     "aarch64": lambda: Target("aarch64-unknown-linux-gnu", "generic", "", 16),
 }
 

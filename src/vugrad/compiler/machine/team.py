@@ -1,5 +1,6 @@
 """Teams of threads that stay in native code, so that work begins and ends without the interpreter.
 
+They are no threads of Python's: what a signal's handler raises in the middle of ``Thread.start`` leaves that half done.
 Each worker has a box of 64-bit numbers. Who gives it work writes into it which function to call, raises its round, and
 signals. For a while after its last work a worker looks at the round again and again, and begins at once; then it
 sleeps.
@@ -24,20 +25,28 @@ Array = Any
 
 #: How often a worker looks before it sleeps: some milliseconds, less than the time to be woken up often costs.
 PATIENCE = 4_000_000
+#: A time, in seconds since 1970, until which nothing takes.
+NEVER = 1 << 32
 #: Where things stand in a box, in numbers of 8 bytes; a mutex and a condition have 128 bytes each, enough anywhere.
 ROUND, FUNCTION, ARGUMENTS, FINISHED, MUTEX, CONDITION, SIZE = 0, 8, 9, 16, 24, 40, 56
 
-#: The loop of a worker; giving work to those from ``first`` on; waiting until a time for all to return; and taking part
-#: as number 0, until all have returned. The last is one call for Python: Ctrl-C comes before all of it or after.
+#: The loop of a worker; the start of n of them, which gives 0 or the error that pthread_create gives; giving work to
+#: those from ``first`` on; waiting until a time for all to return; asking them to stop, and waiting until all have
+#: returned; and taking part as number 0, until all have returned. Each is one call for Python: an exception that a
+#: signal's handler raises comes before all of it or after.
 NATIVE = f"""
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_detach(i64)
+declare i32 @pthread_mutex_init(ptr, ptr)
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_timedwait(ptr, ptr, ptr)
 declare i32 @pthread_cond_signal(ptr)
 declare i32 @sched_yield()
 
-define i64 @serve(ptr %box) {{
+define ptr @serve(ptr %box) {{
 entry:
   %mutex = getelementptr i64, ptr %box, i64 {MUTEX}
   %condition = getelementptr i64, ptr %box, i64 {CONDITION}
@@ -86,6 +95,32 @@ work:
   call i32 @pthread_cond_signal(ptr %condition)
   call i32 @pthread_mutex_unlock(ptr %mutex)
   br label %idle
+}}
+
+define i64 @start(ptr %boxes, i64 %n) {{
+entry:
+  %thread = alloca i64
+  br label %worker
+worker:
+  %i = phi i64 [ 0, %entry ], [ %next, %started ]
+  %offset = mul i64 %i, {SIZE}
+  %box = getelementptr i64, ptr %boxes, i64 %offset
+  %mutex = getelementptr i64, ptr %box, i64 {MUTEX}
+  %condition = getelementptr i64, ptr %box, i64 {CONDITION}
+  call i32 @pthread_mutex_init(ptr %mutex, ptr null)
+  call i32 @pthread_cond_init(ptr %condition, ptr null)
+  %error = call i32 @pthread_create(ptr %thread, ptr null, ptr @serve, ptr %box)
+  %failed = icmp ne i32 %error, 0
+  br i1 %failed, label %end, label %started
+started:
+  %handle = load i64, ptr %thread
+  call i32 @pthread_detach(i64 %handle)
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %worker, label %end
+end:
+  %result = zext i32 %error to i64
+  ret i64 %result
 }}
 
 define i64 @begin(ptr %boxes, i64 %first, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2) {{
@@ -157,6 +192,13 @@ end:
   ret i64 0
 }}
 
+define i64 @end(ptr %boxes, i64 %n, ptr %stop) {{
+entry:
+  store atomic i64 1, ptr %stop release, align 8
+  call i64 @wait(ptr %boxes, i64 %n, i64 {NEVER}, i64 0)
+  ret i64 0
+}}
+
 define i64 @call(ptr %boxes, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2) {{
 entry:
   call i64 @begin(ptr %boxes, i64 1, i64 %n, ptr %function, i64 %a0, i64 %a1, i64 %a2)
@@ -211,14 +253,12 @@ class Team:
         self._boxes = np.zeros((n, SIZE), np.int64)
         self._base = int(self._boxes.__array_interface__["data"][0])
         self._begin, self._wait, self._call = _function("begin", 7), _function("wait", 4), _function("call", 6)
-        serve = _function("serve", 1)
-        library = ctypes.CDLL(None)
+        #: Write 1 at an address, and sleep until all workers have returned. A call of C alone: as the first in a
+        #: ``finally`` nothing comes before it.
+        self.end = functools.partial(_function("end", 3), self._base, n)
         _teams.append(self)  # first of all: a worker looks into its team's boxes for as long as the process lives
-        for i in range(n):
-            box = self._base + 8 * SIZE * i
-            library.pthread_mutex_init(ctypes.c_void_p(box + 8 * MUTEX), None)
-            library.pthread_cond_init(ctypes.c_void_p(box + 8 * CONDITION), None)
-            threading.Thread(target=serve, args=(box,), daemon=True, name=f"vugrad-{i}").start()
+        if error := _function("start", 2)(self._base, n):
+            raise RuntimeError(f"{n} threads cannot be started: {os.strerror(error)}")
         self.ready = True
 
     def begin(self, function: int, arguments: tuple[int, int, int]) -> None:
