@@ -2,8 +2,11 @@
 
 import gc
 import os
+import subprocess
+import sys
 import tempfile
 
+import pytest
 from hypothesis import settings
 
 # The same examples on every run, and no clock: a test fails because of the code or not at all.
@@ -26,3 +29,23 @@ def pytest_collection_finish():
     """Let nobody who looks for garbage, or for who refers to what, look at the thousands of tests too."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """The command ``vugrad``, in this process, which has imported it already: its status, and what it has written."""
+    from vugrad.cli import main
+
+    monkeypatch.setattr("vugrad.compiler.machine.threads._count", None)  # which a command may set
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vugrad", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+
+    return run

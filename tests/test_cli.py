@@ -17,10 +17,6 @@ from vugrad.cli import app
 COMMAND = [sys.executable, "-c", "from vugrad.cli import main; main()"]
 
 
-def run(*arguments, cwd=None):
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, timeout=120)
-
-
 @pytest.fixture(autouse=True)
 def in_tmp(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -118,16 +114,16 @@ def test_patience_stops_early():
         (["--data", "digits", "--json", "file/x/r.json"], "cannot write to the folder"),
     ],
 )
-def test_bad_flags_are_one_clear_line_before_any_training(arguments, message, tmp_path):
+def test_bad_flags_are_one_clear_line_before_any_training(arguments, message, tmp_path, command):
     (tmp_path / "file").write_text("in the way")
-    result = run("train", *arguments)
+    result = command("train", *arguments)
     assert result.returncode == 2
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
     assert "epoch" not in result.stdout
 
 
-def test_a_run_is_resumed_with_its_own_settings(tmp_path):
+def test_a_run_is_resumed_with_its_own_settings(tmp_path, command):
     small = ["train", "--data", "digits", "--hidden", "16", "--lr", "0.01", "--seed", "3", "--patience", "5"]
     small += ["--schedule", "constant"]
     invoke(*small, "--epochs", "4", "--json", "whole.json", "--out", "whole")
@@ -138,12 +134,12 @@ def test_a_run_is_resumed_with_its_own_settings(tmp_path):
     assert (parts["settings"], parts["test"]) == (whole["settings"], whole["test"])
     figures = [[(epoch["loss"], epoch["lr"]) for epoch in record["epochs"]] for record in (whole, parts)]
     assert figures[0] == figures[1]
-    result = run(*resume, "--lr", "0.02", "--seed", "4")
+    result = command(*resume, "--lr", "0.02", "--seed", "4")
     assert result.returncode == 2
     assert "lr was 0.01, and is 0.02 now" in result.stderr
     assert "seed was 3, and is 4 now" in result.stderr
     Path("parts/checkpoint.safetensors").write_bytes(Path("whole/checkpoint.safetensors").read_bytes()[:-9])
-    result = run(*resume)
+    result = command(*resume)
     assert result.returncode == 2
     assert "not a whole" in result.stderr
 

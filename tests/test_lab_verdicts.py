@@ -278,21 +278,23 @@ def test_studies_by_name_and_from_files(tmp_path):
         chosen([str(tmp_path / "none.toml")])
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path, command):
     study = tmp_path / "width.toml"
     study.write_text(
         'title = "Width"\nseeds = [0, 1]\n[base]\ndata = "digits"\nmodel = "mlp"\nepochs = 1\n'
         "[vary]\nhidden = [[4], [8]]\n"
     )
-    command = [*COMMAND, "reproduce", str(study), "--out", str(tmp_path / "out")]
-    first = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    arguments = ["reproduce", str(study), "--out", str(tmp_path / "out")]
+    first = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120)
     assert first.returncode == 0, first.stderr
     assert "hidden 8" in first.stdout
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()}
     assert len(records) == 4
-    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    again = command(*arguments)
     assert first.stdout.startswith("4 runs to make on ")
-    assert first.stdout.partition("\n\n")[0].splitlines()[-1].startswith("4 runs made in ")
+    assert first.stdout.partition("
+
+")[0].splitlines()[-1].startswith("4 runs made in ")
     assert again.stdout == first.stdout.partition("\n\n")[2]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()} == records
     assert "| width | hidden 8 | 1 |" in (tmp_path / "out" / "summary.md").read_text()
@@ -302,7 +304,7 @@ def test_the_command(tmp_path):
         (["F1", "--seeds", "0"], "at least 1"),
         (["F1", "--data", "mnits"], "'mnist'"),
     ):
-        wrong = subprocess.run([*COMMAND, "reproduce", *arguments], capture_output=True, text=True, timeout=60)
+        wrong = command("reproduce", *arguments)
         assert wrong.returncode == 2
         assert message in wrong.stderr
 
@@ -326,27 +328,26 @@ def test_claims_under_other_conventions_have_a_section(tmp_path):
     assert "schedule, shifts, batch norm | 50 |" in summary
 
 
-def test_a_run_is_replayed_to_the_same_bits(tmp_path):
+def test_a_run_is_replayed_to_the_same_bits(tmp_path, command):
     record = execute(Run(replace(SMALL, epochs=2), 0), Records(tmp_path / "records"))
-    command = [*COMMAND, "replay", "--out", str(tmp_path)]
-    same = subprocess.run([*command, record.run.key[:6]], capture_output=True, text=True, timeout=60)
+    arguments = ["replay", "--out", str(tmp_path)]
+    same = subprocess.run([*COMMAND, *arguments, record.run.key[:6]], capture_output=True, text=True, timeout=60)
     assert (same.returncode, same.stdout) == (0, f"{record.run.key}: the same bits, after 2 epochs\n")
     path = tmp_path / "records" / f"{record.run.key}.json"
     path.write_text(path.read_text().replace(f'"loss": {record.history["loss"][1]}', '"loss": 1.5'))
-    other = subprocess.run([*command, record.run.key], capture_output=True, text=True, timeout=60)
+    other = command(*arguments, record.run.key)
     assert other.returncode == 1
     assert "other numbers from epoch 2 on" in other.stdout
-    none = subprocess.run([*command, "x"], capture_output=True, text=True, timeout=60)
+    none = command(*arguments, "x")
     assert none.returncode == 2
     assert "'x' begins the key of none of the records" in none.stderr
 
 
-def test_a_new_study_can_be_run(tmp_path):
+def test_a_new_study_can_be_run(tmp_path, command):
     path = tmp_path / "mine.toml"
-    command = [*COMMAND, "study", "new", str(path)]
-    assert subprocess.run(command, capture_output=True, text=True, timeout=60).returncode == 0
+    assert command("study", "new", path).returncode == 0
     assert len(read_study(path).configurations()) == 3
-    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    again = command("study", "new", path)
     assert again.returncode == 2
     assert "is there already" in again.stderr
 

@@ -565,9 +565,6 @@ def keeping(module, x):
     return x
 
 
-UNLISTED = vg.TensorNode(np.ones((1, 2), np.float32), name="unlisted", requires_grad=True)
-
-
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -580,7 +577,6 @@ UNLISTED = vg.TensorNode(np.ones((1, 2), np.float32), name="unlisted", requires_
         (lambda module, x: {"y": x, "none": x[:0]}, r"result\['none'\] of the Given is an array without elements"),
         (lambda module, x: x + np.random.default_rng().normal(size=x.shape), "not compute the same .* random numbers"),
         (drawing, "not compute the same .* random numbers"),
-        (lambda module, x: x * UNLISTED, "make it an attribute of the model that is exported"),
         (keeping, "a model that is exported keeps nothing"),
     ],
 )
@@ -588,6 +584,12 @@ def test_a_model_that_cannot_be_compiled_is_told(function, message, tmp_path):
     with pytest.raises(CannotCompileError, match=message):
         vg.export_native(Given(function), np.zeros((1, 2), np.float32), tmp_path / "net.o")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_parameter_that_the_model_has_not_is_named(tmp_path):
+    elsewhere = vg.TensorNode(np.ones((1, 2), np.float32), name="elsewhere", requires_grad=True)
+    with pytest.raises(CannotCompileError, match="'elsewhere'.* make it an attribute of the model that is exported"):
+        vg.export_native(Given(lambda module, x: x * elsewhere), np.zeros((1, 2), np.float32), tmp_path / "net.o")
 
 
 def test_a_failed_export_leaves_nothing_in_what_the_model_holds(tmp_path):
