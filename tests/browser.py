@@ -43,7 +43,7 @@ def opened(path, width=1400, height=800, **options):
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: request.url.startswith(own) or complaints.append(request.url))
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.goto(address)
         yield page
         assert complaints == []

@@ -357,10 +357,8 @@ def test_an_interrupted_write_leaves_nothing_behind(server, monkeypatch):
 def test_without_any_source_the_error_says_what_to_put_where(home, monkeypatch):
     monkeypatch.setenv("VUGRAD_DATA", str(home / "named"))
     nobody = "http://127.0.0.1:1/"  # nothing listens on port 1
-    start = time.perf_counter()
     with pytest.raises(FileNotFoundError) as caught:
         fetch(archive(nobody))
-    assert time.perf_counter() - start < 5
     message = str(caught.value)
     assert f"tiny: there is no good copy of {FIRST}" in message
     for place in (home / "named" / "tiny", cache_folder(archive()), "data/Tiny/raw", home / ".keras/datasets/tiny.npz"):

@@ -292,9 +292,7 @@ def test_the_command(tmp_path, command):
     assert len(records) == 4
     again = command(*arguments)
     assert first.stdout.startswith("4 runs to make on ")
-    assert first.stdout.partition("
-
-")[0].splitlines()[-1].startswith("4 runs made in ")
+    assert first.stdout.partition("\n\n")[0].splitlines()[-1].startswith("4 runs made in ")
     assert again.stdout == first.stdout.partition("\n\n")[2]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "records").iterdir()} == records
     assert "| width | hidden 8 | 1 |" in (tmp_path / "out" / "summary.md").read_text()
