@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 
+import browser
 import pytest
 from hypothesis import settings
 
@@ -29,6 +30,12 @@ def pytest_collection_finish():
     """Let nobody who looks for garbage, or for who refers to what, look at the thousands of tests too."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """End the browser after the last test of a module."""
+    if getattr(nextitem, "module", None) is not getattr(item, "module", None):
+        browser.stop()
 
 
 @pytest.fixture

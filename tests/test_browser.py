@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from browser import opened, teardown_module  # noqa: F401, pytest calls it
+from browser import opened
 
 import vugrad as vg
 from vugrad.viewer.picture import picture

@@ -7,7 +7,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from browser import opened, teardown_module  # noqa: F401, pytest calls it
+from browser import opened
 from typer.testing import CliRunner
 
 import vugrad as vg
