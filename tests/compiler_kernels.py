@@ -3,6 +3,7 @@
 What must hold on every processor is tested with these; what is the same on all of them, on this machine's alone.
 """
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,9 @@ from vugrad import losses, nn
 from vugrad.compiler.machine import llvm
 from vugrad.ops import primitives
 
-#: Processors of this kind with shorter vectors than this one has: what VUGRAD_TARGET may name here. This one is no part
-#: of them: all other tests compile for it.
+#: The processor that tests compile for where they say nothing else, by its name.
+HOST = os.environ.get("VUGRAD_TARGET") or "host"
+#: Processors with shorter vectors than that one has.
 LESSER = [
     name
     for name in ("x86-64", "x86-64-v3")

@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 import pytest
-from compiler_kernels import LESSER
+from compiler_kernels import HOST, LESSER
 from test_ops import StudentReLU
 
 import vugrad as vg
@@ -502,7 +502,7 @@ def test_equal_programs_are_made_once_in_a_process(monkeypatch):
         second(x[:3])
 
 
-@pytest.mark.parametrize("target", [*LESSER, "host"])
+@pytest.mark.parametrize("target", [*LESSER, HOST])
 def test_code_for_one_thread_is_not_taken_for_two(target, tmp_path, monkeypatch):
     # A step too small to be shared runs on one thread in both cases, but its loops and its memory are not the same: one
     # thread has all instances in one block, and two have a block each.

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from compiler_floors import assert_same, flat
-from compiler_kernels import KERNELS, LESSER, Kernels, numbers
+from compiler_kernels import HOST, KERNELS, LESSER, Kernels, numbers
 from test_native import RUN, outputs
 
 import vugrad as vg
@@ -94,7 +94,7 @@ def test_every_kernel_on_aarch64(target, cc, run, tmp_path):
 
 
 def test_code_is_made_for_the_processor_that_is_named(monkeypatch):
-    names = [*LESSER, "host", ""]
+    names = [*LESSER, HOST]
     plans = []
     for name in names:
         monkeypatch.setenv("VUGRAD_TARGET", name)
