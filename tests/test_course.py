@@ -711,6 +711,25 @@ def test_a_module_that_looks_at_its_input(run):
     run(Looking())
 
 
+class LookingUp(vg.Module):
+    """What it is called with are positions, in arrays that it has, and a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = np.arange(12.0).reshape(4, 3)
+        self.weight = vg.TensorNode(np.ones((4, 3)))
+
+    def forward(self, at, mask):
+        rows = self.table[at] + np.take(self.table, at, axis=0) + self.weight[at]
+        return np.where(~mask & (at > 0), 0.0, rows.sum(axis=1))
+
+
+@pytest.mark.parametrize("run", [lambda net: net, vg.compile], ids=["eager", "compiled"])
+def test_positions_and_masks_are_nodes_too(run):
+    y = run(LookingUp())(np.array([0, 1, 3]), np.array([False, False, True]))
+    assert y.value.tolist() == [2 * 3 + 3, 0, 2 * 30 + 3]
+
+
 def test_the_doctor_has_nothing_against_a_softmax_before_celoss():
     net = vg.nn.Sequential(vg.Linear(3, 2), vg.nn.Softmax())
     kinds = [finding.kind for finding in vg.doctor(net, vg.celoss, (XL, YL))]

@@ -379,6 +379,7 @@ WITHOUT_DERIVATIVE = (
     *(np.floor, np.ceil, np.rint, np.round, np.around, np.trunc),
     *(np.argmax, np.argmin, np.argsort, np.nonzero, np.any, np.all, np.count_nonzero),
     *(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like),
+    primitives.random_bits,
     *(np.array_equal, np.allclose, np.isclose, np.result_type, np.array2string, np.array_repr, np.array_str),
 )
 for _function in WITHOUT_DERIVATIVE:

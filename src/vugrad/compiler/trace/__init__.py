@@ -22,7 +22,7 @@ from vugrad.compiler.arrays import Output, Program, simplify, verify
 from vugrad.compiler.arrays.passes import live
 from vugrad.compiler.arrays.program import SHORT
 from vugrad.compiler.trace import answers as answers, checks
-from vugrad.compiler.trace.standin import CannotCompileError, Traced
+from vugrad.compiler.trace.standin import CannotCompileError, Traced, constant_value
 from vugrad.graph import OpNode, TensorNode
 from vugrad.graph.backward import thread
 from vugrad.nn import Module
@@ -381,7 +381,7 @@ def _fixed(holes: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def _write_back(program: Program, slot: Slot, before: Any) -> None:
     """Make what the function left in a slot an output that goes back there."""
-    after, array = slot.get(), np.asarray(before)
+    after, array = constant_value(slot.get()), np.asarray(before)
     if isinstance(after, Traced):
         after.check_unchanged()
         if (after.shape, after.dtype) != (array.shape, array.dtype):

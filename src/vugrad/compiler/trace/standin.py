@@ -16,7 +16,6 @@ import numpy as np
 from vugrad.compiler.arrays import Program
 from vugrad.graph import TensorNode, operators
 from vugrad.graph.operators import NumPyOperators
-from vugrad.ops.dispatch import value
 
 #: Which recording answers for each NumPy function; ``answers.py`` fills it.
 ANSWERS: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -136,12 +135,13 @@ class Traced(NumPyOperators):
             return NotImplemented
         if func not in ANSWERS:
             raise unsupported(func.__name__, {})
-        return ANSWERS[func](*inputs, **options)
+        # NumPy asks no node that is given as positions: it is one without a gradient, or an error.
+        options = {name: constant_value(x) for name, x in options.items()}
+        return ANSWERS[func](*map(constant_value, inputs), **options)
 
     # fmt: off
     def __getitem__(self, index: Any) -> Any:
-        # A node in an index is its value, as in an array's.
-        index = tuple(map(value, index)) if isinstance(index, tuple) else value(index)
+        index = tuple(map(constant_value, index)) if isinstance(index, tuple) else constant_value(index)
         return ANSWERS[Traced.__getitem__](self, index)
 
 
@@ -242,6 +242,11 @@ def _subscribes() -> bool:
     """Whether a stand-in is asked for its numbers by ``x[stand_in]``."""
     frame = sys._getframe(2)
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] in ("BINARY_SUBSCR", "BINARY_OP")
+
+
+def constant_value(x: Any) -> Any:
+    """The array of a node without a gradient, for what takes plain arrays; anything else as it is."""
+    return x.value if isinstance(x, TensorNode) and not x.requires_grad else x
 
 
 def unsupported(name: str, options: dict[str, Any]) -> CannotCompileError:
