@@ -298,6 +298,7 @@ def test_a_presenter_steps_by_keys(wide):
         assert page.locator("aside").evaluate(colours) == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
         assert page.evaluate(SEEN, page.locator(".canvas g.now").element_handle())
         assert min(page.evaluate(CONTRASTS)) >= 4.5
+        assert page.evaluate(CUT) == []
         page.keyboard.press("p")
         page.wait_for_function("document.fullscreenElement === null")
         assert present.get_attribute("aria-pressed") == "false"
