@@ -303,7 +303,7 @@ def test_gradescope(tmp_path):
     ("arguments", "message"),
     [
         (["--grade"], "name the ops that a class was to write, as in --ops Normalize,ReLU"),
-        (["--csv", "marks.csv"], "--csv writes marks: add --grade"),
+        (["--csv", "marks.csv"], "--csv, --gradescope and --pages write marks: add --grade"),
         (["--grade", "--ops", "Exp"], "has no submissions: a .py or .ipynb file, or a folder, for each student"),
     ],
 )

@@ -271,31 +271,19 @@ def explain(
 def check(
     path: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[FILE.py|FILE.ipynb|FOLDER]",
-            help="A file or folder with ops of your own; with --grade a folder is a class, of which each file and each "
-            "folder in it is a submission. The op table if not given",
-        ),
+        typer.Argument(metavar="[FILE|FOLDER]", help="A .py, .ipynb or folder with ops; with --grade a folder of such"),
     ] = None,
     ops: Annotated[str | None, Flag(help="The ops in it to look at, as in Normalize,ReLU (default: all)")] = None,
     grade: Annotated[
         bool,
-        Flag(
-            "--grade",
-            help="A mark for each op: 1, 0, or none for what has to be looked at. Forward and backward must be the "
-            "file's own functions, of NumPy; of vugrad they may call vg.ops.sum_to and vg.ops.primitives alone. "
-            "The command ends well whatever the marks are",
-        ),
+        Flag("--grade", help="A mark for each op: 1, 0, or none for what has to be looked at", rich_help_panel="Marks"),
     ] = False,
-    csv_file: Annotated[
-        Path | None, Flag("--csv", help="Marks as a table, a row for each submission", rich_help_panel="Marks")
-    ] = None,
+    csv_file: Annotated[Path | None, Flag("--csv", help="A row for each submission", rich_help_panel="Marks")] = None,
     gradescope: Annotated[
-        Path | None,
-        Flag(help="Marks of one submission, a file or folder, as Gradescope's results.json", rich_help_panel="Marks"),
+        Path | None, Flag(help="Gradescope's results.json of one file or folder", rich_help_panel="Marks")
     ] = None,
     pages: Annotated[
-        Path | None, Flag(help="Folder for a page of each submission, with the diagnosis", rich_help_panel="Marks")
+        Path | None, Flag(help="Folder for a page with each submission's diagnosis", rich_help_panel="Marks")
     ] = None,
     json_file: Annotated[Path | None, Flag("--json", help="Also write what was found here")] = None,
     derivations: Annotated[
@@ -304,32 +292,24 @@ def check(
 ) -> None:
     """Prove that backwards are the derivatives of their forwards, check them in numbers, and say what is wrong.
 
-    Of a file, only imports, constants, functions and classes are loaded, and nothing that trains. Each op has a process
-    of its own, with 20 seconds of a core and 4 GiB: what hangs or crashes costs that op alone.
+    Of a file, imports, constants, functions and classes alone are loaded.
+    Each op has a process, 20 seconds of a core and 4 GiB of its own.
+
+    For a mark, forward and backward must be the submission's own functions.
+    They may call NumPy, vg.ops.sum_to and what is in vg.ops.primitives,
+    but no op of vugrad's and no gradient.
+
+    With --grade a folder is a class, of a file or folder for each student.
+    The command ends well then, whatever the marks are.
     """
     from vugrad.check import command, marks  # only here: SymPy takes long to load
 
     if derivations is not None:
         command.write_derivations(console, derivations)
         return
-    written = {"--csv": csv_file, "--gradescope": gradescope, "--pages": pages}
-    if path is None:
-        if ops is not None or grade or any(written.values()):
-            raise ValueError("--ops and --grade are about a file: name it, as in vugrad check FILE.py --grade")
-        if not command.check_table(console, json_file):
-            raise typer.Exit(1)
-        return
-    if given := [flag for flag, file in written.items() if file is not None and not grade]:
-        raise ValueError(f"{given[0]} writes marks: add --grade")
     names = None if ops is None else [name.strip() for name in ops.split(",") if name.strip()]
     files = marks.Files(csv_file, json_file, gradescope, pages)
-    if grade and path.is_dir() and gradescope is None:
-        if names is None:
-            raise ValueError("name the ops that a class was to write, as in --ops Normalize,ReLU")
-        command.check_class(console, path, names, files)
-        return
-    found = command.check_file(console, path, names, grade, files)
-    if not grade and not all(verdict.passed for verdict in found.verdicts):
+    if not command.check(console, path, names, grade, files):
         raise typer.Exit(1)
 
 

@@ -112,6 +112,23 @@ def check_table(console: Console, json_file: Path | None) -> bool:
     return not counts.keys() & {"wrong", "not established"}
 
 
+def check(console: Console, path: Path | None, names: Sequence[str] | None, marks: bool, files: Files) -> bool:
+    """Check the table, a submission, or with ``marks`` a class in a folder; whether that ends well."""
+    if path is None:
+        if names is not None or marks or files.of_marks:
+            raise ValueError("--ops and --grade are about a file: name it, as in vugrad check FILE.py --grade")
+        return check_table(console, files.record)
+    if files.of_marks and not marks:
+        raise ValueError("--csv, --gradescope and --pages write marks: add --grade")
+    if marks and path.is_dir() and files.gradescope is None:
+        if names is None:
+            raise ValueError("name the ops that a class was to write, as in --ops Normalize,ReLU")
+        check_class(console, path, names, files)
+        return True
+    found = check_file(console, path, names, marks, files)
+    return marks or all(verdict.passed for verdict in found.verdicts)
+
+
 def check_file(console: Console, path: Path, names: Sequence[str] | None, marks: bool, files: Files) -> Marks:
     """Print a verdict for each op of a submission, and with ``marks`` how many have passed."""
     files.check()

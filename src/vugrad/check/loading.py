@@ -8,9 +8,7 @@ import __future__
 
 import ast
 import contextlib
-import importlib
 import importlib.machinery
-import importlib.util
 import io
 import json
 import sys
@@ -101,8 +99,6 @@ class Loading:
         name = f"{package}.{path.stem}"
         if name in sys.modules:
             return sys.modules[name]
-        if folders:
-            importlib.import_module(package)
         module = ModuleType(name)
         module.__file__, module.__package__ = str(path), package
         sys.modules[name] = module

@@ -33,6 +33,11 @@ class Files:
     gradescope: Path | None = None
     pages: Path | None = None
 
+    @property
+    def of_marks(self) -> bool:
+        """Whether one is written that has nothing but marks."""
+        return any(path is not None for path in (self.table, self.gradescope, self.pages))
+
     def check(self) -> None:
         """Raise ``OSError`` that says so if one of them cannot be written."""
         for path in (
