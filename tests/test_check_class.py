@@ -6,10 +6,12 @@ import re
 import textwrap
 
 import pytest
+from browser import opened
 from typer.testing import CliRunner
 
 from vugrad.check import command
 from vugrad.check.grade import Marks, grade_class, names_of, submissions
+from vugrad.check.marks import page
 from vugrad.check.submission import Verdict
 from vugrad.cli import app
 
@@ -316,3 +318,15 @@ def test_two_of_one_name(tmp_path):
     """A file and a notebook of one name are two submissions, each called as its file is."""
     folder = write(tmp_path / "class", {"bob.py": "", "bob.ipynb": notebook(), "eve.py": ""})
     assert names_of(submissions(folder)) == ["bob.ipynb", "bob.py", "eve"]
+
+
+def test_the_page_of_a_submission_fits_a_phone(tmp_path):
+    path = tmp_path / "page.html"
+    text = "Exp of x (2, 3): wrong.\n  x = [[1. 2.]] <b>&" + "a" * 300
+    verdicts = [Verdict("Exp", "right", "wrong", text, "2x3"), Verdict("Log", "unknown", "not graded", "its own")]
+    path.write_text(page(Marks("bob", "bob.py", verdicts, ["bob.py, line 3: " + "train(" * 60])), encoding="utf-8")
+    for width in (390, 1400):
+        with opened(path, width=width) as shown:
+            assert shown.evaluate("document.documentElement.scrollWidth") <= width
+            assert shown.locator("h2").all_inner_texts() == ["Exp: 0", "Log: no mark", "Not loaded"]
+            assert shown.locator("pre").first.inner_text() == text
