@@ -32,6 +32,8 @@ BATCH = 64
 @pytest.fixture(autouse=True)
 def two_threads_and_a_known_machine(monkeypatch):
     vg.set_threads(2)
+    monkeypatch.setattr(timing, "ROUNDS", 2)  # what is measured, and how often, makes no difference here
+    monkeypatch.setattr(timing, "SECONDS", 0.001)
     monkeypatch.setattr(timing, "machine", lambda threads: timing.Limits(1e11, 5e10, 1e11, 1e10))
     yield
     vg.set_threads(None)
