@@ -48,6 +48,7 @@ THROUGH = {
     "the argument itself": lambda f: vg.grad(lambda x: np.sum(f(lambda y: y)(x) ** 2))(X),
     "compiled in compiled": lambda f: vg.grad(f(lambda x: f(cubes)(2 * x)))(X),
     "a gradient within": lambda f: vg.grad(f(lambda x: np.sum(vg.grad(cubes)(x))))(X),
+    "a list beside": lambda f: vg.grad(f(lambda x, k: np.sum(x * k)))(X, [1.0, 2.0, 3.0]),
     "keywords": lambda f: vg.grad(f(lambda x, k: np.sum(x * k)))(X, k=3.0),
 }
 
@@ -303,6 +304,8 @@ def test_constants_alone_need_no_array():
     doubled = vg.compile(lambda: 2 * p, state=p)
     p.value = np.full(3, 5.0)
     np.testing.assert_array_equal(doubled().value, np.full(3, 10))
+    with pytest.raises(TypeError, match="run_epoch passes over arrays, and was given none"):
+        doubled.run_epoch(batch_size=1)
 
 
 Pair = type("Pair", (), {"__init__": lambda self, k: setattr(self, "k", k)})

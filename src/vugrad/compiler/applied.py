@@ -74,8 +74,9 @@ class CompiledFunction(Op):
                 wanted.append(x)
             arguments.append(x)
         wanted += call.nodes()[len(wanted) :]
-        kind, thread.kind = thread.kind, OpNode
+        kind = thread.kind
         try:
+            thread.kind = OpNode
             found = call.trace.picked(call.function(*arguments))
             roots: dict[TensorNode, Array] = {}
             for node, gradient in zip(found, go, strict=True):

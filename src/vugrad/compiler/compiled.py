@@ -43,6 +43,7 @@ class Compiled:
         arguments = _by_position(self.function, arguments, keywords) if keywords else arguments
         if is_watched() or tracing.on:
             return self.function(*arguments)
+        arguments = tuple(map(_array, arguments))
         plan = self.plan(*arguments)
         return Applied(self.function, arguments, plan.trace, plan.outputs(*arguments)).result()
 
@@ -118,6 +119,8 @@ class Compiled:
         the last of them is the step with the loss that is not finite, and what else it returns is void. Ctrl-C ends the
         epoch after the step at hand, and is raised then.
         """
+        if not arrays:
+            raise TypeError("run_epoch passes over arrays, and was given none: call the function itself")
         n = len(arrays[0])
         order = np.arange(n) if order is None else np.asarray(order)
         _check_epoch(arrays, order, batch_size)

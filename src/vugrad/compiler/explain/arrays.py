@@ -17,7 +17,7 @@ def arrays(about: About) -> Section:
     program, paper = about.program, about.paper
     inner = [i for i, x in enumerate(program.instructions) if x.family != "source"]
     lines = paper.paragraph(
-        "The function ran once on tracers in place of its arrays, which recorded what was done to them (trace/): one "
+        "The function ran on tracers in place of its arrays, which recorded what was done to them (trace/): one "
         "instruction for each NumPy operation, forward, backward and update alike. The last column names the "
         "kernel that stores the result or, in brackets, those that compute it on the way to others, without storing it."
     )

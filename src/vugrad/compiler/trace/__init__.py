@@ -1,4 +1,4 @@
-"""From a Python function to an array program: run it once on stand-ins.
+"""From a Python function to an array program: run it on stand-ins.
 
 ``state`` names the objects that the function changes: modules, optimizers, nodes. Their arrays, learning rates and
 counts are replaced by stand-ins while the function runs, and what stands in their places afterwards is what the program
@@ -210,9 +210,9 @@ def _traced(
     checks.check_apart([(slot.name, value) for slot, value in zip(places, before, strict=True)])
     listed = {slot.name: slot.node for slot in places if slot.node is not None}
     gradients = [(node, node._grad, node._owned) for node in listed.values()]
-    kind, thread.kind = thread.kind, OpNode  # there are gradients, whether or not the first caller wants them
-    tracing.on, outer = True, tracing.on
+    kind, outer = thread.kind, tracing.on
     try:
+        thread.kind, tracing.on = OpNode, True  # there are gradients, whether or not the first caller wants them
         for slot, value in zip(places, before, strict=True):
             slot.set(_stand_in(program, slot.name, "scalar" if slot.scalar else "state", value))
         stand_ins = [_argument(program, i, x) for i, x in enumerate(arguments)]
