@@ -373,6 +373,26 @@ def test_searches_in_which_there_is_nothing_to_find(tmp_path):
             tune(None, study, 1, tmp_path)
 
 
+def test_a_search_in_which_all_is_the_same_or_infinite_names_no_best(tmp_path, monkeypatch):
+    from rich.console import Console
+
+    study = Study("S", "t", replace(SMALL, optimizer="sgd", lr=1e30, epochs=2), {"hidden": [(8,), (12,)]}, seeds=(0,))
+    out = Console(record=True, width=80, soft_wrap=True)
+    tune(out, study, 2, tmp_path)
+    text = out.export_text()
+    assert "all 2 have the same accuracy: there is nothing to choose by" in text
+    assert "the best again" not in text
+
+    def ends(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vugrad.lab.tune.execute", ends)
+    with pytest.raises(SystemExit) as ended:
+        tune(out, study, 3, tmp_path)
+    assert ended.value.code == 130
+    assert f"Interrupted: 2 of 3 trials, which are kept in {tmp_path}." in out.export_text()
+
+
 # --- on a cluster
 
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from rich.console import Console
 from scipy import stats
 from test_cli import COMMAND
 from test_lab import SMALL, interrupted
 
-from vugrad.lab import Record, Records, Run, Study, cost as costs, execute, live
+from vugrad.lab import Record, Records, Run, Study, command, cost as costs, execute, live
 from vugrad.lab.claims import CLAIMS, OTHERWISE
 from vugrad.lab.command import chosen
 from vugrad.lab.cost import cost
@@ -254,6 +255,25 @@ def test_tables(tmp_path):
     ]
 
 
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path, monkeypatch):
+    study = Study("S", "t", replace(SMALL, epochs=1), {"hidden": [(4,), (8,)]}, seeds=(0, 1))
+    monkeypatch.setattr(command, "chosen", lambda names: [study])
+
+    def interrupted(studies, records, *_):
+        execute(study.runs()[0][1], records)
+        raise KeyboardInterrupt
+
+    out = Console(record=True, width=80, soft_wrap=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "watched", interrupted)
+        with pytest.raises(SystemExit) as ended:
+            command.reproduce(out, ["S"], False, None, None, 1, None, tmp_path)
+    assert ended.value.code == 130
+    assert f"Interrupted: 1 of 4 runs are done, and kept in {tmp_path / 'records'}." in out.export_text()
+    command.reproduce(out, ["S"], False, None, None, 1, None, tmp_path)
+    assert "3 runs to make on 1 worker; 1 is there already" in out.export_text()
+
+
 def test_studies_by_name_and_from_files(tmp_path):
     assert [s.name for s in chosen(["F1", "T1"])] == ["F1", "T1"]
     assert {s.name for s in chosen(["all"])} == set(STUDIES)
@@ -362,7 +382,7 @@ def test_what_runs_cost_grows_with_what_they_do():
 
 
 def test_runs_of_one_program_go_to_a_worker_together_and_the_longest_first():
-    wide, small = replace(SMALL, hidden=(30_000,), epochs=40), replace(SMALL, epochs=1)
+    wide, small = replace(SMALL, hidden=(30_000,), epochs=80), replace(SMALL, epochs=1)
     wanted = [
         Run(replace(small, lr=lr, init=init), seed)
         for lr in (0.1, 1)
@@ -418,7 +438,7 @@ def test_a_checkpoint_says_how_far_its_run_is(tmp_path, monkeypatch):
 def test_lines_come_where_the_output_is_no_terminal(monkeypatch):
     monkeypatch.setattr(live, "OFTEN", 0.01)
     said, enough = [], threading.Event()
-    with live._lines(lambda: said.append(1) or len(said) < 3 or enough.set()):
+    with live.lines(lambda: said.append(1) or len(said) < 3 or enough.set()):
         assert enough.wait(30)
     there = len(said)
     enough.wait(0.05)

@@ -15,7 +15,7 @@ from rich.text import Text
 from vugrad.data.named import DATASETS
 from vugrad.files import as_json, check_writable, write_whole
 from vugrad.lab.claims import CLAIMS
-from vugrad.lab.live import watched
+from vugrad.lab.live import INTERRUPTED, watched
 from vugrad.lab.outcome import Outcome
 from vugrad.lab.page import write_page
 from vugrad.lab.preface import preface
@@ -32,8 +32,6 @@ from vugrad.suggest import choose
 FULL_SEEDS = 5
 #: The studies that the report's claims are about: its own figures and tables.
 CLAIMED = list(dict.fromkeys(claim.study for claim in CLAIMS))
-#: What a shell is given by a command that Ctrl-C has ended.
-INTERRUPTED = 130
 COLOURS = {"supported": "green", "refuted": "red", "not resolved": "yellow"}
 
 

@@ -93,7 +93,8 @@ def _picture(study: Study, records: Mapping[str, Sequence[Record]], name: str) -
             axes.plot(at, mean, label=configuration, markevery=max(1, len(band) // 8), **style)
             if len(whole) > 1:
                 between = axes.vlines if single else axes.fill_between
-                between(at, low, high, color=style["color"], alpha=0.4 if single else 0.18)
+                alpha, linewidth = (0.4, 1.6) if single else (0.18, 0)
+                between(at, low, high, color=style["color"], alpha=alpha, linewidth=linewidth)
             ends.append((mean[-1], configuration))
         if logarithmic and ends and all(value > 0 for value, _ in ends):
             _logarithmic(axes)
@@ -101,7 +102,7 @@ def _picture(study: Study, records: Mapping[str, Sequence[Record]], name: str) -
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(NullLocator() if single else MaxNLocator(integer=True))
         if len(records) > 1:
-            figure.legend(loc="lower center", ncols=_columns(list(records)), borderaxespad=0.1)
+            figure.legend(loc="lower center", ncols=_columns(list(records)), borderaxespad=0.1, handlelength=2.8)
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None}, transparent=True)
         figure.savefig(png, format="png", dpi=150)

@@ -19,6 +19,8 @@ from vugrad.lab.workers import Workers
 
 #: The seconds between two lines where the output is no terminal: at first, and after the first minutes.
 OFTEN, SELDOM, FIRST = 15.0, 60.0, 180.0
+#: What a shell is given by a command that Ctrl-C has ended.
+INTERRUPTED = 130
 
 
 class Pace:
@@ -63,7 +65,7 @@ def watched(studies: Sequence[Study], records: Records, workers: Workers, consol
     missing = [run for run in everything if run not in found]
     if not missing:
         return found
-    there = f"; {len(found)} are there already" if found else ""
+    there = f"; {len(found)} {'is' if len(found) == 1 else 'are'} there already" if found else ""
     console.print(f"{_runs(len(missing))} to make on {workers.count} worker{'s' * (workers.count > 1)}{there}")
     pace = Pace(missing, records)
 
@@ -86,14 +88,14 @@ def watched(studies: Sequence[Study], records: Records, workers: Workers, consol
         pace.done.add(record.run)
 
     shown = Live(get_renderable=table, console=console, refresh_per_second=2, transient=True)
-    with shown if console.is_terminal else _lines(lambda: console.print(f"{pace}")):
+    with shown if console.is_terminal else lines(lambda: console.print(f"{pace}")):
         sweep(missing, records, workers, tell)
     console.print(f"{_runs(len(missing))} made in {duration(time.monotonic() - pace.began)}\n")
     return found
 
 
 @contextlib.contextmanager
-def _lines(show: Callable[[], None]) -> Iterator[None]:
+def lines(show: Callable[[], None]) -> Iterator[None]:
     """Call ``show`` now and then, from a thread, until the block ends."""
     over, began = threading.Event(), time.monotonic()
 

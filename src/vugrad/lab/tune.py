@@ -12,6 +12,7 @@ from rich.table import Table
 
 from vugrad.compiler.machine.threads import allowed
 from vugrad.files import check_writable
+from vugrad.lab.live import INTERRUPTED, lines
 from vugrad.lab.record import Records, Run
 from vugrad.lab.runner import execute
 from vugrad.lab.study import SETTINGS, Study, options
@@ -74,16 +75,24 @@ def tune(console: Console, study: Study, trials: int, out: Path) -> None:
         found = []
         for i, seed in enumerate(study.seeds):
             teller = _Teller(trial, i * recipe.epochs)
-            found.append(accuracy(execute(Run(recipe, seed), records, allowed(), [teller])))
+            found.append(max(0.0, accuracy(execute(Run(recipe, seed), records, allowed(), [teller]))))
         return sum(found) / len(found)
 
-    with console.status("") as status:
+    so_far = f"{made} of {trials} trials"
+    status = console.status(so_far)
 
-        def tell(search: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-            done = len(search.get_trials(deepcopy=False, states=ended))
-            status.update(f"{done} of {trials} trials, the best {search.best_value:.2f} %")
+    def tell(search: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        nonlocal so_far
+        done = len(search.get_trials(deepcopy=False, states=ended))
+        so_far = f"{done} of {trials} trials, the best {search.best_value:.2f} %"
+        status.update(so_far)
 
-        search.optimize(objective, n_trials=max(0, trials - made), callbacks=[tell])
+    try:
+        with status if console.is_terminal else lines(lambda: console.print(so_far)):
+            search.optimize(objective, n_trials=max(0, trials - made), callbacks=[tell])
+    except KeyboardInterrupt:
+        console.print(f"\nInterrupted: {so_far}, which are kept in {out}. The same command goes on from there.")
+        raise SystemExit(INTERRUPTED) from None
     complete = search.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     pruned = len(search.get_trials(deepcopy=False, states=(optuna.trial.TrialState.PRUNED,)))
     ranked = sorted(complete, key=lambda trial: -(trial.value or 0.0))
@@ -91,6 +100,9 @@ def tune(console: Console, study: Study, trials: int, out: Path) -> None:
         f"{study.name}  {study.title}: {len(complete)} trials to their end, {pruned} left early", style="bold"
     )
     console.print(_table(study, ranked[:SHOWN]))
+    if len(ranked) > 1 and ranked[0].value == ranked[-1].value:
+        console.print(f"all {len(ranked)} have the same accuracy: there is nothing to choose by")
+        return
     best = ranked[0].params
     recipe = _recipe(study, lambda name, _: best[name], *[lambda name, **_: best[name]] * 2)
     console.print(f"\nthe best again: vugrad train {flags(recipe)}")
