@@ -167,7 +167,9 @@ class Outside:
         owner = getattr(x, "__self__", None)
         if isinstance(owner, Module):
             self._look(owner)
-        elif hasattr(owner, "__dict__") and not isinstance(owner, type | types.ModuleType) and not _of_library(type(owner)):
+        elif hasattr(owner, "__dict__") and not (
+            isinstance(owner, type | types.ModuleType) or _of_library(type(owner))
+        ):
             self._note(vars(owner), vars(owner))
         function = getattr(x, "__func__", getattr(x, "function", x))
         if function is not x:
