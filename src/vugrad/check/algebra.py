@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,26 @@ from vugrad.check.indices import (
 from vugrad.check.zero import is_zero
 
 
+@lru_cache(2**15)
+def depends(e: Expr, on: Expr) -> bool:
+    """Whether a symbol, or an element of an array, occurs in an expression."""
+    return bool(e == on) or any(depends(arg, on) for arg in e.args)
+
+
+@lru_cache(2**15)
 def derivative(e: Expr, of: Expr) -> Expr:
-    """∂e/∂of, where ``of`` is an element of an input at indices of its own."""
-    if not e.has(getattr(of, "base", of)) or e.func in (DELTA, GT, ARGMAX, ARGMIN, sp.sign):
+    """∂e/∂of, where ``of`` is a symbol, or an element of an input at indices of its own."""
+    if not depends(e, getattr(of, "base", of)) or e.func in (DELTA, GT, ARGMAX, ARGMIN, sp.sign):
         return sp.Integer(0)
     if isinstance(e, sp.Indexed):
         return sp.Mul(*map(DELTA, e.indices, of.indices))
     if e == of:
         return sp.Integer(1)
+    if e.is_Add:
+        return sp.Add(*(derivative(arg, of) for arg in e.args))
+    if e.is_Mul:
+        slopes = ((n, derivative(arg, of)) for n, arg in enumerate(e.args))
+        return sp.Add(*(sp.Mul(slope, *e.args[:n], *e.args[n + 1 :]) for n, slope in slopes if slope != 0))
     u, *others = e.args
     if e.func in (SUM, TOP, LOW):
         if e.func != SUM and len(others) > 1:
@@ -52,9 +65,7 @@ def derivative(e: Expr, of: Expr) -> Expr:
     if e.is_Pow:
         v = others[0]
         return v * u ** (v - 1) * derivative(u, of) + e * sp.log(u) * derivative(v, of)
-    dummies = [arg if arg.is_Number else sp.Dummy(real=True) for arg in e.args]
-    back, f = dict(zip(dummies, e.args, strict=True)), e.func(*dummies)
-    return sp.Add(*(f.diff(v).xreplace(back) * derivative(arg, of) for v, arg in back.items() if not v.is_Number))
+    return sp.Add(*(e.fdiff(n) * derivative(arg, of) for n, arg in enumerate(e.args, 1) if not arg.is_Number))
 
 
 def normal(e: Expr) -> Expr:

@@ -41,7 +41,13 @@ class Branch(Decided):
 
 
 class Largest(Decided):
-    """The largest of its arguments."""
+    """The largest of its arguments, which are in one order, so that equal maxima are one expression."""
+
+    @classmethod
+    def eval(cls, *args: Any) -> Any:
+        """The same with its arguments in order."""
+        ordered = sorted(args, key=sp.default_sort_key)
+        return None if ordered == list(args) else cls(*ordered)
 
 
 class First(Decided):

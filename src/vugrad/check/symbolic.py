@@ -33,6 +33,7 @@ class Symbolic:
         outputs: what forward makes of them, an array of expressions for each.
         gradients: by the inputs' labels, what backward makes of them; ``None`` where it gives none.
         edges: what is 0 where the code divides by 0, compares equals, or has a kink.
+        analytic: whether both directions are power series everywhere, so that what holds nearly everywhere holds there.
     """
 
     inputs: dict[str, Array]
@@ -40,6 +41,7 @@ class Symbolic:
     outputs: Arrays
     gradients: dict[str, Array]
     edges: list[Expr]
+    analytic: bool
 
 
 def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: Mapping[int, bool]) -> Symbolic:
@@ -64,12 +66,15 @@ def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: M
         [found[part.name] if isinstance(part, Named) else part for part in parts]
         for parts in (recorded.outputs, recorded.gradients)
     )
+    edges = list(dict.fromkeys(e for e in edges if isinstance(e, sp.Basic) and not e.is_number))
+    primitives = {x.primitive for x in recorded.program.instructions}
     return Symbolic(
         inputs,
         upstream,
         [_expressions(y) for y in outputs],
         {labels[i]: None if gradients[i] is None else _expressions(gradients[i]) for i in real},
-        list(dict.fromkeys(e for e in edges if isinstance(e, sp.Basic) and not e.is_number)),
+        edges,
+        not edges and primitives <= ANALYTIC | EDGES.keys(),
     )
 
 
@@ -242,7 +247,7 @@ MEANINGS: dict[str, Callable[..., Expr]] = {
 #: What is 0 where a primitive is at a pole, a jump or a kink.
 EDGES: dict[str, Callable[..., Expr]] = {
     "div": lambda a, b: b,
-    "pow": lambda a, b: a,
+    "pow": lambda a, b: ONE if b.is_Integer and b >= 0 else a,
     **dict.fromkeys(("log", "sqrt", "abs", "sign"), lambda a: a),
     **dict.fromkeys(("max", "min", "lt", "le", "gt", "ge", "eq", "ne"), lambda a, b: a - b),
 }
@@ -254,3 +259,7 @@ REDUCTIONS: dict[str, Callable[..., Expr]] = {
     "argmin": lambda *a: First(*(-x for x in a)) if len(a) > 1 else ZERO,
 }
 MOVEMENTS = {"reshape", "transpose", "broadcast", "slice", "pad", "concatenate", "window", "fold", "gather", "scatter"}
+#: The primitives that are power series everywhere, or choose by what is no input; those in EDGES are without an edge.
+ANALYTIC = {"input", "constant", "add", "sub", "mul", "neg", "sum", "contract", "where", "cast", *MOVEMENTS} | {
+    *("exp", "expm1", "sin", "cos", "sinh", "cosh", "tanh", "arctan", "erf", "sigmoid"),
+}
