@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -60,7 +61,8 @@ class BatchMM(Op):
         w, x = context["w"], context["x"]
         gw = gx = None
         if needs_input_grad(context, 0):
-            gw = np.matmul(np.reshape(go, (-1, w.shape[0])).T, np.reshape(x, (-1, w.shape[1])))
+            rows = math.prod(x.shape[:-1])  # -1 says nothing of arrays without elements
+            gw = np.matmul(np.reshape(go, (rows, w.shape[0])).T, np.reshape(x, (rows, w.shape[1])))
         if needs_input_grad(context, 1):
             gx = np.matmul(go, w)
         return gw, gx
