@@ -1,15 +1,17 @@
 """Derivations: what stands on the board, that it is said to be the code's only if it is, and who has none."""
 
+import contextlib
 import re
 
 import numpy as np
 import pytest
 import sympy as sp
+from given import given, keeping
 
 import vugrad as vg
 from vugrad import ops
 from vugrad.check.algebra import derivative, name_of, normal, same, tidy, value
-from vugrad.check.derive import derive
+from vugrad.check.derive import derive, derive_row
 from vugrad.check.formulas import PRIMES, read
 from vugrad.check.indices import DELTA, GT, SUM, TOP, NoIndexForm, letters_in, named
 from vugrad.check.subject import listed
@@ -18,7 +20,7 @@ from vugrad.ops.table import ROWS
 #: The ops of the table without a formula that holds for every element.
 NO_INDEX_FORM = {
     *("AvgPool2d", "Concatenate", "Conv2d", "Dropout", "Flip", "Fold", "Max", "MaxPool2d", "Min", "Pad", "Reshape"),
-    *("Scatter", "Select", "Slice", "Stack", "Take", "TakeAlongAxis", "Unfold"),
+    *("Slice", "Stack", "Unfold"),
 }
 
 NORMALIZE = """\
@@ -59,6 +61,30 @@ Softmax of x (N×M), by index, from the code of forward:
          = exp(x[i,j]) / Σ_k exp(x[i,k])    the shift by the maximum cancels"""
 
 
+SELECT = """\
+Select of x (N×M), indices (N), by index, from the code of forward:
+  y[i] = x[i,indices[i]]
+The chain rule, for every element of x:
+  gx[a,b] = Σ_i go[i] ∂y[i]/∂x[a,b]
+The derivative of one output by one input:
+  ∂y[i]/∂x[a,b] = δ[i,a] δ[b,indices[i]]
+The sums collapse: only i = a remains:
+  gx[a,b] = go[a] δ[b,indices[a]]
+The code of backward computes:
+  gx[a,b] = Σ_i go[i] δ[b,indices[i]] δ[i,a]
+          = go[a] δ[b,indices[a]]    the same ∎"""
+
+SIXTEEN = """\
+  y[i,j] = x[i,0]    for j from 0 to 15
+The chain rule, for every element of x:
+  gx[a,0] = Σ_i Σ_j go[i,j] ∂y[i,j]/∂x[a,0]
+The derivative of one output by one input:
+  ∂y[i,j]/∂x[a,0] = δ[i,a]
+The sums collapse: only i = a remains:
+  gx[a,0] = Σ_j go[a,j]
+The code of backward computes:
+  gx[a,0] = Σ_j go[a,j]    the same ∎"""
+
 A_ROW = """\
 The derivative of one output by one input:
   ∂z[i,j]/∂y[a] = δ[j,a]
@@ -80,6 +106,9 @@ ENDS = [
     (ops.Log, {}, ["gx[a,b] = go[a,b] / x[a,b]"]),
     (ops.RowMax, {}, ["gx[a,b] = go[a] δ[argmax_k x[a,k],b]"]),
     (ops.LeakyReLU, {}, ["gx[a,b] = go[a,b] (1 where x[a,b] > 0, else 0.01)"]),
+    (ops.Take, {}, ["gx[a,b] = Σ_i go[i,b] δ[a,indices[i]]"]),
+    (ops.TakeAlongAxis, {}, ["gx[a,b] = Σ_j go[a,j] δ[b,indices[a,j]]"]),
+    (ops.Scatter, {}, ["gx[a,b] = go[index[a,b]]"]),
     (ops.Where, {}, ["gx[a,b] = go[a,b] condition[a,b]", "gy[a] = Σ_i go[i,a] (1 − condition[i,a])"]),
 ]
 
@@ -94,6 +123,35 @@ def test_the_board():
     assert str(derive(ops.BatchMM)) == LINEAR
     assert str(derive(ops.Softmax)).startswith(SOFTMAX)
     assert str(derive(ops.Add, ((2, 3), (3,)))).endswith(A_ROW)
+    assert str(derive(ops.Select)) == SELECT
+    assert str(derive(ops.Select, ((3, 5),), indices=[4, 4, 0])) == SELECT
+    assert str(derive(ops.Expand, dim=1, repeats=16)).endswith(SIXTEEN)
+    assert str(derive(ops.Expand, ((16, 1),), dim=1, repeats=16)).endswith(SIXTEEN)
+
+
+#: A vector in 16 equal columns, as a person may write it; the gradient is the sum over the columns.
+COLUMNS = {
+    "repeat": lambda x: np.repeat(x[:, None], 16, axis=1),
+    "tile": lambda x: np.tile(x[:, None], (1, 16)),
+    "stack": lambda x: np.stack([x] * 16, axis=1),
+    "broadcast_to": lambda x: np.broadcast_to(x[:, None], (x.shape[0], 16)),
+    "outer": lambda x: np.outer(x, np.ones(16)),
+    "transposed": lambda x: np.broadcast_to(x, (16, x.shape[0])).T,
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_sixteen_equal_columns(name):
+    for extent in (3, 16):
+        proof = vg.prove(given(keeping(COLUMNS[name]), lambda context, go: np.sum(go, axis=1)), (extent,))
+        assert proof.status == "proven"
+        lines = str(proof).splitlines()
+        assert lines[2] == "  y[i,j] = x[i]    for j from 0 to 15"
+        assert lines[-3:] == ["  gx[a] = Σ_j go[a,j]", lines[-2], "  gx[a] = Σ_j go[a,j]    the same ∎"]
+    # The report's own gradient sums over the wrong index.
+    wrong_sum = vg.prove(given(keeping(COLUMNS[name]), lambda context, go: np.sum(go, axis=0)), (16,))
+    assert wrong_sum.status == "refuted"
+    assert "gx[a] = Σ_i go[i,a]    not the same" in str(wrong_sum)
 
 
 @pytest.mark.parametrize(("op", "constants", "ends"), ENDS, ids=[op.__name__ for op, *_ in ENDS])
@@ -170,8 +228,12 @@ def lost_gradient(context, go):
         (wrong(lost_sum), ((2, 3),), "gx[a,b] = go[a,b] / Σ_k x[a,k] − go[a,b] x[a,b] / (Σ_k x[a,k])²    not the same"),
         (wrong(lost_upstream), ((2, 3),), "not the same: at sample numbers gx[0,0] is "),
         (wrong(lost_everything), ((2, 3),), "gx[a,b] = 1    not the same"),
-        (wrong(transposed, ops.BatchMM), ((3, 3), (3, 3)), "gw[a,b] = Σ_i go[i,b] x[i,a]    not the same"),
-        (wrong(transposed, ops.BatchMM), ((4, 3), (2, 3)), "gw[a,b] = an array of shape (M, N)    not the same"),
+        (
+            wrong(transposed, ops.BatchMM),
+            ((3, 3), (3, 3)),
+            "gw[a,b] = Σ_i go[i,b] x[i,a]    not the same: it is transp",
+        ),
+        (wrong(transposed, ops.BatchMM), ((4, 3), (2, 3)), "array of shape (M, N)    not the same: it is transposed"),
         (wrong(lost_broadcast, ops.Add), ((2, 3), (3,)), "gy[a] = an array of shape (N, M)    not the same"),
         (wrong(lost_gradient, ops.Add), ((2, 3), (3,)), "gy[a] = None    not the same"),
     ],
@@ -180,6 +242,16 @@ def test_a_wrong_backward_is_shown_beside_the_right_one(op, shapes, text):
     derivation = derive(op, shapes)
     assert not derivation.established
     assert text in str(derivation)
+
+
+@pytest.mark.parametrize("op", [ops.Power, ops.Slice, ops.Scatter])
+def test_every_derivation_can_be_printed(op):
+    for row in ROWS:
+        if row.op is op and 0 not in [n for shape in row.shapes for n in shape]:
+            with contextlib.suppress(NoIndexForm):
+                derivation = derive_row(row)
+                assert str(derivation).count("\n") > 3
+                assert r"\begin{align*}" in derivation.latex()
 
 
 def test_the_lost_sum_stands_beside_the_derived_one():

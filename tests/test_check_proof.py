@@ -295,7 +295,7 @@ def test_bad_input():
         prove(3)
     with pytest.raises(TypeError, match=r"for functions there is vg\.gradcheck"):
         prove(lambda x: x)
-    with pytest.raises(ValueError, match=r"BatchMM 2x3,2x4: .*number of input features"):
+    with pytest.raises(ValueError, match=r"BatchMM of w \(2, 3\), x \(2, 4\): .*number of input features"):
         prove(vg.BatchMM, [(2, 3), (2, 4)])
 
 

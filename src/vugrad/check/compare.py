@@ -10,22 +10,32 @@ from typing import Any
 
 import numpy as np
 
+from vugrad.check.arguments import arrays_of, parsed, row_of
 from vugrad.check.comparison import CALLS, MOST, Comparison, Place
 from vugrad.check.conduct import outputs, upstream, well_behaved
 from vugrad.check.report import Report
 from vugrad.check.shrink import diagnose
 from vugrad.check.subject import Arrays, Fault, Subject, of_graph, of_op, pulled_back, subject
-from vugrad.graph import TensorNode
+from vugrad.graph import Op, TensorNode
 from vugrad.graph.backward import below
-from vugrad.ops.table import Row
+from vugrad.ops.table import Row, Shape
 
 
-def gradcheck(f: Any, *inputs: Any, order: int = 1, seed: int = 0, **constants: Any) -> Report:
+def gradcheck(
+    f: Any,
+    *inputs: Any,
+    shapes: Sequence[Shape] | None = None,
+    order: int = 1,
+    seed: int = 0,
+    **constants: Any,
+) -> Report:
     """Whether the gradients of ``f`` are its slopes, in float64: element by element, and of many in random directions.
 
     Args:
         f: an Op, a Module (the gradients of whose parameters are checked too), or a function of nodes.
-        inputs: arrays at which to look; whole numbers and truth values are not differentiated.
+        inputs: arrays at which to look, or their shapes as tuples, or one list of shapes; as for :func:`prove`. Whole
+            numbers and truth values are not differentiated. Without inputs an op is checked at those of the op table.
+        shapes: the same as one list of shapes.
         order: 2 to check the gradients' own gradients as well.
         seed: of the directions and of the upstream gradients.
         constants: keyword arguments of ``f``.
@@ -41,12 +51,17 @@ def gradcheck(f: Any, *inputs: Any, order: int = 1, seed: int = 0, **constants: 
     >>> import numpy as np, vugrad as vg
     >>> bool(vg.gradcheck(vg.Normalize, np.array([[1.0, 2.0], [3.0, 4.0]])))
     True
-    >>> bool(vg.gradcheck(lambda x, y: np.exp(x) @ y, np.ones((2, 3)), np.ones(3), order=2))
+    >>> bool(vg.gradcheck(lambda x, y: np.exp(x) @ y, (2, 3), (3,), order=2))
     True
     """
     if order not in (1, 2):
         raise ValueError(f"gradcheck: order is 1, or 2 for the gradients' own gradients, and not {order}")
-    checked = subject(f, inputs, constants)
+    given = parsed("gradcheck", f, inputs, shapes)
+    if isinstance(f, type) and issubclass(f, Op):
+        row = row_of(f, given, constants)
+        checked = of_op(f, row.inputs(np.random.default_rng(seed)), row.constants)
+    else:
+        checked = subject(f, arrays_of(f, given, constants), constants)
     report = explained(check(checked, seed))
     if report and order == 2:
         second = explained(check(second_order(checked), seed))

@@ -11,8 +11,9 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.algebra import derivative, name_of, normal, over, same, tidy, unshifted, value
+from vugrad.check.arguments import Given, row_of
 from vugrad.check.edges import wrong_at_an_edge
-from vugrad.check.formulas import NOTHING, PRIMES, Formulas, read, sample, shortened
+from vugrad.check.formulas import NOTHING, PRIMES, Formulas, read, shortened, with_indices
 from vugrad.check.indices import DELTA, GT, LOW, MAX, MIN, SIGMOID, SUM, TOP, At, Expr, NoIndexForm
 from vugrad.check.pen import PARTIAL, Pen
 from vugrad.check.report import Report
@@ -103,7 +104,20 @@ def derive(op: type[Op], shapes: tuple[Shape, ...] | None = None, **constants: A
     >>> derivation.established
     True
     """
-    row = shortened(sample(op, shapes, constants))
+    row = row_of(op, shapes, constants)
+    return derive_row(row.sampled() if isinstance(row, Given) else row)
+
+
+def derive_row(row: Row) -> Derivation:
+    """The derivation at a row of the op table, or one like it."""
+    if (indexed := with_indices(row)) is not row:
+        with contextlib.suppress(NoIndexForm):
+            return _derived(indexed)
+    return _derived(row)
+
+
+def _derived(row: Row) -> Derivation:
+    row, op = shortened(row), row.op
     formulas, again = (read(row, primes) for primes in PRIMES)
     if (formulas.outputs, formulas.gradients) != (again.outputs, again.gradients):
         raise NoIndexForm(f"{op.__name__} computes with numbers that depend on the shapes")
@@ -111,7 +125,7 @@ def derive(op: type[Op], shapes: tuple[Shape, ...] | None = None, **constants: A
         raise NoIndexForm(f"{op.__name__} has sums in sums in sums, which no board is large enough for")
     pen = Pen(False, {name_of(go): "".join(map(str, getattr(go, "indices", ()))) for _, _, go, _ in formulas.outputs})
     outputs = [(y, unshifted(e), go, sizes) for y, e, go, sizes in formulas.outputs]
-    steps = [(heading(row, formulas), [forward(y, e) for y, e, *_ in formulas.outputs])]
+    steps = [(heading(row, formulas), [forward(y, e, sizes) for y, e, _, sizes in formulas.outputs])]
     established, numbers = True, samples(row, formulas)
     amiss = at_an_edge(row)
     for position, x, gx, short, full in formulas.gradients:
@@ -140,10 +154,13 @@ def heading(row: Row, formulas: Formulas) -> str:
     return f"{row.op.__name__} of {inputs}, by index, from the code of forward:"
 
 
-def forward(y: Expr, e: Expr) -> Equation:
+def forward(y: Expr, e: Expr, sizes: At) -> Equation:
     """An output's element, as computed and then without a maximum that cancels."""
-    remark = "the shift by the maximum cancels" if unshifted(e) != e else ""
-    return Equation((y, e, unshifted(e)), remark or "σ(u) = 1 / (1 + exp(−u))" * e.has(SIGMOID))
+    numbered = zip(getattr(y, "indices", ()), sizes, strict=True)
+    remarks = [f"for {i} from 0 to {n - 1}" for i, n in numbered if i.is_Symbol and n.is_Integer]
+    remarks += ["the shift by the maximum cancels"] * (unshifted(e) != e)
+    remarks += ["σ(u) = 1 / (1 + exp(−u))"] * e.has(SIGMOID)
+    return Equation((y, e, unshifted(e)), "; ".join(remarks))
 
 
 def board(pen: Pen, x: Expr, gx: Expr, partials: list[tuple[Expr, Expr, Expr, At]], derived: Expr) -> list[Step]:
@@ -224,6 +241,8 @@ def differing(shape: Shape, numbers: list[Sample], position: int, x: Expr, gx: E
     """Where the gradient that the code computes is not the derived one, at sample numbers; empty if nowhere."""
     for run in numbers:
         code = run.codes[position]
+        if len(shape) == 2 and is_transposed(code, run, x, derived, shape):
+            return "not the same: it is transposed"
         if code is None or np.shape(code) != shape:
             return "not the same"
         if not run.as_read:
@@ -237,6 +256,17 @@ def differing(shape: Shape, numbers: list[Sample], position: int, x: Expr, gx: E
                 place = f"{name_of(gx)}[{','.join(map(str, at))}]" if at else name_of(gx)
                 return f"not the same: at sample numbers {place} is {right:.4g}, and the code gives {code[at]:.4g}"
     return ""
+
+
+def is_transposed(code: Array, run: Sample, x: Expr, derived: Expr, shape: Shape) -> bool:
+    """Whether the code's gradient is the derived one but for the order of its two axes."""
+    if code is None or np.shape(code) != shape[::-1]:
+        return False
+    with contextlib.suppress(ArithmeticError, ValueError, TypeError):
+        right = np.array([value(derived, {**run.arrays, **indices(x, at)}) for at in np.ndindex(*shape)]).reshape(shape)
+        is_right = np.shape(code) == shape and np.allclose(code, right, 1e-8, 1e-8)
+        return not is_right and bool(np.allclose(np.transpose(code), right, 1e-8, 1e-8))
+    return False
 
 
 def at_an_edge(row: Row) -> Report | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Mapping
@@ -12,12 +13,11 @@ import numpy as np
 import sympy as sp
 
 from vugrad.check.indices import At, Expr, NoIndexForm, Reading, named
-from vugrad.check.subject import inputs_of, listed
+from vugrad.check.subject import listed
 from vugrad.compiler.arrays.program import Program
 from vugrad.compiler.trace import Trace, trace
 from vugrad.compiler.trace.standin import CannotCompileError
-from vugrad.graph import Op
-from vugrad.ops.table import ROWS, Domain, Row, Shape
+from vugrad.ops.table import Row, Shape
 
 Array = Any
 #: The letters of an output's indices, of a gradient's, and of extents; those that inputs have are passed over.
@@ -50,14 +50,31 @@ class Formulas:
     unequal: list[Expr]
 
 
-def sample(op: type[Op], shapes: tuple[Shape, ...] | None, constants: Mapping[str, Any]) -> Row:
-    """The op's row in the table that has such constants, or one for matrices of one shape."""
-    rows = [row for row in ROWS if row.op is op and 0 not in itertools.chain(*row.shapes)]
-    if not rows:
-        rows = [Row(op, op.forward, ((2, 3),) * len(inputs_of(op, constants)), domains=(Domain(0.1, 0.9),))]
-    fitting = [row for row in rows if repr({**row.constants, **constants}) == repr({**row.constants})]
-    row = (fitting or rows)[0]
-    return replace(row, shapes=shapes or row.shapes, constants={**row.constants, **constants})
+def with_indices(row: Row) -> Row:
+    """The row with what follows its inputs, if that is arrays of whole numbers, as inputs that have no gradient."""
+    parameters = list(inspect.signature(row.op.forward).parameters)[1 + len(row.shapes) :]
+    keys = list(itertools.takewhile(lambda key: _is_index(row.constants.get(key)), parameters))
+    if not keys:
+        return row
+    arrays = dict(enumerate((np.asarray(row.constants[key]) for key in keys), len(row.shapes)))
+
+    @functools.wraps(row.op.backward)
+    def backward(context: Any, *gos: Array) -> tuple[Array, ...]:
+        return (*listed(row.op.backward(context, *gos)), *[None] * len(keys))
+
+    return replace(
+        row,
+        op=type(row.op.__name__, (row.op,), {"backward": staticmethod(backward)}),
+        shapes=(*row.shapes, *(array.shape for array in arrays.values())),
+        whole={**row.whole, **{i: ("int64", int(np.max(array)) + 1) for i, array in arrays.items()}},
+        constants={key: value for key, value in row.constants.items() if key not in keys},
+    )
+
+
+def _is_index(value: Any) -> bool:
+    """Whether a constant is an array of positions that are counted from the start."""
+    array = np.asarray(value) if isinstance(value, list | np.ndarray) else np.zeros(0)
+    return bool(array.size and array.dtype.kind in "iu" and np.min(array) >= 0)
 
 
 def shortened(row: Row) -> Row:

@@ -146,8 +146,10 @@ class Reading:
         varies = [a for a, n in enumerate(value.shape) if n > 1 and np.any(value != value.take([0], a))]
         if not varies and value.size:
             return letters_in(float(value.flat[0]), self.extents)
-        if len(varies) == 1 and np.array_equal(value.ravel(), np.arange(value.size)):
-            return at[varies[0]]
+        if len(varies) == 1:
+            line = np.moveaxis(value, varies[0], 0).reshape(value.shape[varies[0]], -1)[:, 0]
+            if np.array_equal(line, np.arange(line.size)):
+                return at[varies[0]]
         if value.ndim == 2 and np.array_equal(value, np.eye(*value.shape)):
             return DELTA(*at)
         raise NoIndexForm("an array of given numbers has no form by index")
@@ -164,6 +166,40 @@ class Reading:
 
     def _broadcast(self, x: Instruction, at: At) -> Expr:
         return self._operand(x.operands[0], at)
+
+    def _concatenate(self, x: Instruction, at: At) -> Expr:
+        axis = x.parameters["axis"]
+        parts = {self.element(i, (*at[:axis], sp.Integer(0), *at[axis + 1 :])) for i in x.operands}
+        if len(parts) > 1 or any(self.program[i].shape[axis] != 1 for i in x.operands):
+            raise NoIndexForm("concatenate has no form by index, but of one array again and again")
+        return parts.pop()
+
+    def _pad(self, x: Instruction, at: At) -> Expr:
+        if any(any(widths) for widths in x.parameters["widths"]):
+            raise NoIndexForm("pad has no form by index")
+        return self.element(x.operands[0], at)
+
+    def _places(self, x: Instruction, at: At) -> list[Expr]:
+        """Where a gather or scatter finds its elements, on each of its axes."""
+        return [self._operand(i, at) for i in x.operands[1:]]
+
+    def _gather(self, x: Instruction, at: At) -> Expr:
+        axes = x.parameters["axes"]
+        picked = len(at) - len(self.program[x.operands[0]].shape) + len(axes)
+        places, rest = dict(zip(axes, self._places(x, at[:picked]), strict=True)), iter(at[picked:])
+        return self.element(x.operands[0], tuple(places[a] if a in places else next(rest) for a, _ in self._axes(x)))
+
+    def _scatter(self, x: Instruction, at: At) -> Expr:
+        """Σ of the operand where its place is this one."""
+        axes = x.parameters["axes"]
+        rest = tuple(i for a, i in enumerate(at) if a not in axes)
+        picked = [(a, n, None) for a, n in self._axes(x)][: len(self.program[x.operands[0]].shape) - len(rest)]
+        index, binds = self._bound(picked)
+        places = self._places(x, tuple(index.values()))
+        pairs = (sorted((place, at[a]), key=str) for a, place in zip(axes, places, strict=True))
+        hits = (DELTA(i, k) if i != k else sp.Integer(1) for i, k in pairs)
+        term = sp.Mul(self.element(x.operands[0], (*index.values(), *rest)), *hits)
+        return SUM(term, *binds) if binds else term
 
     def _contract(self, x: Instruction, at: At) -> Expr:
         *terms, output = x.parameters["subscripts"].replace("->", ",").split(",")

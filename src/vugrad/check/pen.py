@@ -34,7 +34,8 @@ class Pen:
     def _written(self, e: Expr, scope: Mapping[Expr, str]) -> tuple[str, int]:
         if e.is_Add:
             return self._sum(e, scope), 0
-        if e.is_Mul or (e.is_Rational and not e.is_Integer) or (e.is_Pow and e.exp.could_extract_minus_sign()):
+        is_below = e.is_Pow and e.exp.is_number and e.exp.could_extract_minus_sign()
+        if e.is_Mul or is_below or (e.is_Rational and not e.is_Integer):
             return self._product(e, scope)
         if e.func in REDUCTIONS.values():
             return self._bound(e, scope), 1

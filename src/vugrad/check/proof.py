@@ -13,18 +13,20 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from vugrad.check.algebra import derivative
+from vugrad.check.arguments import Given, parsed, row_of
 from vugrad.check.cases import Case, cases, first_case, point
-from vugrad.check.compare import check
+from vugrad.check.compare import check, check_row
 from vugrad.check.conduct import upstream, well_behaved
-from vugrad.check.derive import Derivation, derive
+from vugrad.check.derive import Derivation, derive_row
 from vugrad.check.edges import wrong_at_an_edge
-from vugrad.check.subject import Fault, Subject, inputs_of, of_op, places, short
+from vugrad.check.subject import Fault, Subject, of_op, places, short
 from vugrad.check.symbolic import Symbolic, symbolic
 from vugrad.check.values import Values
 from vugrad.check.zero import is_zero
 from vugrad.compiler import CannotCompileError
 from vugrad.graph import Op
-from vugrad.ops.table import ROWS, Row, Shape
+from vugrad.ops.table import Row, Shape
 
 Expr = Any
 #: So many sets of whole numbers are tried, in which each position has each of as many values.
@@ -93,7 +95,9 @@ class Proof:
         for label, xs in s.inputs.items():
             if not xs.size or s.gradients[label] is None:
                 continue
-            x, gx = xs.flat[0], s.gradients[label].flat[0]
+            pairs = list(zip(xs.flat, s.gradients[label].flat, strict=True))
+            used = set[Any]().union(*(y.free_symbols for y in outputs.values()))
+            x, gx = next((pair for pair in pairs if pair[0] in used), pairs[0])
             reached = {go: y for go, y in outputs.items() if x in y.free_symbols}
             case = first_case([gx, *reached.values()])
             if case.facts:
@@ -104,62 +108,59 @@ class Proof:
             yield f"  = {case.settled(gx)}, what the code computes"
 
 
-def prove(op: type[Op], shapes: Sequence[Shape] | None = None, seconds: float = 10.0, **constants: Any) -> Proof:
+def prove(
+    op: type[Op], *inputs: Any, shapes: Sequence[Shape] | None = None, seconds: float = 10.0, **constants: Any
+) -> Proof:
     """Show on symbols that an op's backward is the derivative of its forward.
 
     Forward and backward are run on symbols, and each element of each gradient is shown to be the sum of the outputs'
-    derivatives, each times what comes from above, by algebra: for all values at once. Where an op branches (a maximum,
+    derivatives, each times its upstream gradient, by algebra: for all values at once. Where an op branches (a maximum,
     ReLU) that is done for each order that its numbers can have. Single points that algebra does not see (zeros, ties,
     where the code divides by 0) are looked at in numbers; kinks are left out.
 
     Args:
         op: the op.
-        shapes: of its inputs; by default those of its first row in the op table, or (2, 3) for each.
-        seconds: after which what is left is "not established".
+        inputs: their shapes as tuples, or one list of shapes, or arrays, of which shapes and whole numbers count; as
+            for :func:`vugrad.gradcheck`. By default those of its first row in the op table, or (2, 3) for each.
+        shapes: the same as one list of shapes.
+        seconds: of computing, after which what is left is "not established".
         constants: keyword arguments of its forward.
 
     The proof is true if everything was shown; printed, it is the derivation by index, where the op has one formula for
     all elements, and else one element worked out. What is refuted is wrong in numbers, at those that it names;
-    :func:`vugrad.gradcheck` says why. Raises ``TypeError`` for what is no Op, and what its forward raises for shapes
-    that it does not take.
+    :func:`vugrad.gradcheck` says why. Raises ``TypeError`` for what is no Op or no input, and what its forward raises
+    for shapes that it does not take.
 
-    >>> import vugrad as vg
-    >>> bool(vg.prove(vg.Softmax, shapes=[(2, 3)], axis=0))
+    >>> import numpy as np, vugrad as vg
+    >>> bool(vg.prove(vg.Softmax, (2, 3), axis=0)), bool(vg.prove(vg.Divide, [(2, 3), (3,)]))
+    (True, True)
+    >>> bool(vg.prove(vg.ops.Take, (3, 2), np.array([0, 2, 2])))
     True
     """
     if not (isinstance(op, type) and issubclass(op, Op)):
         raise TypeError(f"prove takes an Op, the class itself, and not {op!r}: for functions there is vg.gradcheck")
-    known = [row for row in ROWS if row.op is op and 0 not in sum(row.shapes, ())]
-    row = known[0] if known else Row(op, lambda *xs: None, ((2, 3),) * len(inputs_of(op, constants)))
-    if shapes is not None:
-        row = replace(row, shapes=tuple(tuple(shape) for shape in shapes), constants=constants)
-    elif constants:
-        row = replace(row, constants=constants)
-    xs = row.inputs(np.random.default_rng(0))
-    try:
-        with np.errstate(all="ignore"):
-            op.forward({}, *xs, **row.constants)
-    except (ValueError, IndexError) as error:
-        raise type(error)(f"{row.name}: {error}. {op.hint}".rstrip()) from error
+    row = row_of(op, parsed("prove", op, inputs, shapes), constants)
     proof = prove_row(row, seconds)
     with contextlib.suppress(Exception):  # it is there to be read, and not all ops have one
-        return replace(proof, derivation=derive(op, row.shapes, **row.constants))
+        derivation = derive_row(row.sampled() if isinstance(row, Given) else row)
+        if derivation.established or not proof:
+            return replace(proof, derivation=derivation)
     return proof
 
 
 def prove_row(row: Row, seconds: float = 10.0) -> Proof:
-    """Prove a row of the op table, or say what could not be shown in so many seconds.
+    """Prove a row of the op table, or say what could not be shown in so many seconds of this thread's computing.
 
     Whole numbers among the inputs, as positions, are what they are; several sets of them are tried.
     """
-    start = time.perf_counter()
+    start = time.thread_time()
     xs = row.inputs(np.random.default_rng(0))
     positive = {i: row.domains[min(i, len(row.domains) - 1)].low > 0 for i in range(len(xs))}
     found: Symbolic | None = None
     shown, most = 0, 1
     try:
-        for shift in range(min(WHOLE, max((below for _, below in row.whole.values()), default=1))):
-            for i, (kind, below) in row.whole.items():
+        for shift in range(min(WHOLE, max([1, *(below for _, below in row.whole.values())]))):
+            for i, (kind, below) in row.whole.items() if not isinstance(row, Given) else ():
                 xs[i] = ((xs[i].astype(np.int64) + (shift > 0)) % below).astype(kind)
             checked = of_op(row.op, xs, row.constants)
             with np.errstate(all="ignore"):
@@ -178,7 +179,19 @@ def prove_row(row: Row, seconds: float = 10.0) -> Proof:
         status, text = "not established", str(error)
     except Exception as error:  # what SymPy makes of 1/0 or log 0, say
         status, text = "not established", f"{type(error).__name__}: {error}"
-    return Proof(row.op, row.name, status, text, shown, most, time.perf_counter() - start, found)
+    return Proof(row.op, row.name, status, text, shown, most, time.thread_time() - start, found)
+
+
+def established(row: Row, seconds: float) -> tuple[str, str]:
+    """What a check in numbers and a proof find of a row of the op table: a status, and that in sentences.
+
+    The status is "proven", "checked" for what is right in numbers alone, "wrong", or "not established".
+    """
+    report = check_row(row)
+    if not report:
+        return report.status, str(report)
+    proof = prove_row(row, seconds)
+    return {"proven": "proven", "refuted": "wrong", "not established": "checked"}[proof.status], str(proof)
 
 
 def _as_computed(s: Symbolic, checked: Subject) -> None:
@@ -212,6 +225,8 @@ class _Prover:
         self.s, self.checked, self.deadline = s, checked, deadline
         self.upstream = [go for array in s.upstream.values() for go in array.flat]
         self.outputs = [y for array in s.outputs for y in array.flat]
+        inputs = [x for array in s.inputs.values() for x in array.flat]
+        self.order = {symbol: n for n, symbol in enumerate([*self.upstream, *inputs])}
         self.seen: set[Expr] = set()
 
     def shown(self) -> Iterator[int]:
@@ -241,12 +256,12 @@ class _Prover:
 
     def in_time(self, x: Any) -> None:
         """Raises :class:`NotShown` if the time is up."""
-        if time.perf_counter() > self.deadline:
+        if time.thread_time() > self.deadline:
             raise NotShown(f"the time was up at {x}")
 
     def element(self, x: Any, gx: Expr, terms: Sequence[tuple[Any, Expr]]) -> int:
         """Show that one element is the sum of its outputs' derivatives, each times what comes from above."""
-        pattern = _pattern(sp.Tuple(x, gx, *(part for term in terms for part in term)))
+        pattern = self.pattern(x, gx, terms)
         if pattern in self.seen:  # another element is this one under other names
             return 1
 
@@ -260,7 +275,7 @@ class _Prover:
                     continue
                 if (y + code).has(sp.oo, -sp.oo, sp.zoo, sp.nan):
                     raise NotShown(f"a number that is not finite is in the outputs or in the gradient of {x}")
-                self.difference(x, sp.diff(code, go), sp.diff(y, x), case, go)
+                self.difference(x, derivative(code, go), derivative(y, x), case, go)
 
         try:
             count = cases(look)
@@ -268,6 +283,14 @@ class _Prover:
             raise NotShown(f"{error} for {x}") from error
         self.seen.add(pattern)
         return count
+
+    def pattern(self, x: Any, gx: Expr, terms: Sequence[tuple[Any, Expr]]) -> Expr:
+        """An element's gradient and outputs with symbols called by their order: the element, upstream, inputs."""
+        parts = sp.Tuple(gx, *(y for _, y in terms))
+        gos = [go for go, _ in terms]
+        others = sorted(parts.free_symbols - {x, *gos}, key=self.order.__getitem__)
+        names = {e: sp.Symbol(f"s{n}", **e.assumptions0) for n, e in enumerate([x, *gos, *others])}
+        return parts.xreplace(names)
 
     def difference(self, x: Any, code: Expr, true: Expr, case: Case, go: Any = None) -> None:
         """Show that two expressions are the same in a case, or by numbers that they are not."""
@@ -326,12 +349,3 @@ def _is_real(e: Expr, case: Case) -> bool:
     """Whether an expression may be a real number in a case: the logarithm of what is less than 0 is none."""
     negative = {a: sp.Dummy(negative=True) for a, b in case.facts if a.is_Symbol and b.is_number and b <= 0}
     return not negative or e.xreplace(negative).is_extended_real is not False
-
-
-def _pattern(e: Expr) -> Expr:
-    """The expression with its symbols called by the order in which they come."""
-    names: dict[Any, Any] = {}
-    for part in sp.preorder_traversal(e):
-        if part.is_Symbol and part not in names:
-            names[part] = sp.Symbol(f"s{len(names)}", **part.assumptions0)
-    return e.xreplace(names)

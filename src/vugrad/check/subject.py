@@ -75,9 +75,7 @@ def subject(f: Any, inputs: Sequence[Any], constants: Mapping[str, Any]) -> Subj
 
     Raises ``TypeError`` for what is none of them, and what the forward raises for inputs that it does not take.
     """
-    xs = [_exact(x) for x in inputs]
-    if xs and not isinstance(f, Module) and not any(x.dtype.kind == "f" for x in xs):
-        raise TypeError("all inputs are whole numbers, by which nothing is differentiated: write 3.0 for 3")
+    xs = [as_input("gradcheck", x) for x in inputs]
     if isinstance(f, type) and issubclass(f, Op):
         return of_op(f, xs, constants)
     if isinstance(f, type) or not callable(f):
@@ -195,7 +193,8 @@ def _of_module(module: Module, xs: Arrays, constants: Mapping[str, Any]) -> Subj
         return [*nodes, *weights], _outputs(own(*nodes, **constants))
 
     labels = [*names(module.forward, count), *parameters]
-    return of_graph(type(module).__name__, labels, [*xs, *(_exact(node) for node in parameters.values())], build)
+    weights = [as_input("gradcheck", node) for node in parameters.values()]
+    return of_graph(type(module).__name__, labels, [*xs, *weights], build)
 
 
 def _outputs(result: Any) -> list[TensorNode]:
@@ -209,11 +208,15 @@ def _outputs(result: Any) -> list[TensorNode]:
     return ys
 
 
-def _exact(x: Any) -> Array:
-    """An input in float64, or its whole numbers as they are."""
-    array = x.value if isinstance(x, TensorNode) else np.asarray(as_array(x))
+def as_input(caller: str, x: Any) -> Array:
+    """An input in float64, or its whole numbers as they are; ``TypeError`` for what is no array of numbers."""
+    try:
+        array = x.value if isinstance(x, TensorNode) else np.asarray(as_array(x))
+    except ValueError:  # rows of different lengths
+        array = np.empty(0, object)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"gradcheck takes arrays of real or whole numbers, and not of {array.dtype}")
+        given = type(x).__name__ if array.dtype.kind in "OUS" else array.dtype
+        raise TypeError(f"{caller} takes arrays of real or whole numbers, or shapes as (2, 3), and not of {given}")
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
