@@ -228,6 +228,20 @@ def plain(context, x, y):
     return x + y
 
 
+def kept_output(f):
+    """A forward that computes ``f`` and saves its output."""
+
+    def forward(context, x):
+        context["y"] = f(x)
+        return context["y"]
+
+    return forward
+
+
+cube, root = keeping(lambda x: x**3), kept_output(np.sqrt)
+tanh_op, logistic_op = kept_output(np.tanh), kept_output(lambda x: 1 / (1 + np.exp(-x)))
+
+
 #: The six of the report's section D first: 5 is a gradient that stays at the zeros that it is before any backward, and
 #: 6 a step that grows with the batch.
 MISTAKES = {
@@ -284,6 +298,72 @@ MISTAKES = {
         (linear, lambda c, go: (go.T @ c["x"], go @ c["w"]), some(3, 3), some(3, 3)[::-1] + 1),
         ("operand", "what is returned as the gradient of x is that of w"),
     ),
+    "1/y² for 1/y": (
+        (division, lambda c, go: (go / c["y"] ** 2, -go * c["x"] / c["y"] ** 2), some(2, 3), some(2, 3) + 1),
+        ("power", "y stands in the gradient of x to the power -2 in place of -1.\nWrite: 1 / y in place of 1 / y**2"),
+    ),
+    "1/y for 1/y²": (
+        (division, lambda c, go: (go / c["y"], -go * c["x"] / c["y"]), some(2, 3), some(2, 3) + 1),
+        ("power", "y stands in the gradient of y to the power -1 in place of -2.\nWrite: 1 / y**2 in place of 1 / y"),
+    ),
+    "1/y² for 1/y of a row": (
+        (
+            division,
+            lambda c, go: (go / c["y"] ** 2, -np.sum(go * c["x"] / c["y"] ** 2, axis=0)),
+            some(2, 3),
+            some(3) + 1,
+        ),
+        ("power", "y stands in the gradient of x to the power -2 in place of -1"),
+    ),
+    "x for x²": (
+        (cube, lambda c, go: 3 * go * c["x"], some(2, 3)),
+        ("power", "x stands in the gradient of x to the power 1 in place of 2.\nWrite: x**2 in place of x"),
+    ),
+    "√x squared": (
+        (root, lambda c, go: go / (2 * c["y"] ** 2), some(2, 3)),
+        ("power", "y stands in the gradient of x to a power that is 1 too low (y is the output).\nWrite: gx = gx * y"),
+    ),
+    "s(1 + s)": (
+        (logistic_op, lambda c, go: go * c["y"] * (1 + c["y"]), some(2, 3)),
+        ("sign", "y * (1 + y) stands where y * (1 - y) belongs (y is the output).\nWrite: go * (y * (1 - y))"),
+    ),
+    "1 + y² for 1 − y²": (
+        (tanh_op, lambda c, go: go * (1 + c["y"] ** 2), some(2, 3)),
+        ("sign", "1 + y**2 stands where 1 - y**2 belongs"),
+    ),
+    "the sign of a sum": (
+        (softmax, lambda c, go: c["y"] * (go + np.sum(go * c["y"], axis=1, keepdims=True)), some(2, 3)),
+        ("sign", "the term that sums over other outputs has the wrong sign"),
+    ),
+    "no upstream gradient under the sum": (
+        (normalize, lambda c, go: go / c["s"] - np.sum(c["x"], axis=1, keepdims=True) / c["s"] ** 2, some(2, 3)),
+        ("upstream", "the upstream gradient go is lost in one term: the others are right"),
+    ),
+    "no upstream gradient before the sum": (
+        (normalize, lambda c, go: 1 / c["s"] - np.sum(go * c["x"], axis=1, keepdims=True) / c["s"] ** 2, some(2, 3)),
+        ("upstream", "the upstream gradient go is lost in one term: the others are right"),
+    ),
+    "x.T @ go": (
+        (linear, lambda c, go: (go @ c["w"], c["x"].T @ go), some(2, 3), some(4, 3)),
+        (
+            "transposed",
+            "the gradient of w is transposed: it has shape (3, 4), and w has (4, 3).\n"
+            "Write: gw = go.T @ x, in place of x.T @ go",
+        ),
+    ),
+    "x.T @ go of squares": (
+        (linear, lambda c, go: (go @ c["w"], c["x"].T @ go), some(3, 3), some(3, 3)[::-1] + 1),
+        ("transposed", "the gradient of w is transposed.\nWrite: gw = go.T @ x, in place of x.T @ go"),
+    ),
+    "go.T @ x of weights (in, out)": (
+        (
+            lambda c, x, w: (c.update(x=x, w=w), x @ w)[1],
+            lambda c, go: (go @ c["w"].T, go.T @ c["x"]),
+            some(2, 3),
+            some(3, 4),
+        ),
+        ("transposed", "Write: gw = x.T @ go, in place of go.T @ x"),
+    ),
     "no derivative": ((changed_later, lambda c, go: go, some(3)), ("derivative", "own derivative is missing")),
     "only the first of a batch": (
         (plain, lambda c, go: (go, go[0]), some(2, 3), some(3)),
@@ -301,6 +381,21 @@ def test_a_mistake_is_named(name):
     assert diagnose(report.subject).mistake.kind == kind
     assert "The smallest case" in report.diagnosis
     assert "Write: " in report.diagnosis
+
+
+def test_every_message_calls_a_transposed_gradient_so():
+    for xs in ((some(2, 3), some(4, 3)), (some(3, 3), some(3, 3)[::-1] + 1)):
+        wrong = given(linear, lambda c, go: (go @ c["w"], c["x"].T @ go))
+        assert "the gradient of w is transposed" in str(gradcheck(wrong, *xs))
+        proof = vg.prove(wrong, *xs)
+        assert proof.status == "refuted"
+        assert re.search(r"^  gw\[a,b\] = .* not the same: it is transposed$", str(proof), re.MULTILINE)
+    assert "of shape (3, 4) for w of shape (4, 3): it is transposed" in vg.prove(wrong, (2, 3), (4, 3)).text
+
+
+def test_a_term_without_the_upstream_gradient_is_not_linear():
+    report = gradcheck(given(normalize, lambda c, go: go / c["s"] - c["x"] / c["s"] ** 2), some(2, 3))
+    assert "not linear: for an upstream gradient of 0, that of x is not 0. Each term of it has to be" in report.text
 
 
 def test_the_smallest_case_is_worked_out_by_hand():
@@ -772,7 +867,9 @@ def test_without_sympy_gradients_are_checked_and_proofs_say_what_they_need():
 def test_inputs_that_do_not_fit():
     with pytest.raises(ValueError, match=r"BatchMM of w \(2, 3\), x \(2, 4\): .*number of input features"):
         gradcheck(vg.BatchMM, some(2, 3), some(2, 4))
-    with pytest.raises(TypeError, match="arrays of real or whole numbers, and not of complex128"):
+    with pytest.raises(
+        TypeError, match=r"arrays of real or whole numbers, or shapes as \(2, 3\), and not of complex128"
+    ):
         gradcheck(vg.Exp, np.ones(2, complex))
     with pytest.raises(ValueError, match="order is 1, or 2"):
         gradcheck(vg.Exp, np.ones(2), order=3)

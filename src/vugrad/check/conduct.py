@@ -48,10 +48,19 @@ def well_behaved(checked: Subject, gos: Arrays) -> Arrays:
     for i in checked.real:
         g, x, label = np.asarray(gradients[i]), checked.inputs[i], checked.labels[i]
         if g.shape != x.shape:
-            raise Fault(f"its backward returns a gradient of shape {g.shape} for {label} of shape {x.shape}")
+            turned = ": it is transposed" if g.ndim > 1 and g.shape == x.shape[::-1] else ""
+            shapes = f"a gradient of shape {g.shape} for {label} of shape {x.shape}"
+            raise Fault(f"its backward returns {shapes}{turned}")
         if g.tobytes() != np.asarray(again[i]).tobytes():
             raise Fault(f"its backward gives {label} another gradient each time: it must draw no random numbers")
     gradients = [np.asarray(g) for g in gradients]
+    alone = checked.gradients(checked.inputs, [0.0 * go for go in gos])
+    for i in checked.real:
+        if np.any(np.isfinite(alone[i]) & (alone[i] != 0)) and not _unused(alone[i], gradients[i]):
+            raise Fault(
+                f"its backward is not linear: for an upstream gradient of 0, that of {checked.labels[i]} is not 0. "
+                "Each term of it has to be multiplied by the upstream gradient"
+            )
     for multiple in MULTIPLES:
         more = checked.gradients(checked.inputs, [multiple * go for go in gos])
         for i in checked.real:

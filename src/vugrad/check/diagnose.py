@@ -6,109 +6,14 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vugrad.check.maps import Maps, same
-from vugrad.check.subject import Array, Arrays, element, names, of_op
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A mistake that makes the numbers agree.
-
-    Args:
-        kind: in a word or two, the same for all of its kind.
-        label: of the input whose gradient is wrong.
-        text: what is wrong, as a sentence.
-        cure: what to write.
-    """
-
-    kind: str
-    label: str
-    text: str
-    cure: str
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """One input whose gradient is wrong: what its map should be, and what the code's is."""
-
-    maps: Maps
-    i: int
-    jacobians: Arrays
-    codes: Arrays
-
-    @property
-    def label(self) -> str:
-        """Of the input."""
-        return self.maps.labels[self.i]
-
-    @property
-    def go(self) -> str:
-        """What backward calls the upstream gradient."""
-        return names(self.maps.op.backward, 1, 1)[0]
-
-    @property
-    def g(self) -> str:
-        """What to call the gradient."""
-        return f"g{self.label}"
-
-    @property
-    def jacobian(self) -> Array:
-        """By outputs and the input's elements."""
-        return self.jacobians[self.i]
-
-    @property
-    def code(self) -> Array:
-        """By outputs and the elements of what the code returns."""
-        return self.codes[self.i]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the only output; of all in a row if there are several."""
-        ys = self.maps.outputs
-        return ys[0].shape if len(ys) == 1 else (self.maps.count,)
-
-    @property
-    def ratio(self) -> float | None:
-        """What the code's map is times the true one; ``None`` if that is no one number."""
-        if self.code.shape != self.jacobian.shape or not np.any(self.code) or not np.any(self.jacobian):
-            return None
-        where = np.unravel_index(np.argmax(np.abs(self.jacobian)), self.jacobian.shape)
-        c = float(self.code[where] / self.jacobian[where])
-        return c if same(self.code, c * self.jacobian) else None
-
-    @property
-    def extents(self) -> dict[str, int]:
-        """Of the input and the output, as a person writes them."""
-        shape = self.jacobian.shape[1:]
-        found = {f"{self.label}.shape[{a}]": n for a, n in enumerate(shape)}
-        found |= {f"{self.go}.shape[{a}]": n for a, n in enumerate(self.shape)}
-        return found | {f"{self.label}.size": math.prod(shape), f"{self.go}.size": self.maps.count}
-
-    def shorter(self) -> Iterator[Suspect]:
-        """The same with one axis made one shorter, or all of one extent, where forward takes that."""
-        xs = self.maps.inputs
-        cut = [
-            [x[tuple(slice(m - (m == n)) for m in x.shape)] for x in xs]
-            for n in {n for x in xs for n in x.shape if n > 1}
-        ]
-        for i, x in enumerate(xs):
-            one = (x[(slice(None),) * a + (slice(n - 1),)] for a, n in enumerate(x.shape) if n > 1)
-            cut += [[*xs[:i], shorter, *xs[i + 1 :]] for shorter in one]
-        for some in cut:
-            with contextlib.suppress(Exception):  # whatever a forward raises
-                maps = Maps(self.maps.checked, some)
-                codes = maps.code()
-                if codes is not None:
-                    yield Suspect(maps, self.i, maps.jacobians(), codes)
-
-    def mistake(self, kind: str, text: str, cure: str) -> Mistake:
-        """A mistake in this gradient."""
-        return Mistake(kind, self.label, text, cure)
+from vugrad.check.subject import Array, Arrays, element, of_op
+from vugrad.check.suspect import Mistake, Suspect
+from vugrad.check.terms import power, sign_of_a_term, upstream_lost_in_a_term
 
 
 def explain(maps: Maps) -> Mistake | None:
@@ -194,6 +99,7 @@ def _sum_to_shape(s: Suspect) -> Iterator[Mistake]:
     if g == shape:
         return
     if s.code.size == s.jacobian.size:
+        yield from _turned(s)
         if same(s.code.reshape(s.jacobian.shape), s.jacobian):
             text = f"the gradient of {s.label} has the right numbers in shape {g} in place of {shape}"
             yield s.mistake("shape", text, f"{s.g} = np.reshape({s.g}, {s.label}.shape)")
@@ -287,11 +193,7 @@ def _transposed(s: Suspect) -> Iterator[Mistake]:
                 "output: it is transposed, or summed over the wrong axis",
                 f"take {s.go} with the axes of the output, and sum over those along which {s.label} was repeated",
             )
-    for axes in itertools.permutations(range(len(shape))):
-        turned = np.transpose(code, (*range(outputs), *(outputs + a for a in axes)))
-        if axes != tuple(range(len(shape))) and turned.shape == code.shape and same(turned, jacobian):
-            cure = f"{s.g} = {s.g}.T" if len(shape) == 2 else f"{s.g} = np.transpose({s.g}, {axes})"
-            yield s.mistake("transposed", f"the gradient of {s.label} is transposed", cure)
+    yield from _turned(s)
     order = np.arange(math.prod(shape)).reshape(shape[::-1]).T.ravel()
     flat, true = s.code.reshape(s.maps.count, -1), s.jacobian.reshape(s.maps.count, -1)
     if len(shape) > 1 and (same(flat, true[:, order]) or same(flat[:, order], true)):
@@ -310,6 +212,31 @@ def _transposed(s: Suspect) -> Iterator[Mistake]:
                     label = s.maps.labels[j]
                     text = f"in the gradient of {s.label} the operand {label} is transposed"
                     yield s.mistake("transposed", text, f"take {label} in place of {label}.T, or the other way round")
+
+
+def _turned(s: Suspect) -> Iterator[Mistake]:
+    """The result has its axes in another order."""
+    g, shape = s.code.shape[1:], s.jacobian.shape[1:]
+    for axes in itertools.permutations(range(len(g))):
+        turned = np.transpose(s.code, (0, *(1 + a for a in axes)))
+        if axes != tuple(range(len(g))) and turned.shape == s.jacobian.shape and same(turned, s.jacobian):
+            of_shape = f": it has shape {g}, and {s.label} has {shape}" if g != shape else ""
+            cure = f"{s.g} = {s.g}.T" if len(g) == 2 else f"{s.g} = np.transpose({s.g}, {axes})"
+            yield s.mistake("transposed", f"the gradient of {s.label} is transposed{of_shape}", _product(s) or cure)
+
+
+def _product(s: Suspect) -> str:
+    """How the gradient of a matrix is written that is the product of the upstream gradient and another input."""
+    if len(s.shape) != 2 or s.jacobian.ndim != 3:
+        return ""
+    for label, x in zip(s.maps.labels, s.maps.inputs, strict=True):
+        if label != s.label and x.ndim == 2 and x.shape[0] == s.shape[0]:
+            ways = f"{s.go}.T @ {label}", f"{label}.T @ {s.go}"
+            for subscripts, way, other in (("nb,ma->nmab", *ways), ("na,mb->nmab", *ways[::-1])):
+                product = np.einsum(subscripts, x, np.eye(s.shape[1])).reshape(s.maps.count, -1)
+                if same(product, s.jacobian.reshape(s.maps.count, -1)):
+                    return f"{s.g} = {way}, in place of {other}"
+    return ""
 
 
 def _agrees(s: Suspect, xs: Arrays) -> bool:
@@ -362,8 +289,8 @@ def _number(s: Suspect, c: float) -> tuple[str, str]:
     return (name, f" ({c:.4g} is {name})") if name else (f"{c:.4g}", "")
 
 
-def _other_operand(s: Suspect) -> Iterator[Mistake]:
-    """The derivative is that by another input, or taken at another array."""
+def _other_gradient(s: Suspect) -> Iterator[Mistake]:
+    """The derivative is that by another input."""
     for j, other in enumerate(s.jacobians):
         if j != s.i and other is not None and same(s.code, other):
             label = s.maps.labels[j]
@@ -374,6 +301,10 @@ def _other_operand(s: Suspect) -> Iterator[Mistake]:
                 text = f"what is returned as the gradient of {s.label} is that of {label}"
                 cure = f"return the gradients in the order of forward's arguments: {order}"
             yield s.mistake("operand", text, cure)
+
+
+def _other_operand(s: Suspect) -> Iterator[Mistake]:
+    """The derivative is taken at another array."""
     arrays = dict(zip(s.maps.labels, s.maps.inputs, strict=True)) | {
         f"output {k}": y for k, y in enumerate(s.maps.outputs)
     }
@@ -424,11 +355,15 @@ HYPOTHESES: tuple[Callable[[Suspect], Iterator[Mistake]], ...] = (
     _not_finite,
     _saved_then_changed,
     _unused,
+    upstream_lost_in_a_term,
     _sum_to_shape,
     _lost_sum,
     _transposed,
     _factor,
     _derivative_lost,
+    _other_gradient,
+    power,
+    sign_of_a_term,
     _other_operand,
     _overwritten,
 )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vugrad.check.diagnose import Mistake, explain
+from vugrad.check.diagnose import explain
 from vugrad.check.maps import Maps
 from vugrad.check.subject import Array, Arrays, Fault, Subject, element, names
+from vugrad.check.suspect import Mistake
 
 #: Outputs and elements for which a map is made; of more, a part is looked at.
 MANY = 400
@@ -51,7 +52,7 @@ def diagnose(checked: Subject) -> Diagnosis | None:
 def _alike(one: Mistake | None, other: Mistake) -> bool:
     if one is None or (one.kind, one.label) != (other.kind, other.label):
         return False
-    return one.kind != "factor" or one.cure == other.cure  # by which it is the same factor
+    return one.kind not in ("factor", "power") or one.cure == other.cure  # by which it is the same factor
 
 
 def _explained(checked: Subject, xs: Arrays) -> Mistake | None:
