@@ -125,6 +125,28 @@ def test_nothing_else_is_found(kind):
     assert kinds - {kind} <= WITH.get(kind, set())
 
 
+#: Two mistakes in one, or a mistake and what follows from it: the cause first.
+ORDER = [
+    ((zeros(mlp(6, 16, 16, 3)), losses.cross_entropy, (X, Y)), ["equal units", "dead ReLUs"]),
+    ((zeros(mlp()), losses.cross_entropy, (1e3 * np.abs(X), Y)), ["equal units", "dead ReLUs"]),
+    ((scaled(mlp(), 1000, 1), losses.cross_entropy, (X, Y)), ["first loss", "exploding gradients"]),
+    ((scaled(mlp(activation=nn.Sigmoid), 100), losses.cross_entropy, (X, Y)), ["saturated", "vanishing gradients"]),
+    (
+        (zeros(mlp()), losses.cross_entropy, (RNG.integers(0, 256, (64, 6)).astype(np.float32), Y)),
+        ["raw pixels", "equal units", "dead ReLUs"],
+    ),
+    ((mlp(), losses.cross_entropy, (np.where(X > 2, np.nan, X), Y)), ["not finite", "first loss"]),
+    (PLANTED["not in the optimizer"], ["not in the optimizer"]),
+]
+
+
+@pytest.mark.parametrize(("planted", "kinds"), ORDER, ids=lambda value: " ".join(value) if type(value) is list else "")
+def test_a_cause_comes_before_what_follows_from_it(planted, kinds):
+    found = vg.doctor(*planted)
+    assert list(dict.fromkeys(finding.kind for finding in found)) == kinds
+    assert len([finding for finding in found if finding.kind == "not in the optimizer"]) <= 1
+
+
 HEALTHY = [
     *(
         Recipe(data=data, model="mlp", hidden=(64, 64), activation=activation)

@@ -197,15 +197,6 @@ def optimizer_has_all(v: Visit) -> Iterator[Finding]:
     """Parameters that are not in the optimizer, or not in the model."""
     if v.optimizer is None:
         return
-    held = {id(node) for node in v.optimizer.params}
-    lost = [name for node, name in v.names.items() if id(node) not in held and node.requires_grad]
-    if lost:
-        yield Finding(
-            "not in the optimizer",
-            ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else ""),
-            "no step will change it",
-            "make the optimizer of model.parameters(), after all parts of the model are made",
-        )
     own = {id(node) for node in v.names}
     foreign = [node for node in v.optimizer.params if id(node) not in own]
     if foreign and len(foreign) == len(v.optimizer.params):
@@ -214,6 +205,16 @@ def optimizer_has_all(v: Visit) -> Iterator[Finding]:
             "",
             "the optimizer has none of this model's parameters, but those of another: was the model made anew?",
             "make the optimizer of this model's parameters",
+        )
+        return
+    held = {id(node) for node in v.optimizer.params}
+    lost = [name for node, name in v.names.items() if id(node) not in held and node.requires_grad]
+    if lost:
+        yield Finding(
+            "not in the optimizer",
+            ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else ""),
+            "no step will change it",
+            "make the optimizer of model.parameters(), after all parts of the model are made",
         )
 
 
@@ -363,16 +364,17 @@ BEFORE: tuple[Callable[[Visit], Iterator[Finding]], ...] = (
     left_gradients,
     modes,
 )
+#: What is set up, then the graph, the numbers in it, the loss, and the gradients: a cause before what follows from it.
 AFTER: tuple[Callable[[Visit], Iterator[Finding]], ...] = (
-    diverged,
+    optimizer_has_all,
+    equal_units,
     softmax_twice,
     crossed_shapes,
     unreached,
-    optimizer_has_all,
+    diverged,
     dead_units,
     saturated,
-    equal_units,
     summed_loss,
-    layers_apart,
     first_loss,
+    layers_apart,
 )
