@@ -287,7 +287,8 @@ def check(
     ] = None,
     json_file: Annotated[Path | None, Flag("--json", help="Also write what was found here")] = None,
     derivations: Annotated[
-        Path | None, Flag(help="Folder for a page with each op's maths, code and proof; nothing else is done")
+        Path | None,
+        Flag(help="Folder for a page with each op's maths, code and proof, of the table or FILE; nothing else is done"),
     ] = None,
 ) -> None:
     """Prove that backwards are the derivatives of their forwards, check them in numbers, and say what is wrong.
@@ -304,10 +305,11 @@ def check(
     """
     from vugrad.check import command, marks  # only here: SymPy takes long to load
 
-    if derivations is not None:
-        command.write_derivations(console, derivations)
-        return
     names = None if ops is None else [name.strip() for name in ops.split(",") if name.strip()]
+    if derivations is not None:
+        if not command.write_derivations(console, derivations, path, names):
+            raise typer.Exit(1)
+        return
     files = marks.Files(csv_file, json_file, gradescope, pages)
     if not command.check(console, path, names, grade, files):
         raise typer.Exit(1)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from vugrad.check.compare import check_row
+from vugrad.check import filepage, page
 from vugrad.check.grade import MEMORY, SECONDS, Marks, grade, grade_class, submissions
 from vugrad.check.marks import Files, shown
-from vugrad.check.proof import prove_row
+from vugrad.check.proof import established
 from vugrad.compiler.machine.threads import allowed
 from vugrad.files import as_json, check_writable, write_whole
 from vugrad.ops.table import ROWS
+from vugrad.suggest import choose
 
 COLOURS = {
     "proven": "green",
@@ -32,6 +35,9 @@ COLOURS = {
 }
 #: Seconds that the proof of one row may take.
 PATIENCE = 20.0
+#: The rows of each op of the table.
+OPS = {row.op.__name__: [other for other in ROWS if other.op is row.op] for row in ROWS}
+Found = TypeVar("Found")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,36 +54,50 @@ class Finding:
 def find(number: int) -> Finding:
     """Check one row of the table in numbers, and prove it."""
     row, start = ROWS[number], time.perf_counter()
-    report = check_row(row)
-    status, text = report.status, str(report)
-    if report:
-        proof = prove_row(row, PATIENCE)
-        text = str(proof)
-        status = {"proven": "proven", "refuted": "wrong", "not established": "checked"}[proof.status]
+    status, text = established(row, PATIENCE)
     return Finding(row.op.__name__, row.name, status, text, time.perf_counter() - start)
 
 
-def find_all(console: Console) -> list[Finding]:
-    """What came of every row, found on all cores."""
-    found: list[Finding] = []
+def on_all_cores(console: Console, doing: str, f: Callable[[Any], Found], jobs: Sequence[Any]) -> Iterator[Found]:
+    """The results of ``f`` for all jobs, in their order, from a process on each core, with the progress.
+
+    Where the output is no terminal, a line is printed at each quarter.
+    """
     with (
-        Progress(console=console, transient=True) as progress,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
         ProcessPoolExecutor(allowed(), multiprocessing.get_context("spawn")) as workers,
     ):
-        bar = progress.add_task("proving and checking", total=len(ROWS))
-        for finding in workers.map(find, range(len(ROWS)), chunksize=4):
-            found.append(finding)
+        bar = progress.add_task(doing, total=len(jobs))
+        for n, found in enumerate(workers.map(f, jobs), 1):
             progress.advance(bar)
-    return found
+            if not console.is_terminal and 4 * n // len(jobs) > 4 * (n - 1) // len(jobs):
+                console.print(f"{doing}: {n} of {len(jobs)}")
+            yield found
 
 
-def write_derivations(console: Console, folder: Path) -> None:
-    """The page with each op's maths, code and proof, as Markdown and as HTML."""
-    from vugrad.check import page
+def table_section(name: str) -> tuple[dict[str, str], str]:
+    """The section of an op of the table on the derivations page; and what went wrong with it, if that did."""
+    return page.section(name, lambda: page.entry(choose("op", name, OPS), PATIENCE))
 
+
+def write_derivations(console: Console, folder: Path, path: Path | None, names: Sequence[str] | None) -> bool:
+    """Write the page with each op's maths, code and proof, of the table or of a file; whether all could be made."""
     check_writable(folder.absolute() / "derivations.html")
-    page.write(page.entries({finding.row: finding.status for finding in find_all(console)}), folder)
-    console.print(f"{folder / 'derivations.html'} and {folder / 'derivations.md'} have every op of the table")
+    if path is None:
+        job: Callable[[Any], Any] = table_section
+        names, title = names or list(OPS), "Every op: its maths, its code, and the proof"
+    else:
+        job = functools.partial(filepage.section, str(path))
+        names, title = names or filepage.names(path), f"{path.name}: the ops, their maths, code, and proofs"
+    derivations, failed = page.Page(folder, title, names), dict[str, str]()
+    for name, (section, error) in zip(names, on_all_cores(console, "deriving and proving", job, names), strict=True):
+        derivations.add(name, section)
+        failed |= {name: error} if error else {}
+    for name, error in failed.items():
+        console.print(f"{name}: its section could not be made: {error}", style="red")
+    made = f"{len(names) - len(failed)} of {len(names)} ops"
+    console.print(f"{folder / 'derivations.html'} and {folder / 'derivations.md'} have {made}")
+    return not failed
 
 
 def check_table(console: Console, json_file: Path | None) -> bool:
@@ -85,7 +105,7 @@ def check_table(console: Console, json_file: Path | None) -> bool:
     if json_file is not None:
         check_writable(json_file.absolute())
     start = time.perf_counter()
-    found = find_all(console)
+    found = list(on_all_cores(console, "checking and proving", find, range(len(ROWS))))
     table = Table(box=None, pad_edge=False)
     for heading, justify in (("op", "left"), ("", "left"), ("rows", "right"), ("inputs", "left"), ("s", "right")):
         table.add_column(heading, justify=justify, no_wrap=heading == "inputs")  # type: ignore[arg-type]

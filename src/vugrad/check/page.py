@@ -1,21 +1,26 @@
-"""The derivations page: each op's maths, code and proof, made from the code itself."""
+"""The derivations page: each op's maths, code and proof, made from the code itself, section by section."""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import textwrap
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from latex2mathml.converter import convert
 
-from vugrad.check.proof import Proof, prove
+from vugrad.check.derive import Derivation, derive_row
+from vugrad.check.proof import established
 from vugrad.files import write_whole
-from vugrad.graph import Op
-from vugrad.ops.table import ROWS
+from vugrad.ops.table import Row
+
+#: The endings of the two pages.
+ENDINGS = ("md", "html")
 
 
 @dataclass(frozen=True)
@@ -26,40 +31,102 @@ class Entry:
         name: of the op.
         says: what its docstring says.
         code: of forward and backward.
-        proof: at the shapes of one row of the table, with a derivation by index if the op has one there.
+        blocks: the derivation by index: titles, and equations in LaTeX; none for an op that has no such form.
+        worked_out: without a derivation one element of each gradient, and what is wrong or open.
         rows: how each row was established, by its shapes and constants.
+        error: why the section could not be made.
     """
 
     name: str
-    says: str
-    code: str
-    proof: Proof
-    rows: Mapping[str, str]
+    says: str = ""
+    code: str = ""
+    blocks: Sequence[tuple[str, str]] = ()
+    worked_out: str = ""
+    rows: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
 
 
-def entries(statuses: Mapping[str, str]) -> list[Entry]:
-    """An entry for each op of the table; ``statuses`` say how each row was established, by its name."""
-    found = []
-    for op in dict.fromkeys(row.op for row in ROWS):
-        mine = [row for row in ROWS if row.op is op]
-        proofs = (prove(op, row.shapes, 20, **row.constants) for row in mine if 0 not in sum(row.shapes, ()))
-        proof = next((p for p in proofs if p.derivation is not None), None) or prove(op, seconds=20)
-        rows = {row.name.partition(" ")[2]: statuses[row.name] for row in mine}
-        found.append(Entry(op.__name__, inspect.cleandoc(op.__doc__ or ""), code_of(op), proof, rows))
-    return found
+class Failed(Exception):  # noqa: N818 (it is the end of another process)
+    """How the process ended that was to make an entry, in words."""
 
 
-def code_of(op: type[Op]) -> str:
-    """The source of both directions."""
-    return "\n".join(textwrap.dedent(inspect.getsource(direction)) for direction in (op.forward, op.backward))
+def entry(rows: Sequence[Row], seconds: float) -> Entry:
+    """The entry of an op, of which each row of shapes and constants is checked and proven, each in so many seconds."""
+    op = rows[0].op
+    found = [established(row, seconds) for row in rows]
+    derivation = next(filter(None, (_derivation(row) for row in rows if 0 not in sum(row.shapes, ()))), None)
+    open_rows = sorted((result for result in found if result[0] != "proven"), key=lambda each: each[0] != "wrong")
+    texts = [text for _, text in open_rows[:1]]
+    if derivation is None and not texts:
+        texts = [text for row, (_, text) in zip(rows, found, strict=True) if 0 not in sum(row.shapes, ())][:1]
+    return Entry(
+        op.__name__,
+        inspect.cleandoc(op.__doc__ or ""),
+        "\n".join(textwrap.dedent(inspect.getsource(direction)) for direction in (op.forward, op.backward)),
+        derivation.blocks() if derivation is not None else (),
+        "\n\n".join(texts),
+        {row.name.partition(" ")[2]: status for row, (status, _) in zip(rows, found, strict=True)},
+    )
 
 
-def write(found: Iterable[Entry], folder: Path) -> None:
-    """``derivations.md``, with LaTeX, and ``derivations.html``, with MathML: it opens without a network."""
-    found = list(found)
-    plain = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    safe = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    safe.filters["mathml"] = lambda latex: convert(latex, display="block")
-    for environment, name in ((plain, "derivations.md"), (safe, "derivations.html")):
-        template = environment.from_string(files("vugrad.check").joinpath(f"{name}.jinja").read_text(encoding="utf-8"))
-        write_whole(folder / name, template.render(entries=found).encode())
+def _derivation(row: Row) -> Derivation | None:
+    """The derivation at a row, if its op has one there."""
+    with contextlib.suppress(Exception):  # it is there to be read, and not all ops have one
+        return derive_row(row)
+    return None
+
+
+@cache
+def _template(name: str) -> Template:
+    html = ".html" in name
+    environment = Environment(autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["mathml"] = lambda latex: convert(latex, display="block")
+    return environment.from_string(files("vugrad.check").joinpath(f"{name}.jinja").read_text(encoding="utf-8"))
+
+
+def section(name: str, make: Callable[[], Entry]) -> tuple[dict[str, str], str]:
+    """The section of an op by the ending of the page, Markdown with LaTeX and HTML with MathML; and what it fails with.
+
+    Whatever an op's section fails with costs that section alone, which then says so.
+    """
+    try:
+        return _rendered(make()), ""
+    except Exception as error:
+        text = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+        return _rendered(Entry(name, error=text)), text
+
+
+def _rendered(found: Entry) -> dict[str, str]:
+    return {ending: _template(f"section.{ending}").render(e=found) for ending in ENDINGS}
+
+
+class Page:
+    """``derivations.md`` and ``derivations.html``, which opens without a network; written anew with each section.
+
+    Args:
+        folder: where they are written.
+        title: of both.
+        names: of all ops, in their order.
+    """
+
+    def __init__(self, folder: Path, title: str, names: Sequence[str]) -> None:
+        self.folder, self.title, self.names = folder, title, list(names)
+        self.done: dict[str, dict[str, str]] = {}
+        self.write()
+
+    def add(self, name: str, section: dict[str, str]) -> None:
+        """Add the section of an op."""
+        self.done[name] = section
+        self.write()
+
+    def write(self) -> None:
+        """Write both pages, with the sections that are there."""
+        names = [name for name in self.names if name in self.done]
+        for ending in ENDINGS:
+            text = _template(f"derivations.{ending}").render(
+                title=self.title,
+                names=names,
+                missing=len(self.names) - len(names),
+                sections=[self.done[name][ending] for name in names],
+            )
+            write_whole(self.folder / f"derivations.{ending}", text.encode())
