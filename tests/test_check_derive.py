@@ -71,7 +71,7 @@ The derivative of one output by one input:
 The sums collapse: only i = a remains:
   gx[a,b] = go[a] δ[b,indices[a]]
 The code of backward computes:
-  gx[a,b] = Σ_i go[i] δ[b,indices[i]] δ[i,a]
+  gx[a,b] = Σ_i go[i] δ[i,a] δ[b,indices[i]]
           = go[a] δ[b,indices[a]]    the same ∎"""
 
 SIXTEEN = """\
@@ -151,7 +151,7 @@ def test_sixteen_equal_columns(name):
     # The report's own gradient sums over the wrong index.
     wrong_sum = vg.prove(given(keeping(COLUMNS[name]), lambda context, go: np.sum(go, axis=0)), (16,))
     assert wrong_sum.status == "refuted"
-    assert "gx[a] = Σ_i go[i,a]    not the same" in str(wrong_sum)
+    assert "gx[a] = an array of shape (16)    not the same" in str(wrong_sum)
 
 
 @pytest.mark.parametrize(("op", "constants", "ends"), ENDS, ids=[op.__name__ for op, *_ in ENDS])
@@ -275,7 +275,7 @@ def test_a_single_point_at_which_the_code_is_wrong():
 
     derivation = derive(wrong(not_at_seven, ops.ReLU), ((3,),))
     assert not derivation.established
-    assert re.search(r"not the same at x = \[7\. .*\]$", str(derivation))
+    assert re.search(r"not the same at x = \[ ?7\. .*\]$", str(derivation))
 
 
 def test_limits_are_said():
