@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from vugrad.compiler.trace import slots
 from vugrad.graph import TensorNode
 from vugrad.nn import Module
 from vugrad.optim import Optimizer
@@ -60,7 +59,10 @@ def of_value(x: Any, depth: int = 3) -> Hashable:
     if isinstance(x, TensorNode):
         return id(x), x.requires_grad, of_array(x.value)
     if isinstance(x, Module | Optimizer):
-        return of_state([x]), tuple(of_value(slot.get(), 0) for slot in slots((x,)))
+        nodes = x.parameters() if isinstance(x, Module) else []
+        owned = [vars(m).values() for _, m in x.named_modules()] if isinstance(x, Module) else []
+        arrays = [*(node.value for node in nodes), *(a for own in owned for a in own if isinstance(a, np.ndarray))]
+        return of_state([x]), tuple(map(of_array, arrays))
     if isinstance(x, slice):
         return kind, *(of_value(part, depth) for part in (x.start, x.stop, x.step))
     if isinstance(x, list | tuple | dict | set | frozenset) and depth and len(x) <= PARTS:
@@ -177,7 +179,8 @@ class Outside:
             return
         if not isinstance(x, types.FunctionType) or _of_library(x):
             return
-        self._note({"defaults": x.__defaults__, "keywords": x.__kwdefaults__}, ("defaults", "keywords"))
+        for defaults in (dict(enumerate(x.__defaults__ or ())), x.__kwdefaults__ or {}):
+            self._note(defaults, defaults)
         self._note(x.__globals__, [name for name in _names(x.__code__) if name in x.__globals__])
         for cell in x.__closure__ or ():
             self._note(cell, ("cell_contents",))
