@@ -217,10 +217,10 @@ def test_a_sweep_is_what_its_runs_are_one_by_one(tmp_path):
 def test_a_worker_that_is_killed_costs_an_epoch(tmp_path):
     wanted = runs(3, epochs=60)
     records, whole = Records(tmp_path / "killed"), Records(tmp_path / "whole")
-    killed = []
+    killed, swept = [], threading.Event()
 
     def kill():
-        while len(killed) < 2:
+        while len(killed) < 2 and not swept.is_set():
             time.sleep(0.05)
             if any(records.folder.glob("*.safetensors")):
                 for child in multiprocessing.active_children()[:1]:
@@ -231,6 +231,8 @@ def test_a_worker_that_is_killed_costs_an_epoch(tmp_path):
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     found = sweep(wanted, records, local(2))
+    swept.set()
+    thread.join()
     assert killed
     for run in wanted:
         assert same(found[run], execute(run, whole))

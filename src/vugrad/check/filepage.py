@@ -73,7 +73,7 @@ def _child(path: Path, name: str, out: Path) -> None:
         submission = Submission(path, beside=True)
         ops = submission.names()
         if submission.errors:
-            raise ValueError(submission.errors[0].why)
+            raise ValueError(submission.errors[0].error)
         if name and name not in ops:
             raise ValueError(f"there is no op {name} in {path.name}")
         if name:
