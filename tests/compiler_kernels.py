@@ -94,7 +94,7 @@ def movements(x, i):
 
 def gradients(loss, *arguments):
     """The value of a loss, and its gradient by each argument."""
-    nodes = [vg.TensorNode(x) for x in arguments]
+    nodes = [vg.TensorNode(getattr(x, "value", x)) for x in arguments]  # a module is called with nodes
     y = loss(*nodes)
     y.backward()
     return [y.value, *(node.grad for node in nodes)]

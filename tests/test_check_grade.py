@@ -309,7 +309,7 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_the_table_is_printed(monkeypatch, tmp_path):
     rows = [row for row in ROWS if row.op.__name__ in ("Exp", "Normalize")]
     monkeypatch.setattr(command, "ROWS", rows)
-    monkeypatch.setattr(command, "find_all", lambda console: [command.find(i) for i in range(len(rows))])
+    monkeypatch.setattr(command, "on_all_cores", lambda console, doing, f, jobs: map(f, jobs))
     out = tmp_path / "found.json"
     result = CliRunner().invoke(app, ["check", "--json", str(out)])
     assert result.exit_code == 0, result.output
@@ -320,17 +320,16 @@ def test_the_table_is_printed(monkeypatch, tmp_path):
 
 def test_a_wrong_row_fails_the_table(monkeypatch):
     wrong = command.Finding("Exp", "Exp 2x3", "wrong", "Exp of x (2, 3): wrong. Why", 0.1)
-    monkeypatch.setattr(command, "find_all", lambda console: [wrong])
+    monkeypatch.setattr(command, "on_all_cores", lambda *arguments: [wrong])
     result = CliRunner().invoke(app, ["check"])
     assert result.exit_code == 1
     assert "Exp of x (2, 3): wrong. Why" in result.output
 
 
-def test_rows_are_found_in_processes_of_their_own(monkeypatch):
+def test_rows_are_found_in_processes_of_their_own():
     from rich.console import Console
 
-    monkeypatch.setattr(command, "ROWS", ROWS[:3])
-    found = command.find_all(Console(quiet=True))
+    found = list(command.on_all_cores(Console(quiet=True), "checking", command.find, range(3)))
     assert [finding.row for finding in found] == [row.name for row in ROWS[:3]]
     assert {finding.status for finding in found} == {"proven"}
 
@@ -437,19 +436,18 @@ JUDGMENTS = {
     "MatVec": ("unknown", "not established", "it is right for inputs of shapes 2x3,3, and wrong for 2x3,3x2"),
     "Affine": ("unknown", "wrong", "the sum over axis 0 is missing"),
     "MeanLoss": ("unknown", "wrong", "6 is x.size"),
-    "Slow": ("unknown", "checked", "not proven"),
 }
 
 
 def test_no_right_op_is_wrong_for_what_it_was_not_made_for(tmp_path):
     path = tmp_path / "judged.py"
     path.write_text(textwrap.dedent(JUDGED))
-    names = [name for name in JUDGMENTS if name != "Slow"]
-    verdicts = [*grade(path, names, seconds=200).verdicts, *grade(path, ["Slow"], seconds=10).verdicts]
-    found = {verdict.op: verdict for verdict in verdicts}
+    found = {verdict.op: verdict for verdict in grade(path, list(JUDGMENTS), seconds=200).verdicts}
     for name, (forward, backward, text) in JUDGMENTS.items():
         assert (found[name].forward, found[name].backward) == (forward, backward), found[name]
         assert text in found[name].text
+    (slow,) = grade(path, ["Slow"], seconds=2).verdicts
+    assert slow.mark != 0  # how much of it could be looked at depends on the machine
 
 
 def test_ops_made_by_a_function_and_labels_that_are_guessed(tmp_path):

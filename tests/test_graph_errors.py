@@ -343,7 +343,31 @@ def test_what_has_no_gradient_to_lose_can_be_read(read):
         read(S)
         read(S * 2)
     assert (S * 2).item() == 3
-    assert float(vg.compile(lambda x: x * 2)(S)) == 3
+
+
+@pytest.mark.parametrize("read", [float, math.exp, np.asarray, "{:.3f}".format])
+def test_a_loss_can_be_read_after_its_backward_pass(read):
+    w = vg.TensorNode(1.5, name="w")
+    loss = w * w
+    loss.backward()
+    read(loss)
+    with pytest.raises(TypeError, match="gradient would be lost"):  # it is used again in the next step
+        math.exp(w)
+    optimizer = vg.optim.SGD([w], lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = (w * x) ** 2
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    loss = vg.compile(step, state=[w, optimizer])(np.array(2.0))
+    read(loss)
+    with pytest.raises(RuntimeError, match="'step' changes its state"):
+        loss.backward()
+    with pytest.raises(RuntimeError, match="'step' changes its state"):
+        vg.grad(vg.compile(step, state=[w, optimizer]))(2.0)
 
 
 def test_a_node_that_fills_an_array_keeps_its_gradient():

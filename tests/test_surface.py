@@ -42,9 +42,9 @@ SURFACE = {
         Abs Add Arccos Arcsin Arctan AvgPool2d BatchMM BatchNorm BroadcastTo Cast Concatenate Conv2d Cos Cosh
         CrossEntropy Divide Dropout ELU Einsum Erf Exp Expand Expm1 Flip Fold GELU Id LayerNorm LeakyReLU Log Log10
         Log1p Log2 LogSoftmax LogSumExp MatrixMultiply Max MaxPool2d Maximum Mean Min Minimum Multiply Negative
-        Normalize Pad Power ReLU Reciprocal Reshape RowMax RowSum Scatter Select SiLU Sigmoid Sin Sinh Slice Softmax
-        Softplus Sqrt Square Squeeze Stack Sub Sum Take TakeAlongAxis Tan Tanh Transpose Unfold Unsqueeze Var Where
-        chain contract elementwise elu erf fold gelu leaky_relu log_softmax logsumexp random_bits relu scatter silu
+        Normalize Op Pad Power ReLU Reciprocal Reshape RowMax RowSum Scatter Select SiLU Sigmoid Sin Sinh Slice Softmax
+        Softplus Sqrt Square Squeeze Stack Sub Sum Take TakeAlongAxis Tan Tanh TensorNode Transpose Unfold Unsqueeze Var
+        Where chain contract elementwise elu erf fold gelu leaky_relu log_softmax logsumexp np pick random_bits relu scatter silu
         softplus sum_to supported unfold
     """,
     "vugrad.optim": """

@@ -212,11 +212,15 @@ def as_input(caller: str, x: Any) -> Array:
     """An input in float64, or its whole numbers as they are; ``TypeError`` for what is no array of numbers."""
     try:
         array = x.value if isinstance(x, TensorNode) else np.asarray(as_array(x))
-    except ValueError:  # rows of different lengths
-        array = np.empty(0, object)
+    except (TypeError, ValueError) as error:
+        given = type(x).__name__
+        raise TypeError(
+            f"{caller} takes arrays of real or whole numbers, or shapes as (2, 3), and not of {given}: {error}"
+        ) from None
     if array.dtype.kind not in "fiub":
-        given = type(x).__name__ if array.dtype.kind in "OUS" else array.dtype
-        raise TypeError(f"{caller} takes arrays of real or whole numbers, or shapes as (2, 3), and not of {given}")
+        raise TypeError(
+            f"{caller} takes arrays of real or whole numbers, or shapes as (2, 3), and not of {array.dtype}"
+        )
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from vugrad.compiler.trace import Trace
 from vugrad.graph import Op, OpNode, TensorNode
 from vugrad.graph.backward import thread, walk
+from vugrad.graph.nodes import KeptGradient
 
 Array = Any
 
@@ -37,7 +38,18 @@ class Applied:
         if not names or thread.kind is None or not (nodes := self.nodes()):
             return self.trace.rebuild(self.outputs)
         made = CompiledFunction.do_forward(*nodes, call=self)
+        if self.trace.changes_state():  # its backward pass, if it has one, is over
+            for node in made:
+                node._grad = KeptGradient(self.no_gradient())
         return self.trace.rebuild(self.outputs | dict(zip(names, made, strict=True)))
+
+    def no_gradient(self) -> str:
+        """Why a function that changes its state has no gradient outside."""
+        return (
+            f"the compiled function {self.name!r} changes its state when it runs, so it cannot be differentiated "
+            "from outside: compile the whole step, with loss.backward() and optimizer.step() in it, as one "
+            "function; or, for a model, call model.eval() before, in which dropout and batch norm change nothing"
+        )
 
 
 class CompiledFunction(Op):
@@ -54,11 +66,7 @@ class CompiledFunction(Op):
         """The gradients of the arguments and of the state."""
         call: Applied = context["call"]
         if call.trace.changes_state():
-            raise RuntimeError(
-                f"the compiled function {call.name!r} changes its state when it runs, so it cannot be differentiated "
-                "from outside: compile the whole step, with loss.backward() and optimizer.step() in it, as one "
-                "function; or, for a model, call model.eval() before, in which dropout and batch norm change nothing"
-            )
+            raise RuntimeError(call.no_gradient())
         for node, value in zip(call.nodes(), context["inputs"], strict=True):
             if getattr(value, "value", value) is not node.value:
                 raise RuntimeError(

@@ -55,7 +55,7 @@ class TensorNode(NumPyOperators):
 
     Where a graph is recorded, ``float(x)``, ``np.asarray(x)`` and all that needs them (``math.exp(x)``, ``a[0] = x``)
     raise ``TypeError`` for a node that requires a gradient: the gradient would be lost. ``x.item()`` and ``x.value``
-    say that only the numbers are wanted.
+    say that only the numbers are wanted. After its backward pass a result can be read, as in ``float(loss)``.
 
     >>> import numpy as np, vugrad as vg
     >>> a = vg.TensorNode(np.array([[1.0, 2.0], [3.0, 4.0]]), name="a")
@@ -249,9 +249,14 @@ class TensorNode(NumPyOperators):
     def __dlpack_device__(self) -> Any:
         return self.value.__dlpack_device__()
 
+    def _awaits_gradient(self) -> bool:
+        """Whether a gradient could yet flow to this node: not to a result after its backward pass, as a loss."""
+        done = self.source is not None and (self._grad is not None or self.source.cleared)
+        return self.requires_grad and thread.kind is not None and not done
+
     def _leaving(self) -> Array:
         """The value, for another library, which knows of no graph."""
-        if self.requires_grad and thread.kind is not None:
+        if self._awaits_gradient():
             raise TypeError(
                 f"{self._label()} would leave the graph here, and its gradient would be lost: write node.value for its "
                 "array, np.stack or np.concatenate for one array of several nodes, or use a NumPy function that works "
@@ -262,7 +267,7 @@ class TensorNode(NumPyOperators):
     def _number(self, kind: str) -> Any:
         """The number of a one-element node, for ``float`` and all that calls it."""
         number = self.value.item()
-        if self.requires_grad and thread.kind is not None:
+        if self._awaits_gradient():
             raise TypeError(
                 f"{kind}() of {self._label()} would take it out of the graph, and its gradient would be lost: write "
                 "np.exp(x) for math.exp(x) and np.stack or np.where for a[0] = x, or x.item() where only the number "
