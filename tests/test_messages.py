@@ -116,6 +116,8 @@ ARGUMENTS = {
         "betas are two numbers, as in (0.9, 0.999)",
     ),
     "a schedule of a rate": (lambda: optim.StepLR(0.1, 3), TypeError, "make the optimizer first"),
+    "compile(3)": (lambda: vg.compile(3), TypeError, "vg.compile takes a function or a module, and not int"),
+    "compiled inv": (lambda: vg.compile(np.linalg.inv)(np.eye(2)), vg.compiler.CannotCompileError, "np.linalg.inv"),
     "a function": (lambda: vg.grad(3), TypeError, "vg.grad takes a function"),
     "argnums": (lambda: vg.grad(np.sum, np.ones(3)), TypeError, "as in vg.grad(f)(x)"),
     "not one number": (lambda: vg.grad(lambda x: x * 2)(np.ones(3)), ValueError, "f returned shape (3,): sum it"),

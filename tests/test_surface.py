@@ -44,8 +44,8 @@ SURFACE = {
         Log1p Log2 LogSoftmax LogSumExp MatrixMultiply Max MaxPool2d Maximum Mean Min Minimum Multiply Negative
         Normalize Op Pad Power ReLU Reciprocal Reshape RowMax RowSum Scatter Select SiLU Sigmoid Sin Sinh Slice Softmax
         Softplus Sqrt Square Squeeze Stack Sub Sum Take TakeAlongAxis Tan Tanh TensorNode Transpose Unfold Unsqueeze Var
-        Where chain contract elementwise elu erf fold gelu leaky_relu log_softmax logsumexp np pick random_bits relu scatter silu
-        softplus sum_to supported unfold
+        Where chain contract elementwise elu erf fold gelu leaky_relu log_softmax logsumexp np pick random_bits relu
+        scatter silu softplus sum_to supported unfold
     """,
     "vugrad.optim": """
         Adagrad Adam AdamW CosineAnnealingLR LRScheduler LinearLR OneCycleLR Optimizer RMSProp RMSprop SGD SequentialLR

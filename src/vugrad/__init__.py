@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from vugrad.interchange.weights import load_state, save_state
     from vugrad.viewer import debug, view
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: What ``from vugrad import *`` brings: no module, and nothing that hides a builtin or needs an extra.
 __all__ = [

@@ -191,6 +191,11 @@ def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finit
     >>> float(fast(x, y)) > float(fast(x, y))
     True
     """
+    if not callable(function):
+        raise TypeError(
+            f"vg.compile takes a function or a module, and not {type(function).__name__}: write vg.compile(step), and "
+            "call what it returns"
+        )
     if isinstance(function, Module) and not state:
         state = [function]
     if isinstance(state, Module | Optimizer | TensorNode):

@@ -15,6 +15,7 @@ import numpy as np
 
 from vugrad.compiler.arrays import Program
 from vugrad.graph import TensorNode, operators
+from vugrad.graph.advice import numpy_name
 from vugrad.graph.operators import NumPyOperators
 
 #: Which recording answers for each NumPy function; ``answers.py`` fills it.
@@ -134,7 +135,7 @@ class Traced(NumPyOperators):
         if any(issubclass(kind, TensorNode) for kind in types):
             return NotImplemented
         if func not in ANSWERS:
-            raise unsupported(func.__name__, {})
+            raise unsupported(numpy_name(func), {})
         # NumPy asks no node that is given as positions: it is one without a gradient, or an error.
         options = {name: constant_value(x) for name, x in options.items()}
         return ANSWERS[func](*map(constant_value, inputs), **options)
