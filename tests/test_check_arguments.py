@@ -56,7 +56,7 @@ def test_what_is_taken(caller, op, inputs, constants, elements):
 
 #: What is refused, and the error.
 REFUSED = [
-    (vg.Exp, (2,), {}, TypeError, "{}: all inputs are whole numbers, by which nothing is differentiated: write 3.0"),
+    (vg.Exp, (2,), {}, TypeError, "{}: all inputs are whole numbers, which have no derivative: write 3.0"),
     (vg.Exp, ([[1, 2]],), {}, TypeError, "a tuple for a shape, as (2, 3)"),
     (vg.Add, ([(2, 3)], [(3,)]), {}, TypeError, "{}: all inputs are whole numbers"),
     (vg.Exp, ("ab",), {}, TypeError, "{} takes arrays of real or whole numbers, or shapes as (2, 3), and not of str"),

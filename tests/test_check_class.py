@@ -163,7 +163,11 @@ OTHERS = {
         None,
         "made as it runs",
     ),
-    "unwatched.py": (with_backward("import sys\nsys.setprofile(None)\nreturn go * context['y']"), None, "switches off"),
+    "unwatched.py": (
+        with_backward("import sys\nsys.setprofile(None)\nreturn go * context['y']"),
+        None,
+        "replaces the profile hook",
+    ),
     "classmate.py": ("from plain import Exp\n", None, "could not be loaded: classmate.py, line 1"),
     "relative.py": ("from .plain import Exp\n", None, "could not be loaded"),
     "dies.py": (with_backward("import os\nos._exit(0)"), 0, "it ended its process, with status 0"),
@@ -176,17 +180,17 @@ OTHERS = {
             "import os\nfor i in range(3, 20):\n    try: os.write(i, b'x' * 99)\n    except OSError: pass\nreturn go"
         ),
         0,
-        "no answer",
+        "invalid answer",
     ),
     "returns_text.py": (with_backward("return '\\x1b[31mred'"), 0, "returns str for the gradient of x"),
     "raises.py": (with_backward("raise ValueError('\\x1b[2J' + 'long ' * 10**6)"), 0, "ValueError"),
     "syntax.py": ("def broken(:\n", None, "syntax.py, line 1: def broken(: (SyntaxError: invalid syntax)"),
     "mixed_tabs.py": ("if True:\n        x = 1\n\ty = 2\n", None, "TabError: inconsistent use of tabs and spaces"),
-    "not_utf8.py": (BOTH.encode() + b"# Jos\xe9\n" + RIGHT.encode(), None, "it is not in UTF-8 (line 3: "),
+    "not_utf8.py": (BOTH.encode() + b"# Jos\xe9\n" + RIGHT.encode(), None, "the file is not in UTF-8 (line 3: "),
     "utf16.py": ((BOTH + RIGHT).encode("utf-16"), None, "save it as UTF-8"),
     "zeros.py": (b"x = 1\0\n", None, "could not be loaded"),
     "empty.py": ("", 0, "there is no op in it"),
-    "no_notebook.ipynb": ("{}", None, "it is no notebook"),
+    "no_notebook.ipynb": ("{}", None, "the file is not a notebook"),
     "needs_training.py": (
         with_backward("return go * context['y'] * net.scale", "net = train()\n"),
         None,
@@ -254,7 +258,7 @@ def test_what_hangs_is_ended(tmp_path):
     for verdict in found.values():
         assert (verdict.mark, verdict.text) == (
             0,
-            "it was not done after 1 s of a core, or 3 s: does a loop never end?",
+            "it did not finish within 1 s of processor time or 3 s: does a loop never end?",
         )
 
 

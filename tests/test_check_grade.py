@@ -302,7 +302,7 @@ def test_files_that_cannot_be_judged(tmp_path, text, message):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="is not there: give the file with the ops"):
         grade(tmp_path / "nothing.py")
-    with pytest.raises(ValueError, match="--ops and --grade are about a file"):
+    with pytest.raises(ValueError, match="--ops and --grade need a file"):
         CliRunner().invoke(app, ["check", "--grade"], catch_exceptions=False)
 
 
@@ -459,4 +459,4 @@ def test_ops_made_by_a_function_and_labels_that_are_guessed(tmp_path):
         "Sine": "wrong",
         "Entropy": "not graded",
     }
-    assert "Entropy.backward returns None for labels: if that takes whole numbers" in found["Entropy"].text
+    assert "Entropy.backward returns None for labels: if that input takes whole numbers" in found["Entropy"].text

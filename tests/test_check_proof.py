@@ -267,7 +267,7 @@ def test_numbers_are_found_in_every_case():
 def test_when_the_time_is_up_nothing_is_claimed():
     proof = prove(vg.LayerNorm, [(2, 4), (4,), (4,)], seconds=0)
     assert proof.status == "not established"
-    assert "the time was up at x[0, 0]" in proof.text
+    assert "the time ran out at x[0, 0]" in proof.text
 
 
 def test_what_is_too_long_for_algebra_is_not_begun():

@@ -106,5 +106,5 @@ GOOD = {"instructions": [INPUT, ["exp", [0], {}]], "program outputs": [["y", 1]]
 )
 def test_a_program_that_is_none_is_not_proven(change):
     received(GOOD)
-    with pytest.raises(NotImplementedError, match="no array program that can be proven"):
+    with pytest.raises(NotImplementedError, match="the recorded program cannot be proven"):
         received(GOOD | change)

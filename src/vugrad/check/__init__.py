@@ -1,4 +1,4 @@
-"""Proofs that a backward is the derivative of its forward: on symbols, in numbers, and if it is not, why; a doctor."""
+"""Checks of derivatives: symbolic proofs, numeric checks, diagnosis of mistakes, and the doctor for a training step."""
 
 import importlib.util
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs SymPy (extra ``lab``) when it is first asked for."""
+    """Import the names that need SymPy (extra ``lab``) at their first use."""
     if name not in ("Proof", "prove"):
         raise AttributeError(f"module 'vugrad.check' has no attribute {name!r}")
     try:

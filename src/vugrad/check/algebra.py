@@ -39,7 +39,7 @@ def depends(e: Expr, on: Expr) -> bool:
 
 @lru_cache(2**15)
 def derivative(e: Expr, of: Expr) -> Expr:
-    """∂e/∂of, where ``of`` is a symbol, or an element of an input at indices of its own."""
+    """∂e/∂of, where ``of`` is a symbol, or an input's element at indices that do not occur in ``e``."""
     if not depends(e, getattr(of, "base", of)) or e.func in (DELTA, GT, ARGMAX, ARGMIN, sp.sign):
         return sp.Integer(0)
     if isinstance(e, sp.Indexed):

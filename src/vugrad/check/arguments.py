@@ -1,4 +1,4 @@
-"""What ``prove`` and ``gradcheck`` are given: arrays, or shapes for which sample numbers are drawn."""
+"""The arguments of ``prove`` and ``gradcheck``: arrays, or shapes for which sample numbers are drawn."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vugrad.graph import Op
 from vugrad.nn import Module
 from vugrad.ops.table import ANY, POSITIVE, ROWS, UNIT, Domain, Row, Shape
 
-#: Where sample numbers are drawn for what the op table does not have: the first at which the forward is finite.
+#: Domains of sample numbers for a function that is not in the op table; the first where its forward is finite is used.
 DOMAINS = (ANY, POSITIVE, UNIT)
-#: What a forward raises for inputs that it does not take.
+#: Errors that mean that a forward does not accept its inputs.
 REFUSALS = (np.exceptions.AxisError, IndexError, ValueError, TypeError)
 
 
@@ -32,17 +32,17 @@ class Given(Row):
         return [x.astype(dtype if x.dtype.kind == "f" else x.dtype) for x in self.arrays]
 
     def sampled(self) -> Row:
-        """The row without its arrays: for the same shapes, with whole numbers that are no larger."""
+        """A row of the same shapes that draws its inputs; its whole numbers are at most the largest given ones."""
         whole = {i: (kind, max(1, int(np.max(self.arrays[i], initial=0)) + 1)) for i, (kind, _) in self.whole.items()}
         return Row(self.op, self.reference, self.shapes, self.constants, self.domains, whole, self.smooth)
 
 
 def parsed(caller: str, f: Any, inputs: Sequence[Any], shapes: Sequence[Sequence[int]] | None) -> list[Array | Shape]:
-    """The arrays and shapes among the arguments of a call, with ``f`` before them.
+    """The arrays and shapes among the arguments that follow ``f`` in a call.
 
-    A tuple of whole numbers is a shape, and one list of such tuples is all shapes; beside an array of real numbers a
-    tuple is an array, as a list always is. Raises ``TypeError`` for what is neither, ``ValueError`` for an extent below
-    0.
+    A tuple of whole numbers is a shape, and a single list of such tuples is the list of all shapes. If another argument
+    is an array of real numbers, a tuple is an array too. A list of numbers is always an array. Raises ``TypeError`` for
+    anything else, and ``ValueError`` for a negative extent.
     """
     given = list(inputs)
     if shapes is not None and given:
@@ -59,8 +59,8 @@ def parsed(caller: str, f: Any, inputs: Sequence[Any], shapes: Sequence[Sequence
         raise ValueError(f"{caller}: {negative} is no shape: extents are 0 or more")
     if found and not isinstance(f, Module) and not any(isinstance(x, tuple) for x in found):
         raise TypeError(
-            f"{caller}: all inputs are whole numbers, by which nothing is differentiated: write 3.0 for 3, and a tuple "
-            "for a shape, as (2, 3)"
+            f"{caller}: all inputs are whole numbers, which have no derivative: write 3.0 for 3, and a tuple for a "
+            "shape, as (2, 3)"
         )
     return found
 
@@ -70,7 +70,7 @@ def _is_shape(x: Any) -> bool:
 
 
 def arrays_of(f: Any, given: Sequence[Array | Shape], constants: Mapping[str, Any]) -> Arrays:
-    """The inputs of a function of nodes or a module, with sample numbers at which it is finite for shapes."""
+    """The inputs of a function of nodes or a module; a shape becomes sample numbers at which the function is finite."""
     if all(isinstance(x, np.ndarray) for x in given):
         return list(given)
     found = [_filled(given, domain) for domain in DOMAINS]
@@ -80,24 +80,24 @@ def arrays_of(f: Any, given: Sequence[Array | Shape], constants: Mapping[str, An
 
 
 def _finite(ys: Sequence[Any]) -> bool:
-    """Whether all numbers are; what is no array of numbers is left to others."""
+    """Whether all numbers are finite; results that are not numeric arrays are ignored here and reported later."""
     arrays = map(np.asarray, ys)
     return all(bool(np.all(np.isfinite(y))) for y in arrays if y.dtype.kind in "fiub")
 
 
 def _filled(given: Sequence[Array | Shape], domain: Domain) -> Arrays:
-    """The arrays, and for the shapes among them sample numbers."""
+    """The given arrays, with sample numbers in place of shapes."""
     shapes = tuple(x if isinstance(x, tuple) else () for x in given)
     drawn = Row(Op, Op.forward, shapes, domains=(domain,)).inputs(np.random.default_rng(0))
     return [y if isinstance(x, tuple) else x for x, y in zip(given, drawn, strict=True)]
 
 
 def row_of(op: type[Op], given: Sequence[Array | Shape] | None, constants: Mapping[str, Any]) -> Row:
-    """A row with an op's inputs: what is given, or sample numbers as the op table draws them.
+    """A row with an op's inputs: the given arrays, and for shapes sample numbers as the op table draws them.
 
-    Without inputs it is the first row of the op in the table that has such constants, or (2, 3) for each input.
-    Raises ``TypeError`` for inputs and constants that the forward's signature has no place for, and what the forward
-    raises, with the shapes, for those that it does not take.
+    Without inputs it is the op's first row in the table with these constants; an op without one gets (2, 3) for each
+    input. Raises ``TypeError`` for inputs and constants that do not fit the forward's signature. An error that the
+    forward raises for its inputs is raised again with their shapes.
     """
     known = [row for row in ROWS if row.op is op and 0 not in itertools.chain(*row.shapes)]
     if not given:
@@ -121,7 +121,7 @@ def row_of(op: type[Op], given: Sequence[Array | Shape] | None, constants: Mappi
 
 
 def _positions(like: Row, i: int, shapes: Sequence[Shape]) -> tuple[str, int]:
-    """The dtype and bound of whole numbers: of positions on an axis, its extent."""
+    """The dtype and bound of whole-number input ``i``; the bound of positions on an axis is the extent of that axis."""
     kind, below = like.whole[i]
     axes = [(j, axis) for j in like.real for axis, n in enumerate(like.shapes[j]) if kind == "int64" and n == below]
     extents = [shapes[j][axis] for j, axis in axes if axis < len(shapes[j])]
@@ -129,7 +129,7 @@ def _positions(like: Row, i: int, shapes: Sequence[Shape]) -> tuple[str, int]:
 
 
 def _with(given: Sequence[Array | Shape], row: Row) -> Given:
-    """The row with the arrays that are given, and sample numbers for the shapes."""
+    """The row with the given arrays, and with sample numbers in place of shapes."""
     bounds = {i: (kind, below or 1) for i, (kind, below) in row.whole.items()}
     drawn = replace(row, whole=bounds).inputs(np.random.default_rng(0))
     arrays = tuple(y if isinstance(x, tuple) else x for x, y in zip(given, drawn, strict=True))
@@ -137,7 +137,7 @@ def _with(given: Sequence[Array | Shape], row: Row) -> Given:
 
 
 def _run(row: Row) -> list[Any]:
-    """The outputs at a row's inputs, or what the forward raises for them, with the shapes."""
+    """The outputs at a row's inputs; an error of the forward is raised again with the shapes."""
     xs = row.inputs(np.random.default_rng(0))
     labels = names(row.op.forward, len(xs), 1)
     try:
@@ -151,7 +151,7 @@ def _run(row: Row) -> list[Any]:
 
 
 def _bounded(row: Row, given: Sequence[Array | Shape]) -> Row:
-    """The row with bounds of its whole numbers that its forward takes: of positions, an extent of its real inputs."""
+    """The row with bounds of its whole numbers that its forward accepts: its own, or an extent of the real inputs."""
     drawn = [i for i in row.whole if isinstance(given[i], tuple)]
     extents = sorted({n for i in row.real for n in row.shapes[i] if n}, reverse=True)
     first: Exception | None = None
@@ -170,7 +170,7 @@ def _bounded(row: Row, given: Sequence[Array | Shape]) -> Row:
 
 
 def _bind(op: type[Op], given: Sequence[Any], constants: Mapping[str, Any]) -> None:
-    """Raise ``TypeError`` for inputs and constants for which the forward's signature has no place."""
+    """Raise ``TypeError`` for inputs and constants that do not fit the forward's signature."""
     signature = inspect.signature(op.forward)
     try:
         signature.bind({}, *given, **constants)

@@ -41,11 +41,11 @@ class Branch(Decided):
 
 
 class Largest(Decided):
-    """The largest of its arguments, which are in one order, so that equal maxima are one expression."""
+    """The largest of its arguments; they are sorted, so that equal maxima are equal expressions."""
 
     @classmethod
     def eval(cls, *args: Any) -> Any:
-        """The same with its arguments in order."""
+        """The same maximum with its arguments sorted; ``None`` if they are."""
         ordered = sorted(args, key=sp.default_sort_key)
         return None if ordered == list(args) else cls(*ordered)
 

@@ -59,9 +59,9 @@ def find(number: int) -> Finding:
 
 
 def on_all_cores(console: Console, doing: str, f: Callable[[Any], Found], jobs: Sequence[Any]) -> Iterator[Found]:
-    """The results of ``f`` for all jobs, in their order, from a process on each core, with the progress.
+    """The results of ``f`` for all jobs, in order, computed by one process for each core, with a progress bar.
 
-    Where the output is no terminal, a line is printed at each quarter.
+    If the output is not a terminal, a line is printed after each quarter of the jobs instead.
     """
     with (
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
@@ -76,12 +76,12 @@ def on_all_cores(console: Console, doing: str, f: Callable[[Any], Found], jobs: 
 
 
 def table_section(name: str) -> tuple[dict[str, str], str]:
-    """The section of an op of the table on the derivations page; and what went wrong with it, if that did."""
+    """The derivations page's section of an op of the table, and the error that prevented it, or ""."""
     return page.section(name, lambda: page.entry(choose("op", name, OPS), PATIENCE))
 
 
 def write_derivations(console: Console, folder: Path, path: Path | None, names: Sequence[str] | None) -> bool:
-    """Write the page with each op's maths, code and proof, of the table or of a file; whether all could be made."""
+    """Write the page with each op's maths, code and proof, of the table or of a file; return whether all succeeded."""
     check_writable(folder.absolute() / "derivations.html")
     if path is None:
         job: Callable[[Any], Any] = table_section
@@ -133,10 +133,10 @@ def check_table(console: Console, json_file: Path | None) -> bool:
 
 
 def check(console: Console, path: Path | None, names: Sequence[str] | None, marks: bool, files: Files) -> bool:
-    """Check the table, a submission, or with ``marks`` a class in a folder; whether that ends well."""
+    """Check the table, or a submission, or with ``marks`` a class in a folder; return whether the command succeeds."""
     if path is None:
         if names is not None or marks or files.of_marks:
-            raise ValueError("--ops and --grade are about a file: name it, as in vugrad check FILE.py --grade")
+            raise ValueError("--ops and --grade need a file: name it, as in vugrad check FILE.py --grade")
         return check_table(console, files.record)
     if files.of_marks and not marks:
         raise ValueError("--csv, --gradescope and --pages write marks: add --grade")
@@ -150,7 +150,7 @@ def check(console: Console, path: Path | None, names: Sequence[str] | None, mark
 
 
 def check_file(console: Console, path: Path, names: Sequence[str] | None, marks: bool, files: Files) -> Marks:
-    """Print a verdict for each op of a submission, and with ``marks`` how many have passed."""
+    """Print a verdict for each op of a submission, and with ``marks`` the number of ops that pass."""
     files.check()
     found = grade(path, names, SECONDS, MEMORY, own=marks)
     table = Table(box=None, pad_edge=False)
@@ -164,7 +164,7 @@ def check_file(console: Console, path: Path, names: Sequence[str] | None, marks:
         if v.text:
             console.print(Text(f"\n{v.op}: {v.text}"))
     if found.left:
-        console.print("\nNot loaded, since only imports, constants, functions and classes are:")
+        console.print("\nNot loaded (only imports, constants, functions and classes are loaded):")
         for each in found.left:
             console.print(Text(f"  {each}"))
     if marks:
@@ -174,9 +174,9 @@ def check_file(console: Console, path: Path, names: Sequence[str] | None, marks:
 
 
 def check_class(console: Console, folder: Path, names: Sequence[str], files: Files) -> None:
-    """Print a line for each submission in a folder when it is done, and write its marks at once.
+    """Grade each submission in a folder: print a line and write the marks as soon as it is done.
 
-    What is done is there whatever ends this.
+    An interrupt therefore loses no finished mark.
     """
     files.check()
     start, found = time.perf_counter(), list[Marks]()
@@ -195,5 +195,5 @@ def check_class(console: Console, folder: Path, names: Sequence[str], files: Fil
             raise
     seconds = time.perf_counter() - start
     without = sum(marks.open for marks in found)
-    more = f"; {without} ops have no mark: see why, and look at them" if without else ""
+    more = f"; {without} ops have no mark: read the reasons, and look at the code" if without else ""
     console.print(f"\n{count} submissions, {count * len(names)} ops, in {seconds:.0f} s{more}", style="bold")

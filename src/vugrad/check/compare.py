@@ -33,8 +33,9 @@ def gradcheck(
 
     Args:
         f: an Op, a Module (the gradients of whose parameters are checked too), or a function of nodes.
-        inputs: arrays at which to look, or their shapes as tuples, or one list of shapes; as for :func:`prove`. Whole
-            numbers and truth values are not differentiated. Without inputs an op is checked at those of the op table.
+        inputs: arrays at which to check, or their shapes as tuples, or one list of shapes; as for :func:`prove`. Whole
+            numbers and truth values are not differentiated. Without inputs, an op of the library is checked at its
+            inputs in the op table.
         shapes: the same as one list of shapes.
         order: 2 to check the gradients' own gradients as well.
         seed: of the directions and of the upstream gradients.

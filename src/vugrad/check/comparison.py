@@ -110,12 +110,12 @@ class Comparison:
         return self.totals([xs])[0]
 
     def totals(self, all_xs: Sequence[Arrays]) -> list[complex]:
-        """The total at each of several inputs."""
+        """The :meth:`total` at each of several inputs."""
         found = self.checked.many(all_xs)
         return [complex(sum(np.sum(go * y) for go, y in zip(self.gos, ys, strict=True))) for ys in found]
 
     def line(self, along: Arrays) -> Line:
-        """The total, in a direction of the inputs."""
+        """The total as a function of the distance along a direction of the inputs."""
         pairs = list(zip(self.checked.inputs, along, strict=True))
         return lambda *ts: self.totals([[x if v is None else x + t * v for x, v in pairs] for t in ts])
 

@@ -58,8 +58,8 @@ def well_behaved(checked: Subject, gos: Arrays) -> Arrays:
     for i in checked.real:
         if np.any(np.isfinite(alone[i]) & (alone[i] != 0)) and not _unused(alone[i], gradients[i]):
             raise Fault(
-                f"its backward is not linear: for an upstream gradient of 0, that of {checked.labels[i]} is not 0. "
-                "Each term of it has to be multiplied by the upstream gradient"
+                f"its backward is not linear: for an upstream gradient of 0, the gradient of {checked.labels[i]} is "
+                "not 0. Multiply each of its terms by the upstream gradient"
             )
     for multiple in MULTIPLES:
         more = checked.gradients(checked.inputs, [multiple * go for go in gos])

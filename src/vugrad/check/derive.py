@@ -109,7 +109,7 @@ def derive(op: type[Op], shapes: tuple[Shape, ...] | None = None, **constants: A
 
 
 def derive_row(row: Row) -> Derivation:
-    """The derivation at a row of the op table, or one like it."""
+    """The derivation at a row of the op table, or at a row of the same form."""
     if (indexed := with_indices(row)) is not row:
         with contextlib.suppress(NoIndexForm):
             return _derived(indexed)
@@ -155,7 +155,7 @@ def heading(row: Row, formulas: Formulas) -> str:
 
 
 def forward(y: Expr, e: Expr, sizes: At) -> Equation:
-    """An output's element, as computed and then without a maximum that cancels."""
+    """An output's element: as computed, then without a shift by the maximum, which cancels."""
     numbered = zip(getattr(y, "indices", ()), sizes, strict=True)
     remarks = [f"for {i} from 0 to {n - 1}" for i, n in numbered if i.is_Symbol and n.is_Integer]
     remarks += ["the shift by the maximum cancels"] * (unshifted(e) != e)
@@ -259,7 +259,7 @@ def differing(shape: Shape, numbers: list[Sample], position: int, x: Expr, gx: E
 
 
 def is_transposed(code: Array, run: Sample, x: Expr, derived: Expr, shape: Shape) -> bool:
-    """Whether the code's gradient is the derived one but for the order of its two axes."""
+    """Whether the code's gradient is the transpose of the derived one, and not equal to it."""
     if code is None or np.shape(code) != shape[::-1]:
         return False
     with contextlib.suppress(ArithmeticError, ValueError, TypeError):

@@ -215,7 +215,7 @@ def _transposed(s: Suspect) -> Iterator[Mistake]:
 
 
 def _turned(s: Suspect) -> Iterator[Mistake]:
-    """The result has its axes in another order."""
+    """The gradient's axes are permuted."""
     g, shape = s.code.shape[1:], s.jacobian.shape[1:]
     for axes in itertools.permutations(range(len(g))):
         turned = np.transpose(s.code, (0, *(1 + a for a in axes)))
@@ -226,7 +226,7 @@ def _turned(s: Suspect) -> Iterator[Mistake]:
 
 
 def _product(s: Suspect) -> str:
-    """How the gradient of a matrix is written that is the product of the upstream gradient and another input."""
+    """The code of a gradient that is the matrix product of the upstream gradient and another input; else empty."""
     if len(s.shape) != 2 or s.jacobian.ndim != 3:
         return ""
     for label, x in zip(s.maps.labels, s.maps.inputs, strict=True):
@@ -290,7 +290,7 @@ def _number(s: Suspect, c: float) -> tuple[str, str]:
 
 
 def _other_gradient(s: Suspect) -> Iterator[Mistake]:
-    """The derivative is that by another input."""
+    """The returned gradient is the gradient of another input."""
     for j, other in enumerate(s.jacobians):
         if j != s.i and other is not None and same(s.code, other):
             label = s.maps.labels[j]
@@ -304,7 +304,7 @@ def _other_gradient(s: Suspect) -> Iterator[Mistake]:
 
 
 def _other_operand(s: Suspect) -> Iterator[Mistake]:
-    """The derivative is taken at another array."""
+    """The derivative is evaluated at another array."""
     arrays = dict(zip(s.maps.labels, s.maps.inputs, strict=True)) | {
         f"output {k}": y for k, y in enumerate(s.maps.outputs)
     }

@@ -30,14 +30,15 @@ NEARBY, NEARLY = 1e-7, 1e-4
 
 
 def wrong_at_an_edge(checked: Subject, s: Symbolic | None, deadline: float = math.inf) -> Report | None:
-    """A check that fails at a zero, a tie, or where the code divides by 0, compares equals or has a kink; else None.
+    """The report of a check that fails at a zero, a tie, a kink, or where the code divides by 0; else ``None``.
 
-    Analytic code has none of these. A forward that is smooth there has one gradient, and the code has to give it; at a
-    kink each between the two sides' is right, and where the forward is not finite, or jumps, nothing is asked.
+    Analytic code has no such points. Where the forward is smooth at one, it has one gradient, and the code must return
+    that one. At a kink, every gradient between the two one-sided ones is right. Where the forward jumps or is not
+    finite, nothing is checked.
     """
     for xs in _edges(checked, s) if s is None or not s.analytic else ():
         if time.thread_time() > deadline:
-            raise NotImplementedError("the time was up while single points were looked at")
+            raise NotImplementedError("the time ran out during the checks of single points")
         jumps = _jumps(checked, xs)
         if jumps:
             report = check(replace(checked, inputs=xs), only=jumps[:: 1 + len(jumps) // FEW])

@@ -1,4 +1,4 @@
-"""What is asked of an op that another process runs, beside its two directions."""
+"""The interface of an op that another process runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from vugrad.graph import Op
 
 
 class Elsewhere(Op):
-    """An op that another process runs."""
+    """An op whose forward and backward run in another process."""
 
     @staticmethod
     def forwards(all_xs: Sequence[list[Any]], constants: Mapping[str, Any]) -> list[list[Any]]:
-        """The outputs of its forward at several inputs, asked for in one go."""
+        """The outputs of its forward at several inputs, with one request to the process."""
         raise NotImplementedError
 
     @staticmethod

@@ -31,9 +31,9 @@ class Findings(list[Finding]):
 
 
 def doctor_file(path: Path) -> Findings:
-    """What is amiss in a person's file, which has ``model``, ``loss`` and ``batch``, and ``optimizer`` if it has one.
+    """The findings for a user's file that defines ``model``, ``loss``, ``batch`` and, optionally, ``optimizer``.
 
-    Raises ``ValueError`` for a file that is not there, lacks one of them, or cannot be run.
+    Raises ``ValueError`` for a file that does not exist, lacks one of the first three, or fails when it runs.
     """
     if not path.is_file():
         raise ValueError(f"{path} is not there: give a file with model, loss and batch")
@@ -52,7 +52,7 @@ def doctor_file(path: Path) -> Findings:
 
 
 def _told(error: BaseException, path: Path) -> str:
-    """What an error says, its type, and the last line of the file that led to it."""
+    """An error in words: the line of the file that led to it, its type and its message."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return (f"line {lines[-1]}: " if lines else "") + f"{type(error).__name__}: {error}"
 

@@ -1,4 +1,4 @@
-"""The derivations page of a person's file: each op is run in a process of its own, which says what it finds as text."""
+"""The derivations page of a user's file: a process for each op runs the file and returns the op's section as text."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vugrad.check.page import Entry, Failed, entry, section as section_of
 from vugrad.check.runner import Submission
 from vugrad.files import write_whole
 
-#: Seconds that loading a file and deriving one of its ops may take beside the proofs.
+#: Seconds for loading a file and deriving one of its ops, in addition to the time of the proofs.
 MORE = 20.0
 
 
 def names(path: Path) -> list[str]:
-    """The ops that a file defines.
+    """The names of the ops that a file defines.
 
-    Raises ``ValueError`` for a file that is not there, cannot be run, or has none.
+    Raises ``ValueError`` for a file that does not exist, cannot be run, or defines no op.
     """
     if not path.exists():
         raise ValueError(f"{path} is not there: give the file with the ops")
@@ -37,15 +37,15 @@ def names(path: Path) -> list[str]:
 
 
 def section(path: str, name: str) -> tuple[dict[str, str], str]:
-    """The section of one op; and what it fails with, if it does."""
+    """The section of one op, and the error that prevented it, or ""."""
     return section_of(name, lambda: Entry(**_apart(path, name)["entry"]))
 
 
 def _apart(path: str, name: str) -> dict[str, Any]:
-    """What the child writes down; raises ``Failed`` with what it raises, or how it ended."""
+    """The result of the child process; raises ``Failed`` with the child's error, or with how it ended."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
-        # What lies in the current folder is not the library's.
+        # -P: modules in the current folder must not shadow the library's.
         command = [sys.executable, "-P", "-m", "vugrad.check.filepage", path, name, str(out)]
         try:
             ended = subprocess.run(
@@ -62,12 +62,12 @@ def _apart(path: str, name: str) -> dict[str, Any]:
 
 
 def _child(path: Path, name: str, out: Path) -> None:
-    """In the child: the names of all ops of a file, or the entry of one."""
+    """Run in the child process: write the names of all ops of a file, or the entry of one op, to ``out``."""
     try:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    except (ImportError, ValueError, OSError):  # there is none on this system
+    except (ImportError, ValueError, OSError):  # this system has no memory limit
         pass
     try:
         submission = Submission(path, beside=True)

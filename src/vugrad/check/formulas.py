@@ -51,7 +51,7 @@ class Formulas:
 
 
 def with_indices(row: Row) -> Row:
-    """The row with what follows its inputs, if that is arrays of whole numbers, as inputs that have no gradient."""
+    """The row with the arrays of whole numbers that follow its inputs turned into inputs without a gradient."""
     parameters = list(inspect.signature(row.op.forward).parameters)[1 + len(row.shapes) :]
     keys = list(itertools.takewhile(lambda key: _is_index(row.constants.get(key)), parameters))
     if not keys:
@@ -72,7 +72,7 @@ def with_indices(row: Row) -> Row:
 
 
 def _is_index(value: Any) -> bool:
-    """Whether a constant is an array of positions that are counted from the start."""
+    """Whether a constant is a non-empty array of positions, none of them negative."""
     array = np.asarray(value) if isinstance(value, list | np.ndarray) else np.zeros(0)
     return bool(array.size and array.dtype.kind in "iu" and np.min(array) >= 0)
 

@@ -1,6 +1,6 @@
-"""The ops of submissions, judged on all cores: each op in a process of its own, watched by a process that judges.
+"""Grade the ops of submissions on all cores: a runner process for each op, and a judge process that questions it.
 
-Neither this process nor a judge runs what was handed in; whatever an op does costs that op alone.
+Neither this process nor a judge runs submitted code; a crash or an endless loop affects only the op that causes it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from vugrad.check.runner import files_of
 from vugrad.check.submission import Verdict
 from vugrad.compiler.machine.threads import allowed
 
-#: Seconds, and bytes of memory, that one op may take.
+#: The limits for one op: core-seconds, and bytes of memory.
 SECONDS, MEMORY = 20.0, 4 * 2**30
 
 
 @dataclasses.dataclass
 class Marks:
-    """What was found of one submission.
+    """The marks of one submission.
 
     Args:
-        name: of the file or folder, without its suffix.
-        file: its name.
+        name: the name that is shown, in general without the suffix.
+        file: the full name of the file or folder.
         verdicts: one for each op.
-        left: what was not loaded of it, in words.
+        left: the statements that were not loaded, in words.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Marks:
 
     @property
     def summary(self) -> str:
-        """How many of how many."""
+        """The number of passed ops and of all ops, in words."""
         more = f", and {self.open} without a mark" if self.open else ""
         return f"{self.passed} of {len(self.verdicts)}{more}"
 
 
 class Judges:
-    """As many judges as there are cores, each a process that is started when needed, and again if it has ended."""
+    """A pool of ``count`` judge processes; each is started at its first job, and restarted after it has ended."""
 
     def __init__(self, count: int) -> None:
         self.threads = ThreadPoolExecutor(count)
@@ -81,7 +81,7 @@ class Judges:
             process.end()
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
-        """What a judge answers, when it does."""
+        """The future answer of a judge."""
         return self.threads.submit(self._ask, job)
 
     def _ask(self, job: Job) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Judges:
                     self.all.discard(process)
                 process.end()
             process = None
-            lost = Verdict(job.op, "unknown", "not established", f"the judge has not come to an end with it: {end}")
+            lost = Verdict(job.op, "unknown", "not established", f"the judge did not finish: {end}")
             return {"verdict": dataclasses.asdict(lost), "names": [], "left": [], "error": lost.text}
         finally:
             self.idle.put(process)
@@ -114,14 +114,14 @@ class Judges:
 def grade(
     path: Path, names: Sequence[str] | None = None, seconds: float = SECONDS, memory: int = MEMORY, own: bool = False
 ) -> Marks:
-    """A verdict for each op of a file or folder, or for each that is asked for; one that is not there is "missing".
+    """A verdict for each op of a file or folder, or for each op in ``names``; a name without an op is "missing".
 
-    Every op has a process of its own, with a limit of memory and of seconds of a core, of which three times as many may
-    pass: an endless loop or a crash costs that op. It is no protection against malice: what is in the file runs with
-    the rights of who grades it. With ``own``, forward and backward must be functions of the submission, and call no op
-    of vugrad's and no gradient.
+    Each op runs in a process of its own, with limits on memory and core-seconds, and with a wall-clock limit of three
+    times these seconds: an endless loop or a crash fails only that op. This is no protection against malice: the file
+    runs with the rights of the person who grades it. With ``own``, forward and backward must be functions of the
+    submission, and must not call ops of vugrad or functions that compute gradients.
 
-    Raises ``ValueError`` for a file that is not there or, where no names are given, has no ops.
+    Raises ``ValueError`` for a path that does not exist and, without ``names``, for a file without ops.
     """
     _check(path, names)
     with Judges(allowed()) as judges:
@@ -141,9 +141,9 @@ def grade(
 def grade_class(
     folder: Path, names: Sequence[str], seconds: float = SECONDS, memory: int = MEMORY, own: bool = True
 ) -> Iterator[Marks]:
-    """The marks of each submission in a folder, as they are done: of each file in it, and of each folder with files.
+    """Yield the marks of each submission in a folder as soon as they are done; a submission is a file or a subfolder.
 
-    A file is graded without what lies beside it, which is another's.
+    A file cannot import the files beside it: they are other submissions.
     """
     _check(folder, names)
     paths = submissions(folder)
@@ -169,7 +169,7 @@ def grade_class(
 
 
 def submissions(folder: Path) -> list[Path]:
-    """What was handed in: the Python files, notebooks and folders with such in a folder, by name."""
+    """The submissions in a folder, by name: Python files, notebooks, and folders that contain such files."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -179,7 +179,7 @@ def submissions(folder: Path) -> list[Path]:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """How submissions are called: without a suffix, if no two are called the same then."""
+    """The names that are shown: without the suffix, unless two submissions would have the same name."""
     names = [path.stem if path.is_file() else path.name for path in paths]
     return [path.name if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)]
 
@@ -188,4 +188,4 @@ def _check(path: Path, names: Sequence[str] | None) -> None:
     if not path.exists():
         raise ValueError(f"{path} is not there: give the file with the ops, or the folder with the submissions")
     if names is not None and not names:
-        raise ValueError("no op is named: write --ops Normalize,ReLU, or leave it out for all")
+        raise ValueError("no op is named: write --ops Normalize,ReLU, or omit --ops for all ops")

@@ -171,7 +171,7 @@ class Reading:
         axis = x.parameters["axis"]
         parts = {self.element(i, (*at[:axis], sp.Integer(0), *at[axis + 1 :])) for i in x.operands}
         if len(parts) > 1 or any(self.program[i].shape[axis] != 1 for i in x.operands):
-            raise NoIndexForm("concatenate has no form by index, but of one array again and again")
+            raise NoIndexForm("concatenate has a form by index only for copies of one array")
         return parts.pop()
 
     def _pad(self, x: Instruction, at: At) -> Expr:
@@ -180,7 +180,7 @@ class Reading:
         return self.element(x.operands[0], at)
 
     def _places(self, x: Instruction, at: At) -> list[Expr]:
-        """Where a gather or scatter finds its elements, on each of its axes."""
+        """The indices of a gather or scatter on each of its axes."""
         return [self._operand(i, at) for i in x.operands[1:]]
 
     def _gather(self, x: Instruction, at: At) -> Expr:
@@ -190,7 +190,7 @@ class Reading:
         return self.element(x.operands[0], tuple(places[a] if a in places else next(rest) for a, _ in self._axes(x)))
 
     def _scatter(self, x: Instruction, at: At) -> Expr:
-        """Σ of the operand where its place is this one."""
+        """The sum of the operand's elements whose place is ``at``."""
         axes = x.parameters["axes"]
         rest = tuple(i for a, i in enumerate(at) if a not in axes)
         picked = [(a, n, None) for a, n in self._axes(x)][: len(self.program[x.operands[0]].shape) - len(rest)]

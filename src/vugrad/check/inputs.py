@@ -1,4 +1,4 @@
-"""Inputs for an op: those of the library's op of its name, those that it names, or the first that its forward takes."""
+"""Inputs for an op: those that it names, those of the library's op of its name, or the first that forward accepts."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from vugrad.check.subject import Array, Arrays, Fault, inputs_of, listed, names,
 from vugrad.graph import Op
 from vugrad.ops.table import ANY, POSITIVE, ROWS, UNIT, Domain, Row, Shape
 
-#: Shapes that are tried for the inputs of an op that says nothing of them, those of the first that forward takes.
+#: Shapes that are tried for the inputs of an op that names none.
 SHAPES: tuple[Shape, ...] = ((2, 3), (3, 2), (3,), (3, 3), (2, 2, 3), (2,), ())
-#: The names of ops that the table has, in any case of letters: what they compute is known.
+#: The ops of the table by their name in lower case; their forward has a reference.
 KNOWN = {row.op.__name__.lower(): row.op for row in ROWS}
-#: What a forward raises that does not refuse its inputs, but is wrong.
+#: Errors of a forward that are bugs, not refusals of its inputs.
 BUGS = (NameError, ImportError, NotImplementedError, RecursionError)
 
-#: How a person says what an op takes.
+#: How a user names the inputs of an op.
 EXAMPLE = "inputs = [np.ones((2, 3)), np.array([0, 2])]"
 
 
-class NoInputs(ValueError):  # noqa: N818 (it is what is missing)
-    """None were found that an op's forward takes, or of which its gradients are known."""
+class NoInputs(ValueError):  # noqa: N818 (the name says what is missing)
+    """No inputs were found that an op's forward accepts, or it is unclear which of them have gradients."""
 
 
 def rows_of(name: str, op: type[Op]) -> tuple[list[Row], bool]:
-    """The rows at which an op is judged, and whether they are the library's, which say what its forward computes.
+    """The rows at which an op is judged, and whether they are the library's rows, which have a reference forward.
 
-    Raises :class:`NoInputs` where there are none.
+    Raises :class:`NoInputs` if there are none.
     """
     if hasattr(op, "inputs"):
         return [named(op)], False
@@ -42,10 +42,10 @@ def rows_of(name: str, op: type[Op]) -> tuple[list[Row], bool]:
 
 
 def library_rows(name: str, op: type[Op]) -> list[Row]:
-    """The rows of the library's op of that name that an op takes too; none if it is called in another way.
+    """The rows of the library's op of this name that an op accepts too; none if their signatures differ.
 
-    What its forward refuses is left out. Raises :class:`NoInputs` if it refuses the first row, which has the ordinary
-    case: what is right elsewhere alone is not what the name says.
+    Rows that its forward refuses are left out. Raises :class:`NoInputs` if it refuses the first row, the ordinary case:
+    an op that fails there is not the op that its name promises.
     """
     rows = []
     for row in ROWS:
@@ -55,7 +55,7 @@ def library_rows(name: str, op: type[Op]) -> list[Row]:
             except TypeError:
                 continue
             rows.append(dataclasses.replace(row, op=op))
-    # One for matrices need not be one for stacks of them.
+    # An op for matrices need not accept stacks of matrices.
     alike = [row for row in rows if list(map(len, row.shapes)) == list(map(len, rows[0].shapes))]
     trials = [_accepted(row) for row in alike]
     if trials and isinstance(trials[0], Exception):
@@ -64,7 +64,7 @@ def library_rows(name: str, op: type[Op]) -> list[Row]:
 
 
 def _accepted(row: Row) -> Row | Exception:
-    """A row that a forward takes, its lists of whole numbers made arrays if it wants that; else what it raises."""
+    """The row if its forward accepts it, with lists among the constants made arrays if needed; else the error."""
     arrays = {key: np.array(value) if isinstance(value, list) else value for key, value in row.constants.items()}
     error = _refusal(row)
     if error is not None and any(isinstance(value, list) for value in row.constants.values()):
@@ -74,7 +74,7 @@ def _accepted(row: Row) -> Row | Exception:
 
 
 def _refusal(row: Row) -> Exception | None:
-    """What a forward raises for the inputs of a row; ``None`` if it takes them, rightly or not."""
+    """The error that a forward raises for the inputs of a row; ``None`` if it returns, rightly or not."""
     xs = row.inputs(np.random.default_rng(0))
     try:
         with np.errstate(all="ignore"):
@@ -87,24 +87,24 @@ def _refusal(row: Row) -> Exception | None:
 
 
 def _no_inputs(name: str, row: Row, error: Exception, why: str) -> Exception:
-    """That a forward takes none of what was tried; or what it does wrong, whatever it is given."""
+    """The error for a forward that accepts no inputs that were tried; a :class:`Fault` if its code is wrong."""
     said = f"{type(error).__name__}: {error}".removesuffix(": ")
     if isinstance(error, BUGS):
         return Fault(f"its forward raises {said}")
     return NoInputs(
-        f"its forward refuses all inputs that were tried ({row.name.partition(' ')[2]}: {said}). {why}. Name some that "
-        f"it takes in class {name}, as {EXAMPLE}, and constants = {{'axis': 1}} where it has such"
+        f"its forward refuses all inputs that were tried ({row.name.partition(' ')[2]}: {said}). {why}. Name inputs "
+        f"that it accepts in class {name}, as {EXAMPLE}, and constants = {{'axis': 1}} if it has keyword arguments"
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Named(Row):
-    """A row whose inputs are those that an op names."""
+    """A row whose inputs are the arrays that an op names."""
 
     arrays: tuple[Array, ...] = ()
 
     def inputs(self, rng: np.random.Generator, dtype: Any = np.float64) -> list[Array]:
-        """Copies of them."""
+        """Copies of the arrays."""
         return [x.astype(dtype if x.dtype.kind == "f" else x.dtype) for x in self.arrays]
 
 
@@ -117,7 +117,7 @@ def named(op: type[Op]) -> Named:
 
 
 def drawn(named: Named) -> Row:
-    """A row with other numbers of the shapes and kinds that an op names."""
+    """A row that draws other numbers, with the shapes and kinds of the arrays that an op names."""
     whole = {
         i: (x.dtype.name, int(np.max(x, initial=0)) + 1) for i, x in enumerate(named.arrays) if x.dtype.kind != "f"
     }
@@ -125,9 +125,9 @@ def drawn(named: Named) -> Row:
 
 
 def guessed(name: str, op: type[Op]) -> Row:
-    """The first inputs that the forward of an op takes, of those that are tried.
+    """The first of the inputs tried that an op's forward accepts and for which it is finite.
 
-    Raises :class:`NoInputs` if it takes none.
+    Raises :class:`NoInputs` if there are none.
     """
     first: tuple[Row, Exception] | None = None
     for row in guesses(op):
@@ -144,18 +144,18 @@ def guessed(name: str, op: type[Op]) -> Row:
                 _see_that_all_are_real(name, op, row, xs, ys)
                 return row
     if first is None:
-        raise NoInputs(f"its forward gives no finite numbers for inputs that were tried: name some, as {EXAMPLE}")
+        raise NoInputs(f"its forward returns no finite numbers for inputs that were tried: name inputs, as {EXAMPLE}")
     raise _no_inputs(name, *first, "Matrices, vectors and numbers were tried, of both signs and positive")
 
 
 def _see_that_all_are_real(name: str, op: type[Op], row: Row, xs: Arrays, ys: Arrays) -> None:
-    """Raise :class:`NoInputs` if backward gives some of the inputs a gradient and others, as labels, none."""
+    """Raise :class:`NoInputs` if backward returns gradients for some of the inputs, and ``None`` for others."""
     context: dict[str, Any] = {}
     try:
         with np.errstate(all="ignore"):
             op.forward(context, *xs, **row.constants)
             gradients = listed(op.backward(context, *(np.ones(np.shape(y)) for y in ys)))
-    except Exception:  # it has a verdict of its own
+    except Exception:  # the check reports it
         return
     without = [
         label
@@ -164,13 +164,13 @@ def _see_that_all_are_real(name: str, op: type[Op], row: Row, xs: Arrays, ys: Ar
     ]
     if without and any(g is not None for g in gradients):
         raise NoInputs(
-            f"{name}.backward returns None for {', '.join(without)}: if that takes whole numbers, as labels, name some "
-            f"in it, as {EXAMPLE}; if not, a gradient is missing"
+            f"{name}.backward returns None for {', '.join(without)}: if that input takes whole numbers, such as "
+            f"labels, name inputs in the class, as {EXAMPLE}; if not, a gradient is missing"
         )
 
 
 def _domain(x: Array) -> Domain:
-    """Where the numbers of an input lie."""
+    """The domain of an input's numbers."""
     if x.dtype.kind != "f" or not x.size:
         return ANY
     low, high = float(np.min(x)), float(np.max(x))
@@ -178,7 +178,7 @@ def _domain(x: Array) -> Domain:
 
 
 def guesses(op: type[Op]) -> Iterator[Row]:
-    """Rows with shapes for the inputs of an op, fewer kinds of shapes for many; then with whole numbers for one."""
+    """Rows with all combinations of shapes for an op's inputs, fewer for many inputs; then with one input of labels."""
     constants = dict(getattr(op, "constants", {}))
     count = len(inputs_of(op, constants))
     shapes = SHAPES[: 2 if count > 4 else 3 if count == 4 else None]
@@ -192,7 +192,7 @@ def guesses(op: type[Op]) -> Iterator[Row]:
 
 
 def _constants(op: type[Op], constants: Mapping[str, Any], shapes: tuple[Shape, ...]) -> Iterator[dict[str, Any]]:
-    """The constants that an op names, with values for those that it must be given: positions, an axis, a number."""
+    """The constants that an op names, with values for its other required ones: positions, an axis, a number."""
     parameters = inspect.signature(op.forward).parameters.values()
     missing = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     missing = [name for name in missing if name not in constants]

@@ -1,6 +1,6 @@
-"""The process that judges: it asks the process that runs a submission for numbers, and decides what they are worth.
+"""The judge process: it requests numbers from the process that runs a submission, and decides the verdict.
 
-It answers one request after the other, each about one op, or about which ops there are.
+It answers one request after the other: for the verdict on one op, or for the names of all ops.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from vugrad.check.submission import Verdict, judge
 from vugrad.check.wire import receive, send
 from vugrad.suggest import near
 
-#: Characters that a text may have.
+#: The most characters of a text.
 LONG = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is asked for.
+    """A request to a judge.
 
     Args:
-        path: the file or folder that was handed in.
-        op: of which a verdict is given; the names of all are given if it is empty.
+        path: the submitted file or folder.
+        op: the name of the op to judge; if it is empty, the answer has the names of all ops.
         own: whether forward and backward must be the submission's own code.
-        beside: whether a file can import what lies beside it.
-        seconds: of a core that it may take; three times that may pass, on a machine that does other things too.
-        memory: bytes that the process that runs it may use.
+        beside: whether a file can import the files beside it.
+        seconds: the limit in core-seconds; the wall-clock limit is three times that, for a machine under other load.
+        memory: the most bytes that the process that runs the submission may use.
     """
 
     path: str
@@ -47,17 +47,17 @@ class Job:
 
     @property
     def patience(self) -> float:
-        """Seconds after which it is ended, whatever it does."""
+        """The wall-clock limit in seconds, after which the process is killed."""
         return 3 * self.seconds
 
 
 class TimeUp(Stop):
-    """The judge itself takes too long, as algebra may."""
+    """The judge itself takes too long, for example in algebra."""
 
 
 @contextlib.contextmanager
 def bounded(seconds: float) -> Iterator[None]:
-    """Raise :class:`TimeUp` in what takes longer, where the system has alarms."""
+    """Raise :class:`TimeUp` in a block that takes longer, on systems with alarm signals."""
 
     def ring(*_: Any) -> None:
         raise TimeUp
@@ -74,7 +74,7 @@ def bounded(seconds: float) -> Iterator[None]:
 
 
 def answer(job: Job) -> dict[str, Any]:
-    """A verdict, or the names of all ops; with what was not loaded."""
+    """The verdict on an op, or the names of all ops; with the statements that were not loaded."""
     runner = Runner(Path(job.path), job.own, job.beside, job.seconds, job.memory)
     with runner.process, runner.process.within(job.patience):
         if job.op:
@@ -87,21 +87,21 @@ def answer(job: Job) -> dict[str, Any]:
 
 
 def left_of(runner: Runner) -> dict[str, Any]:
-    """What was not loaded of a submission, in words."""
+    """The statements of a submission that were not loaded, in words."""
     return {"left": [clean(str(each)) for each in runner.left]}
 
 
 def clean(value: Any) -> Any:
-    """A text that does nothing to a terminal or a page, and is not endless; anything else as it is."""
+    """A text without control characters, cut to :data:`LONG` characters; any other value unchanged."""
     if not isinstance(value, str):
         return value
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in value[:LONG])
 
 
 def verdict(runner: Runner, job: Job) -> Verdict:
-    """What is found of one op, whatever happens in its process."""
+    """The verdict on one op, whatever happens in its process."""
     found: Verdict | None = None
-    late = f"it was not done after {job.seconds:g} s of a core, or {job.patience:g} s: does a loop never end?"
+    late = f"it did not finish within {job.seconds:g} s of processor time or {job.patience:g} s: does a loop never end?"
     try:
         with bounded(job.patience + 2):
             op, others = runner.choose(job.op)
@@ -117,13 +117,13 @@ def verdict(runner: Runner, job: Job) -> Verdict:
     except Ended as end:
         if found is None or not (end.late or found.backward == "checked"):
             return Verdict(job.op, "unknown", "wrong", late if end.late else str(end))
-    except Exception as error:  # what it says of its inputs or constants
+    except Exception as error:  # its class attributes ``inputs`` or ``constants`` are wrong
         return Verdict(job.op, "unknown", "not graded", f"its inputs or constants: {type(error).__name__}: {error}")
     return found
 
 
 def missing(name: str, others: list[str], left: list[Left]) -> Verdict:
-    """That there is no op of a name; what could not be loaded may have had it."""
+    """The verdict where no op has the name: "not graded" if a statement that was not loaded may define it."""
     mine = next((each for each in left if name in each.names or (each.error and not each.names)), None)
     if mine is not None:
         why = "could not be loaded" if mine.error else "is not loaded, since it is no class or constant"
@@ -136,23 +136,23 @@ def missing(name: str, others: list[str], left: list[Left]) -> Verdict:
 
 
 def explained(found: Verdict, left: list[Left]) -> Verdict:
-    """A verdict that is not "wrong" where the op only lacks what was not loaded of its file."""
+    """The verdict, but "not graded" if the op fails only for a name whose statement was not loaded."""
     lacks = re.search(r"NameError: name '(\w+)' is not defined", found.text)
     line = next((each for each in left if lacks and lacks[1] in each.names), None)
     if line is None or lacks is None or found.backward == "missing":
         return found
     why = "could not be loaded" if line.error else "is not loaded"
     said = (
-        f"it uses {lacks[1]}, which {why}: {line}. Only imports, constants, functions and classes are: write it as a "
-        "constant, or inside the class"
+        f"it uses {lacks[1]}, which {why}: {line}. Only imports, constants, functions and classes are loaded: write "
+        f"{lacks[1]} as a constant, or inside the class"
     )
     return dataclasses.replace(found, forward="unknown", backward="not graded", text=said)
 
 
 def main() -> None:
-    """Answer until there are no more requests."""
+    """Answer requests until their pipe is closed."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what is printed here is for a person
+    os.dup2(2, 1)  # prints go to standard error: standard output carries the answers
     while True:
         try:
             job = Job(**receive(requests))

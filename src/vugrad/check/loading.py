@@ -1,6 +1,6 @@
-"""A person's file without what it does: its imports, constants, functions and classes, and nothing that trains.
+"""Load only the imports, constants, functions and classes of a user's file, so that no training runs.
 
-Statements are taken one by one: what is not loaded, and what could not be, is noted with its line.
+Statements run one by one. A statement that is skipped, or that fails, is recorded with its line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-#: Calls that a constant may be made of: those of Python itself, and of what lies below these names.
+#: Calls that a constant may contain: these builtins, and functions whose dotted path starts with one of ``PURE``.
 BUILTINS = (
     *("abs", "bool", "bytes", "complex", "dict", "divmod", "enumerate", "float", "frozenset", "int", "len", "list"),
     *("map", "max", "min", "pow", "property", "range", "reversed", "round", "set", "slice", "sorted", "staticmethod"),
@@ -29,11 +29,11 @@ PURE = (
     *("numpy.", "math.", "cmath.", "functools.", "collections.", "itertools.", "operator.", "typing.", "enum."),
     *("pathlib.", "os.path.", "re.compile", "string.", "dataclasses.", "fractions.", "vugrad.elementwise"),
 )
-#: Of NumPy, what reads, writes or tests.
+#: Functions of NumPy that read or write files, or test; they are excluded from ``PURE``.
 IMPURE = ("numpy.load", "numpy.save", "numpy.genfromtxt", "numpy.fromfile", "numpy.memmap", "numpy.testing.")
-#: What may be called as a statement: it says where imports are looked for.
+#: Calls that are allowed as a statement: they set where imports are searched.
 PATHS = ("sys.path.append", "sys.path.insert", "sys.path.extend")
-#: The package that a submission's files are in, so that they can import each other as `from .layers import f`.
+#: The package of a submission's files, so that they can import each other, as in ``from .layers import f``.
 PACKAGE = "submission"
 FUTURES = {name: getattr(__future__, name).compiler_flag for name in __future__.all_feature_names}
 
@@ -45,8 +45,8 @@ class Left:
     Args:
         where: the file and line.
         text: its first line.
-        names: that it would have given a value.
-        error: what it raised; empty for one that was not run.
+        names: the names that it would have assigned.
+        error: the error that it raised; empty for a statement that was skipped.
     """
 
     where: str
@@ -60,13 +60,13 @@ class Left:
 
 @dataclass
 class Loading:
-    """What has been loaded so far, in which everything is noted.
+    """The loader of one submission, and the record of what it has loaded.
 
     Args:
-        root: the folder below which files are the submission's.
-        beside: whether a file can import what lies beside it.
-        own: the names of the files that were loaded, as their functions say it.
-        left: what was not.
+        root: the folder of the submission's files.
+        beside: whether a file can import the files beside it.
+        own: the file names of the loaded code, as in ``co_filename`` of its functions.
+        left: the statements that were not loaded.
     """
 
     root: Path
@@ -81,7 +81,7 @@ class Loading:
         sys.path_hooks.insert(0, self._finder)
 
     def _finder(self, folder: str) -> Any:
-        """How modules are found in the submission's folders: each is loaded as the file itself is."""
+        """The path hook for the submission's folders, whose modules are loaded in the same restricted way."""
         if not Path(folder).resolve().is_relative_to(self.root.resolve()):
             raise ImportError(folder)
         loading = self
@@ -106,7 +106,7 @@ class Loading:
         return module
 
     def fill(self, module: ModuleType, path: Path) -> None:
-        """Run of a file what is no more than definitions."""
+        """Run the definitions of a file in a module."""
         names = vars(module)
         for cell, source in cells(path):
             label = str(path) + f" {cell}" * bool(cell)
@@ -130,9 +130,9 @@ class Loading:
 
 
 def cells(path: Path) -> Iterator[tuple[str, str]]:
-    """The source of a file, or of each cell of a notebook: its label, and its text.
+    """The label and source of a file, or of each code cell of a notebook.
 
-    Raises ``ValueError`` that says what to do about a file that is no text, or no notebook.
+    Raises ``ValueError`` for a file that is not text in its encoding, or not a notebook.
     """
     data = path.read_bytes()
     if path.suffix != ".ipynb":
@@ -141,20 +141,20 @@ def cells(path: Path) -> Iterator[tuple[str, str]]:
             yield "", data.decode(encoding)
         except (SyntaxError, UnicodeDecodeError) as error:
             line = data.count(b"\n", 0, error.start) + 1 if isinstance(error, UnicodeDecodeError) else 1
-            raise ValueError(f"it is not in UTF-8 (line {line}: {error}): save it as UTF-8") from error
+            raise ValueError(f"the file is not in UTF-8 (line {line}: {error}): save it as UTF-8") from error
         return
     try:
         found = json.loads(data)["cells"]
         code = [cell for cell in found if cell["cell_type"] == "code"]
         sources = [source if isinstance(source := cell["source"], str) else "".join(source) for cell in code]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"it is no notebook of version 4 ({type(error).__name__}: {error})") from error
+        raise ValueError(f"the file is not a notebook of version 4 ({type(error).__name__}: {error})") from error
     for number, source in enumerate(sources, 1):
         yield f"cell {number}", _without_magics(source)
 
 
 def _without_magics(source: str) -> str:
-    """A cell without what IPython alone understands; a cell in another language is empty."""
+    """A cell with IPython's own lines replaced by ``pass``; a cell in another language becomes empty."""
     with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
         ast.parse(source)
         return source
@@ -168,7 +168,7 @@ def _without_magics(source: str) -> str:
         value = word.partition("=")[2].strip()
         return word.startswith(("%", "!", "?")) or value.startswith(("!", "%")) or word.endswith("?")
 
-    # The only line of an indented block may be such.
+    # "pass", since the line may be the only one of an indented block.
     return "\n".join(line[: len(line) - len(line.lstrip())] + "pass" if is_magic(line) else line for line in lines)
 
 
@@ -188,7 +188,7 @@ def _left(where: str, statement: ast.stmt, error: str = "") -> Left:
 
 
 def _given(part: ast.AST) -> Iterator[str]:
-    """The names that a statement gives a value."""
+    """The names that a statement assigns."""
     if isinstance(part, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         yield part.name
     elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
@@ -202,13 +202,13 @@ def _given(part: ast.AST) -> Iterator[str]:
 
 @dataclass
 class _Names:
-    """What the names of a file stand for: modules and what is in them, and constants."""
+    """The names of a file: imported ones with their dotted path, and constants."""
 
     imported: dict[str, str] = field(default_factory=dict)
     constants: set[str] = field(default_factory=set)
 
     def path(self, e: ast.expr) -> str:
-        """The dotted path of what is called, as ``numpy.ones``; empty for what is in no module."""
+        """The dotted path of an expression, as ``numpy.ones``; empty if it does not start at an import."""
         if isinstance(e, ast.Attribute):
             below = self.path(e.value)
             return f"{below}.{e.attr}" if below else ""
@@ -217,7 +217,7 @@ class _Names:
     def is_constant(self, e: ast.AST | None) -> bool:
         """Whether an expression computes a constant, and does nothing else."""
         match e:
-            case ast.Lambda():  # which is not called
+            case ast.Lambda():  # its body does not run
                 return True
             case ast.Await() | ast.Yield() | ast.YieldFrom():
                 return False
@@ -241,7 +241,7 @@ class _Names:
         return start.id in self.constants if isinstance(start, ast.Name) else self.is_constant(start)
 
     def note(self, statement: ast.stmt) -> None:
-        """Keep what a statement that is loaded makes of its names."""
+        """Record the names that a loaded statement imports or assigns."""
         match statement:
             case ast.Import(names=names):
                 for alias in names:
@@ -254,14 +254,14 @@ class _Names:
 
 
 def _definitions(body: Iterable[ast.stmt], names: _Names, left: list[Left], where: str) -> Iterator[ast.stmt]:
-    """The statements that are loaded; blocks with those alone in them. What is left out is noted."""
+    """The statements to load; blocks keep only such statements. Skipped statements are added to ``left``."""
 
     def inner(statements: list[ast.stmt]) -> list[ast.stmt]:
         return list(_definitions(statements, names, left, where))
 
     for statement in body:
         match statement:
-            case ast.ImportFrom():  # one by one, so that what is not there costs itself alone
+            case ast.ImportFrom():  # name by name, so that a missing name does not prevent the others
                 for alias in statement.names:
                     one = ast.ImportFrom(statement.module, [alias], statement.level)
                     names.note(one)
@@ -295,7 +295,7 @@ def _definitions(body: Iterable[ast.stmt], names: _Names, left: list[Left], wher
 
 
 def _is_main(test: ast.expr) -> bool:
-    """Whether it is the question if the file is run and not imported."""
+    """Whether a condition asks for ``__name__``, as ``if __name__ == "__main__"`` does."""
     return any(isinstance(part, ast.Name) and part.id == "__name__" for part in ast.walk(test))
 
 

@@ -1,4 +1,4 @@
-"""Marks in files: a table for a spreadsheet, JSON, Gradescope's results, and a page for each submission."""
+"""Write marks to files: a CSV table, JSON, Gradescope's results, and a page for each submission."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from vugrad.files import as_json, check_writable, write_whole
 
 @dataclass(frozen=True)
 class Files:
-    """Where marks are written; ``None`` for where they are not.
+    """The files that marks are written to; ``None`` for a format that is not wanted.
 
     Args:
         table: CSV with a row for each submission.
-        record: JSON with all that was found.
+        record: JSON with all findings.
         gradescope: ``results.json`` of Gradescope, for one submission.
-        pages: a folder, for a page of each submission.
+        pages: the folder for a page of each submission.
     """
 
     table: Path | None = None
@@ -35,11 +35,11 @@ class Files:
 
     @property
     def of_marks(self) -> bool:
-        """Whether one is written that has nothing but marks."""
+        """Whether a file is wanted that makes sense for marks only."""
         return any(path is not None for path in (self.table, self.gradescope, self.pages))
 
     def check(self) -> None:
-        """Raise ``OSError`` that says so if one of them cannot be written."""
+        """Raise ``OSError`` if one of the files cannot be written."""
         for path in (
             self.table,
             self.record,
@@ -50,7 +50,7 @@ class Files:
                 check_writable(path.absolute())
 
     def write(self, found: Sequence[Marks], single: bool = False) -> None:
-        """Write all of them; a ``single`` submission's JSON is about it alone."""
+        """Write all files; with ``single`` the JSON is one record and not a list of submissions."""
         if self.table is not None:
             write_whole(self.table, as_table(found).encode("utf-8", "backslashreplace"))
         if self.record is not None:
@@ -67,12 +67,12 @@ class Files:
 
 
 def shown(mark: int | None) -> str:
-    """A mark in a table; what has none is a dash."""
+    """A mark as text; no mark is a dash."""
     return "–" if mark is None else str(mark)
 
 
 def as_table(found: Sequence[Marks]) -> str:
-    """A row for each submission: a column for each op, empty where there is no mark, and their sum."""
+    """CSV with a row for each submission: a column for each op, empty where there is no mark, and counts."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     ops = [verdict.op for verdict in found[0].verdicts] if found else []
@@ -84,7 +84,7 @@ def as_table(found: Sequence[Marks]) -> str:
 
 
 def as_text(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula.
+    """A cell's text, quoted if a spreadsheet would take it for a formula.
 
     >>> as_text("=1+1"), as_text("bob")
     ("'=1+1", 'bob')
@@ -93,7 +93,7 @@ def as_text(cell: str) -> str:
 
 
 def record(marks: Marks) -> dict[str, Any]:
-    """All that was found of one submission."""
+    """The JSON record of one submission."""
     return {
         "name": marks.name,
         "file": marks.file,
@@ -106,7 +106,7 @@ def record(marks: Marks) -> dict[str, Any]:
 
 
 def results(marks: Marks) -> dict[str, Any]:
-    """One submission as Gradescope's ``results.json`` has it: a test for each op, of one point."""
+    """One submission in the format of Gradescope's ``results.json``: for each op a test worth one point."""
     tests = [
         {
             "name": v.op,
@@ -123,7 +123,7 @@ def results(marks: Marks) -> dict[str, Any]:
 
 
 def page(marks: Marks) -> str:
-    """A page with each op's verdict and diagnosis; it opens without a network."""
+    """A self-contained HTML page with each op's verdict and diagnosis."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = resources("vugrad.check").joinpath("marks.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(marks=marks, shown=shown)

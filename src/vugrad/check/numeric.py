@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-#: The numbers, at so far along the line each; complex at a complex distance, where the function allows that.
+#: A function of distances along a line, which returns its value at each; distances may be complex if it allows that.
 Line = Callable[..., list[complex]]
 
 #: So many steps are tried, each a quarter of the one before.

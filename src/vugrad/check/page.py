@@ -29,11 +29,11 @@ class Entry:
 
     Args:
         name: of the op.
-        says: what its docstring says.
+        says: its docstring.
         code: of forward and backward.
         blocks: the derivation by index: titles, and equations in LaTeX; none for an op that has no such form.
-        worked_out: without a derivation one element of each gradient, and what is wrong or open.
-        rows: how each row was established, by its shapes and constants.
+        worked_out: one element of each gradient if there is no derivation, and what is wrong or not established.
+        rows: the status of each row, by its shapes and constants.
         error: why the section could not be made.
     """
 
@@ -46,12 +46,12 @@ class Entry:
     error: str = ""
 
 
-class Failed(Exception):  # noqa: N818 (it is the end of another process)
-    """How the process ended that was to make an entry, in words."""
+class Failed(Exception):  # noqa: N818 (the name says how another process ended)
+    """The process that should make an entry failed; the message says how."""
 
 
 def entry(rows: Sequence[Row], seconds: float) -> Entry:
-    """The entry of an op, of which each row of shapes and constants is checked and proven, each in so many seconds."""
+    """The entry of an op; each of its rows is checked and proven, with a limit of ``seconds`` for each proof."""
     op = rows[0].op
     found = [established(row, seconds) for row in rows]
     derivation = next(filter(None, (_derivation(row) for row in rows if 0 not in sum(row.shapes, ()))), None)
@@ -70,8 +70,8 @@ def entry(rows: Sequence[Row], seconds: float) -> Entry:
 
 
 def _derivation(row: Row) -> Derivation | None:
-    """The derivation at a row, if its op has one there."""
-    with contextlib.suppress(Exception):  # it is there to be read, and not all ops have one
+    """The derivation at a row, or ``None``."""
+    with contextlib.suppress(Exception):  # the derivation is only for reading, and not all ops have one
         return derive_row(row)
     return None
 
@@ -85,9 +85,9 @@ def _template(name: str) -> Template:
 
 
 def section(name: str, make: Callable[[], Entry]) -> tuple[dict[str, str], str]:
-    """The section of an op by the ending of the page, Markdown with LaTeX and HTML with MathML; and what it fails with.
+    """The section of an op for each page, Markdown with LaTeX and HTML with MathML; and the error, or "".
 
-    Whatever an op's section fails with costs that section alone, which then says so.
+    An error prevents only this section, which then shows the error.
     """
     try:
         return _rendered(make()), ""
@@ -101,12 +101,12 @@ def _rendered(found: Entry) -> dict[str, str]:
 
 
 class Page:
-    """``derivations.md`` and ``derivations.html``, which opens without a network; written anew with each section.
+    """``derivations.md`` and a self-contained ``derivations.html``; both are written again with each new section.
 
     Args:
-        folder: where they are written.
-        title: of both.
-        names: of all ops, in their order.
+        folder: the folder of both files.
+        title: the title of both.
+        names: the names of all ops, in order.
     """
 
     def __init__(self, folder: Path, title: str, names: Sequence[str]) -> None:
@@ -120,7 +120,7 @@ class Page:
         self.write()
 
     def write(self) -> None:
-        """Write both pages, with the sections that are there."""
+        """Write both pages with the sections that are done."""
         names = [name for name in self.names if name in self.done]
         for ending in ENDINGS:
             text = _template(f"derivations.{ending}").render(

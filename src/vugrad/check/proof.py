@@ -120,16 +120,16 @@ def prove(
 
     Args:
         op: the op.
-        inputs: their shapes as tuples, or one list of shapes, or arrays, of which shapes and whole numbers count; as
-            for :func:`vugrad.gradcheck`. By default those of its first row in the op table, or (2, 3) for each.
+        inputs: shapes as tuples, or one list of shapes, or arrays (of real arrays only the shapes matter); as for
+            :func:`vugrad.gradcheck`. Default: the inputs of its first row in the op table, or (2, 3) for each input.
         shapes: the same as one list of shapes.
-        seconds: of computing, after which what is left is "not established".
+        seconds: the limit of this thread's processor time; after it the proof is "not established".
         constants: keyword arguments of its forward.
 
     The proof is true if everything was shown; printed, it is the derivation by index, where the op has one formula for
     all elements, and else one element worked out. What is refuted is wrong in numbers, at those that it names;
-    :func:`vugrad.gradcheck` says why. Raises ``TypeError`` for what is no Op or no input, and what its forward raises
-    for shapes that it does not take.
+    :func:`vugrad.gradcheck` says why. Raises ``TypeError`` for an argument that is no Op or no input. An error that the
+    forward raises for the shapes is raised again with the shapes.
 
     >>> import numpy as np, vugrad as vg
     >>> bool(vg.prove(vg.Softmax, (2, 3), axis=0)), bool(vg.prove(vg.Divide, [(2, 3), (3,)]))
@@ -141,7 +141,7 @@ def prove(
         raise TypeError(f"prove takes an Op, the class itself, and not {op!r}: for functions there is vg.gradcheck")
     row = row_of(op, parsed("prove", op, inputs, shapes), constants)
     proof = prove_row(row, seconds)
-    with contextlib.suppress(Exception):  # it is there to be read, and not all ops have one
+    with contextlib.suppress(Exception):  # the derivation is only for reading, and not all ops have one
         derivation = derive_row(row.sampled() if isinstance(row, Given) else row)
         if derivation.established or not proof:
             return replace(proof, derivation=derivation)
@@ -149,9 +149,9 @@ def prove(
 
 
 def prove_row(row: Row, seconds: float = 10.0) -> Proof:
-    """Prove a row of the op table, or say what could not be shown in so many seconds of this thread's computing.
+    """Prove a row of the op table, or say what could not be shown in ``seconds`` of this thread's processor time.
 
-    Whole numbers among the inputs, as positions, are what they are; several sets of them are tried.
+    Whole numbers among the inputs, such as positions, stay numbers; several sets of them are tried.
     """
     start = time.thread_time()
     xs = row.inputs(np.random.default_rng(0))
@@ -183,9 +183,9 @@ def prove_row(row: Row, seconds: float = 10.0) -> Proof:
 
 
 def established(row: Row, seconds: float) -> tuple[str, str]:
-    """What a check in numbers and a proof find of a row of the op table: a status, and that in sentences.
+    """Check a row in numbers and prove it: the status, and an explanation.
 
-    The status is "proven", "checked" for what is right in numbers alone, "wrong", or "not established".
+    The status is "proven", "checked" if it is right in numbers but not proven, "wrong", or "not established".
     """
     report = check_row(row)
     if not report:
@@ -257,10 +257,10 @@ class _Prover:
     def in_time(self, x: Any) -> None:
         """Raises :class:`NotShown` if the time is up."""
         if time.thread_time() > self.deadline:
-            raise NotShown(f"the time was up at {x}")
+            raise NotShown(f"the time ran out at {x}")
 
     def element(self, x: Any, gx: Expr, terms: Sequence[tuple[Any, Expr]]) -> int:
-        """Show that one element is the sum of its outputs' derivatives, each times what comes from above."""
+        """Show that one element is the sum of its outputs' derivatives, each times its upstream gradient."""
         pattern = self.pattern(x, gx, terms)
         if pattern in self.seen:  # another element is this one under other names
             return 1
@@ -285,7 +285,10 @@ class _Prover:
         return count
 
     def pattern(self, x: Any, gx: Expr, terms: Sequence[tuple[Any, Expr]]) -> Expr:
-        """An element's gradient and outputs with symbols called by their order: the element, upstream, inputs."""
+        """An element's gradient and outputs with symbols renamed in order: the element, upstream gradients, inputs.
+
+        Elements with equal patterns need one proof.
+        """
         parts = sp.Tuple(gx, *(y for _, y in terms))
         gos = [go for go, _ in terms]
         others = sorted(parts.free_symbols - {x, *gos}, key=self.order.__getitem__)

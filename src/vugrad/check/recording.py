@@ -1,4 +1,4 @@
-"""An op's two directions as one array program, recorded here or by the process that an op lives in."""
+"""An op's forward and backward as one array program, recorded here or in the process that runs the op."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vugrad.compiler.arrays import Output, Program, verify
 from vugrad.compiler.trace import trace
 from vugrad.graph import Op
 
-#: Instructions, and elements of one result, that a program from another process may have.
+#: The most instructions, and elements of one result, of a program from another process.
 LONG, LARGE = 5_000, 100_000
 
 
@@ -25,8 +25,8 @@ class Recording:
 
     Args:
         program: the instructions.
-        outputs: what forward returns: for each array the name of the program's output, or what it is at every call.
-        gradients: likewise what backward returns.
+        outputs: the results of forward: for each the name of the program's output, or its constant value.
+        gradients: likewise the results of backward.
     """
 
     program: Program
@@ -42,10 +42,10 @@ class Named:
 
 
 def record(op: type[Op], xs: Arrays, constants: Mapping[str, Any]) -> Recording:
-    """Record both directions; whole numbers among the inputs stay what they are.
+    """Record forward and backward; whole numbers among the inputs become constants.
 
-    Raises ``CannotCompileError`` for a body that cannot be recorded. An op that lives in another process is recorded
-    there, by its own ``record``.
+    Raises ``CannotCompileError`` for a body that cannot be recorded. An op of another process is recorded in that
+    process, by its ``record``.
     """
     if issubclass(op, Elsewhere):
         found: Recording = op.record(xs, constants)
@@ -67,7 +67,7 @@ def record(op: type[Op], xs: Arrays, constants: Mapping[str, Any]) -> Recording:
 
 
 def sent(recording: Recording) -> dict[str, Any]:
-    """A recording as plain values, of which :func:`received` makes one again."""
+    """A recording as plain values, from which :func:`received` restores it."""
     program = recording.program
     return {
         "instructions": [[x.primitive, list(x.operands), dict(x.parameters)] for x in program.instructions],
@@ -80,24 +80,24 @@ def sent(recording: Recording) -> dict[str, Any]:
 
 
 def received(message: Mapping[str, Any]) -> Recording:
-    """A recording from another process, of which nothing is believed: each instruction is made anew and verified.
+    """A recording from another process. It is not trusted: each instruction is built again and verified.
 
-    Raises ``NotImplementedError`` for what is no program, or too large for algebra.
+    Raises ``NotImplementedError`` for a message that is no program, or a program that is too large for algebra.
     """
     program = Program()
     try:
         for primitive, operands, parameters in message["instructions"]:
             if len(program.instructions) >= LONG or not all(0 <= i < len(program.instructions) for i in operands):
-                raise ValueError("it is too long, or an operand comes after its use")
+                raise ValueError("the program is too long, or an operand comes after its use")
             number = program.add(str(primitive), *operands, **parameters)
             if math.prod(program[number].shape) > LARGE:
-                raise ValueError(f"its {primitive} is too large")
+                raise ValueError(f"the result of its {primitive} is too large")
         program.outputs = [Output(str(name), int(number)) for name, number in message["program outputs"]]
         verify(program)
         names = {output.name for output in program.outputs}
         results = [[_result(part, names) for part in message[key]] for key in ("outputs", "gradients")]
     except Exception as error:
-        raise NotImplementedError(f"what was recorded is no array program that can be proven: {error}") from error
+        raise NotImplementedError(f"the recorded program cannot be proven: {error}") from error
     return Recording(program, *results)
 
 
@@ -106,5 +106,5 @@ def _result(part: Any, names: set[str]) -> Any:
     if kind == "fixed":
         return value
     if value not in names:
-        raise ValueError(f"it has no output {value!r}")
+        raise ValueError(f"the program has no output {value!r}")
     return Named(value)

@@ -1,6 +1,6 @@
-"""The judge's side of the process that runs a submission: its ops, as ops whose directions are calls over a pipe.
+"""The judge's side of the process that runs a submission: ops whose forward and backward are requests over a pipe.
 
-Nothing of a submission runs here. What comes over the pipe is plain arrays, and is believed to be no more than that.
+No code of a submission runs here. Messages hold plain values and arrays only, and are checked when they are read.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from vugrad.check.wire import BadMessage, receive, send
 from vugrad.compiler import CannotCompileError
 from vugrad.graph import Op
 
-#: In the context of a forward, the call that it was.
+#: The key in a context under which the number and arrays of the forward's call are kept.
 CALL = "\0call"
 
 
 class Stop(BaseException):
-    """Why an op is judged no further; it goes through whatever catches errors."""
+    """The reason why an op is judged no further; ``except Exception`` does not catch it."""
 
 
 class Ended(Stop):
-    """The process that runs the submission has ended; ``late`` says that its time was up."""
+    """The process that runs the submission has ended; ``late`` if its time ran out."""
 
     def __init__(self, text: str, late: bool = False) -> None:
         super().__init__(text)
@@ -47,29 +47,29 @@ class Ended(Stop):
 
 
 class NotOwn(Stop):
-    """What is graded is not the submission's own code."""
+    """The graded op is not the submission's own code."""
 
 
 class Process:
-    """A process that answers one request after the other, each a message.
+    """A process that answers one request after the other; requests and answers are messages of ``wire``.
 
     Args:
-        module: what it runs.
-        arguments: of it.
-        hear: whether what it writes to its standard error is shown.
+        module: the module that it runs.
+        arguments: the module's arguments.
+        hear: whether its standard error is shown.
     """
 
     def __init__(self, module: str, *arguments: str, hear: bool = False) -> None:
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.late = False
-        command = [sys.executable, "-P", "-m", module, *arguments]  # what lies in a folder is not the library's
+        command = [sys.executable, "-P", "-m", module, *arguments]  # -P: no module of the current folder
         self.child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if hear else subprocess.DEVNULL,
             cwd=self.folder.name,
-            start_new_session=True,  # so that what else it starts ends with it
+            start_new_session=True,  # so that its own children can be killed with it
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _absolute(os.environ.get("PYTHONPATH", ""))},
         )
 
@@ -93,7 +93,7 @@ class Process:
             raise Ended(said, self.late) from None
         except BadMessage as error:
             self.end()
-            raise Ended(f"its process answers what is no answer: {error}") from None
+            raise Ended(f"its process sent an invalid answer: {error}") from None
 
     def _how(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -102,7 +102,7 @@ class Process:
         if code is not None and code == -getattr(signal, "SIGXCPU", 0):
             self.late = True
         if self.late:
-            return "its time was up"
+            return "its time ran out"
         if code is not None and code < 0:
             names = {each.value: each.name for each in signal.Signals}
             return f"it crashed, with {names.get(-code, f'signal {-code}')}"
@@ -110,7 +110,7 @@ class Process:
 
     @contextlib.contextmanager
     def within(self, seconds: float) -> Any:
-        """End the process, wherever it is, if what follows takes longer."""
+        """Kill the process if the block takes longer."""
         timer = threading.Timer(seconds, self._expire)
         timer.daemon = True
         timer.start()
@@ -124,25 +124,25 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once, with what it has started."""
+        """Kill the process and its children."""
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.child.pid, signal.SIGKILL)
         self.child.kill()
 
     def end(self) -> None:
-        """End it, and leave nothing of it."""
+        """Kill the process, close its pipes and remove its folder."""
         self.kill()
         self.child.wait()
         for pipe in (self.child.stdin, self.child.stdout):
-            with contextlib.suppress(OSError):  # what was not sent any more
+            with contextlib.suppress(OSError):  # a rest that could not be sent
                 if pipe is not None:
                     pipe.close()
         self.folder.cleanup()
 
 
 def _absolute(paths: str) -> str:
-    """Folders as they are called from anywhere; another process is in another folder."""
+    """The folders of a search path as absolute paths, since the other process has another working folder."""
     return os.pathsep.join(os.path.abspath(path) for path in paths.split(os.pathsep) if path)
 
 
@@ -155,7 +155,7 @@ class Runner:
         self.left: list[Left] = []
 
     def ask(self, do: str, **arguments: Any) -> Any:
-        """What it answers; what the submission raises there is raised here."""
+        """The answer to a request; an error of the submission is raised here again."""
         answer = self.process.ask({"do": do, **arguments})
         if "not own" in answer:
             raise NotOwn(str(answer["not own"]))
@@ -170,9 +170,9 @@ class Runner:
         return [str(name) for name in found["names"]]
 
     def choose(self, name: str) -> tuple[type[Op] | None, list[str]]:
-        """The op of that name; if there is none, which there are.
+        """The op of a name; if there is none, ``None`` and the names of all ops.
 
-        Raises :class:`NotOwn` for one that is not the submission's.
+        Raises :class:`NotOwn` for an op that is not the submission's own.
         """
         found = self.ask("choose", name=name)
         self._note(found)
@@ -187,7 +187,7 @@ class Runner:
         ]
 
     def _op(self, name: str, found: Mapping[str, Any]) -> type[Op]:
-        """An op whose directions are asked of the other process."""
+        """An op whose forward and backward are requests to the other process."""
 
         def forward(context: Any, *xs: Array, **constants: Any) -> Any:
             asked = {"xs": [np.asarray(x) for x in xs], "constants": constants, "copying": isinstance(context, Copying)}
@@ -230,28 +230,28 @@ class Runner:
 
 
 def _write(changed: Mapping[int, Array], arrays: Arrays) -> None:
-    """Write into arrays what their copies in the other process have become."""
+    """Copy into arrays the changes that the other process has made to its copies."""
     for i, x in changed.items():
         arrays[i][...] = x
 
 
 def _array(y: Any) -> Array:
-    """An output, which must be numbers."""
+    """An output as an array; raises ``TypeError`` if it is not numeric."""
     if isinstance(y, dict) or np.asarray(y).dtype.kind not in "fciub":
         kind = str(y.get("type")) if isinstance(y, dict) else type(y).__name__
-        raise TypeError(f"it gives {kind[:40]}, and not an array of numbers")
+        raise TypeError(f"it returns {kind[:40]}, and not an array of numbers")
     return np.asarray(y)
 
 
 def _gradient(g: Any) -> Any:
-    """A gradient, or something of the type that there is instead of one."""
+    """A gradient; a result that could not be sent becomes an object of a class with the same name."""
     if not isinstance(g, dict):
         return g
     return type("".join(c for c in str(g.get("type"))[:40] if c.isprintable()), (), {})()
 
 
 def _sign(function: Callable[..., Any], parameters: Any) -> None:
-    """Give a function the parameters of another one."""
+    """Set the signature of a function to the parameters of the submission's function."""
     if parameters is None:
         return
     empty = inspect.Parameter.empty
@@ -262,7 +262,7 @@ def _sign(function: Callable[..., Any], parameters: Any) -> None:
 
 
 def _error(name: str, text: str) -> Exception:
-    """What was raised there, as an error of the same name here."""
+    """An error of the other process, as an error of the same name."""
     if name == "CannotCompileError":
         return CannotCompileError(text)
     kind = getattr(builtins, name, None)

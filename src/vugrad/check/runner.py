@@ -1,6 +1,6 @@
-"""The process that runs a submission: it evaluates forward and backward on arrays that it is sent, and decides nothing.
+"""The runner process of a submission: it evaluates forward and backward on the arrays that the judge sends.
 
-It is started with the file, answers one request after the other, and ends with the pipe that they come through.
+It is started with the file, answers one request after the other, and ends when the judge closes the pipe.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from vugrad.check.wire import is_plain, receive, send
 from vugrad.graph import Op
 
 Array = Any
-#: How many forwards are remembered, for their backwards.
+#: The number of forward calls whose context is kept for backward.
 KEPT = 16
-#: Where vugrad is; and what may be called of it in an op, since it computes no derivative: files, and functions.
+#: The folder of vugrad; and the files and functions in it that a graded op may call, since they compute no derivative.
 OURS = str(Path(__file__).parents[1]) + os.sep
 ALLOWED = tuple(
     os.path.join(OURS, *parts) for parts in (("ops", "primitives.py"), ("check", "maps.py"), ("check", "loading.py"))
@@ -40,12 +40,12 @@ OTHERS = frozenset(
 )
 
 
-class NotOwn(Exception):  # noqa: N818 (what it is)
-    """What is graded is not the submission's own code."""
+class NotOwn(Exception):  # noqa: N818 (the name says what is wrong)
+    """The graded op is not the submission's own code."""
 
 
 def ops_of(module: types.ModuleType) -> dict[str, type[Op]]:
-    """The ops that a module itself defines, in its order."""
+    """The ops that a module itself defines, in order."""
     own: dict[str, type[Op]] = {}
     for name, op in vars(module).items():
         if is_op(op) and op not in own.values() and not _is_imported(op, module):
@@ -54,11 +54,11 @@ def ops_of(module: types.ModuleType) -> dict[str, type[Op]]:
 
 
 def is_op(value: Any) -> bool:
-    """Whether it is an op with a forward: of vugrad's Op, or of one that was handed in with it."""
+    """Whether a value is an op with a forward: a subclass of vugrad's Op, or of a class Op in the submission."""
     if not isinstance(value, type):
         return False
     if issubclass(value, Op):
-        return value.forward is not Op.forward  # a base class of others need not be an op itself
+        return value.forward is not Op.forward  # an abstract base class is no op
     base = next((base for base in value.__mro__[1:] if base.__name__ == "Op"), None)
     return base is not None and getattr(value, "forward", None) is not getattr(base, "forward", None)
 
@@ -69,7 +69,7 @@ def _is_imported(op: type, module: types.ModuleType) -> bool:
 
 
 class Submission:
-    """A file, or a folder's files, with the ops in them; each file is loaded when an op of it is asked for."""
+    """A submitted file, or a folder's files, and the ops in them; a file is loaded when one of its ops is requested."""
 
     def __init__(self, path: Path, beside: bool) -> None:
         self.path = path
@@ -78,7 +78,7 @@ class Submission:
         self.files = files_of(path) if self.whole else [path]
         self.loading = Loading(self.root, beside)
         self.errors: list[Left] = []
-        if beside:  # for what lies there
+        if beside:
             sys.path += dict.fromkeys(str(file.parent) for file in [*self.files, self.root / "file"])
 
     def _load(self, file: Path) -> types.ModuleType | None:
@@ -89,12 +89,12 @@ class Submission:
         return None
 
     def names(self) -> list[str]:
-        """Of all ops."""
+        """The names of all ops."""
         modules = [module for file in self.files if (module := self._load(file)) is not None]
         return list(dict.fromkeys(name for module in modules for name in ops_of(module)))
 
     def find(self, name: str) -> Any:
-        """The op of a name, or whatever has that name where nothing else has; ``None`` if nothing has."""
+        """The op of a name; without one, any other object of that name, or ``None``."""
         other = None
         for file in self.files:
             with contextlib.suppress(ValueError, OSError):
@@ -108,21 +108,21 @@ class Submission:
         return other
 
     def left(self) -> list[dict[str, Any]]:
-        """What was not loaded."""
+        """The statements and files that were not loaded."""
         return [dataclasses.asdict(each) for each in [*self.errors, *self.loading.left]][:200]
 
     def check_own(self, name: str, op: Any) -> None:
-        """Raise :class:`NotOwn` for an op whose two directions are no functions that the submission defines."""
+        """Raise :class:`NotOwn` unless forward and backward are functions that the submission defines."""
         for direction in ("forward", "backward"):
             code = code_of(inspect.getattr_static(op, direction, None))
             if code is None:
-                raise NotOwn(f"its {direction} is no function: write def {direction}(context, …) in class {name}")
+                raise NotOwn(f"its {direction} is not a function: write def {direction}(context, …) in class {name}")
             if code.co_filename.startswith(OURS):
                 raise NotOwn(f"its {direction} is vugrad's own {code.co_qualname}: write your own")
-            # Of a single file, what lies beside it is another's.
+            # The files beside a single file are other submissions.
             if not (code.co_filename in self.loading.own and (self.whole or self._is_in(self.path, code))):
                 where = "made at run time" if code.co_filename.startswith("<") else f"in {Path(code.co_filename).name}"
-                raise NotOwn(f"its {direction} is {where}, and not in {self.path.name}: write it there")
+                raise NotOwn(f"its {direction} is {where}, and not in {self.path.name}: define it in {self.path.name}")
 
     @staticmethod
     def _is_in(path: Path, code: types.CodeType) -> bool:
@@ -130,7 +130,7 @@ class Submission:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The Python files and notebooks of a folder, the uppermost first."""
+    """The Python files and notebooks in a folder and its subfolders, those of the upper folders first."""
     passed = ("__pycache__", "site-packages", "node_modules", "venv", "env", "__MACOSX")
     found = [
         path
@@ -142,7 +142,7 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def code_of(function: Any) -> types.CodeType | None:
-    """The code that runs when a function is called, under what is wrapped around it."""
+    """The code object of a function, below its wrappers; ``None`` if it has none."""
     for _ in range(20):
         if isinstance(function, staticmethod | classmethod):
             function = function.__func__
@@ -157,13 +157,13 @@ def code_of(function: Any) -> types.CodeType | None:
 
 
 class Watch:
-    """Sees what an op calls while it runs: no op of vugrad's, no gradient, and no other package that computes some."""
+    """A profile hook that forbids an op to call vugrad's ops and gradients, or other packages that differentiate."""
 
     def __init__(self, own: set[str]) -> None:
         self.own, self.found = own, ""
 
     def __call__(self, frame: types.FrameType, event: str, _: Any) -> None:
-        """Look at one call."""
+        """Check one call."""
         if event != "call" or self.found:
             return
         code, module = frame.f_code, str(frame.f_globals.get("__name__"))
@@ -181,14 +181,14 @@ class Watch:
             raise NotOwn(self.found)
 
     def run(self, direction: str, function: Callable[..., Any], *arguments: Any, **constants: Any) -> Any:
-        """Call a function; raise :class:`NotOwn` for what an op may not call, whatever the op makes of that."""
+        """Call a function; raise :class:`NotOwn` if it makes a forbidden call, even if it catches that error."""
         self.found = ""
         threading.setprofile(self)
         sys.setprofile(self)
         try:
             result = function(*arguments, **constants)
             if sys.getprofile() is not self:
-                self.found = self.found or "switches off what watches it"
+                self.found = self.found or "replaces the profile hook that checks its calls"
             return result
         finally:
             sys.setprofile(None)
@@ -208,7 +208,7 @@ class Server:
         self.count = 0
 
     def answer(self, request: Mapping[str, Any]) -> Any:
-        """The answer to one request, which is named by its key ``do``."""
+        """The answer to one request; its key ``do`` names the handler."""
         arguments = {key: value for key, value in request.items() if key != "do"}
         handlers: dict[str, Callable[..., Any]] = {
             "names": self.names,
@@ -221,11 +221,11 @@ class Server:
         return handlers[request["do"]](**arguments)
 
     def names(self) -> Any:
-        """The names of all ops, and what was not loaded."""
+        """The names of all ops, and the statements that were not loaded."""
         return {"names": self.submission.names(), "left": self.submission.left()}
 
     def choose(self, name: str) -> Any:
-        """Take an op, and describe it; one that is not there is described by the names that are."""
+        """Choose an op, and describe it; if there is no such op, return the names of all ops."""
         op = self.submission.find(name)
         if not is_op(op):
             self.submission.names()
@@ -244,7 +244,7 @@ class Server:
         return described
 
     def forward(self, xs: list[Array], constants: Any, copying: bool) -> Any:
-        """The outputs of a forward, what it saved, and its inputs if it has written into them."""
+        """The outputs of a forward, the arrays that it saved in the context, and the inputs that it has changed."""
         context: dict[str, Any] = Copying() if copying else {}
         before = [x.tobytes() for x in xs]
         result = self._run("forward", context, *xs, **constants)
@@ -262,7 +262,7 @@ class Server:
         return [[_sendable(np.asarray(y)) for y in listed(result)] for result in results]
 
     def backward(self, call: int, gos: list[Array], replaced: Mapping[str, Array]) -> Any:
-        """The gradients, and whatever arrays of the call it has written into."""
+        """The gradients, and the arrays of the call that backward has changed."""
         context, xs, ys = self.calls[call]
         context.update(replaced)
         arrays = [*xs, *gos, *(y for y in ys if isinstance(y, np.ndarray))]
@@ -273,7 +273,7 @@ class Server:
         return {"gradients": gradients, "changed": changed}
 
     def record(self, xs: list[Array], constants: Any) -> Any:
-        """Both directions as an array program, and where its outputs belong."""
+        """Forward and backward as an array program, with the places of its outputs."""
         from vugrad.check.recording import record, sent
 
         return sent(record(self.op, xs, constants))
@@ -286,14 +286,14 @@ class Server:
 
 
 def _sendable(x: Any) -> Any:
-    """A result as it is, if it can travel; else the name of its type."""
+    """A result unchanged if ``wire`` can send it; else the name of its type."""
     if x is None or is_plain(x) or type(x) in (bool, int, float, complex):
         return x
     return {"type": type(x).__name__}
 
 
 def _parameters(function: Any) -> list[Any] | None:
-    """The names and kinds of what a function takes, and whether each has a default."""
+    """The names and kinds of a function's parameters, and whether each has a default."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -302,7 +302,7 @@ def _parameters(function: Any) -> list[Any] | None:
 
 
 def limit(seconds: float, memory: int) -> None:
-    """Bound what this process may use, its own seconds of a core among that, on systems that can."""
+    """Limit the memory and core-seconds of this process, on systems that support it."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -312,7 +312,7 @@ def limit(seconds: float, memory: int) -> None:
 
 
 def end_with(parent: int) -> None:
-    """End this process when the one that started it has, also while an op runs."""
+    """End this process when its parent has ended, even while an op runs."""
     import time
 
     while os.getppid() == parent:
@@ -321,7 +321,7 @@ def end_with(parent: int) -> None:
 
 
 def main(path: Path, seconds: float, memory: int, own: bool, beside: bool) -> None:
-    """Serve, on copies of the standard streams that the submission does not see; what it prints is lost."""
+    """Answer requests on copies of the standard streams, which the submission cannot use; its prints are discarded."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -344,7 +344,7 @@ def main(path: Path, seconds: float, memory: int, own: bool, beside: bool) -> No
             found = {"not own": str(error)}
         except BaseException as error:  # SystemExit and KeyboardInterrupt too
             found = {"error": type(error).__name__, "text": str(error)[:2000]}
-        if os.getpid() != me:  # a fork, which is nobody's business
+        if os.getpid() != me:  # the submission has forked: the child must not answer
             os._exit(0)
         _reply(answers, found)
 

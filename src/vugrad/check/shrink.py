@@ -52,7 +52,7 @@ def diagnose(checked: Subject) -> Diagnosis | None:
 def _alike(one: Mistake | None, other: Mistake) -> bool:
     if one is None or (one.kind, one.label) != (other.kind, other.label):
         return False
-    return one.kind not in ("factor", "power") or one.cure == other.cure  # by which it is the same factor
+    return one.kind not in ("factor", "power") or one.cure == other.cure  # the cure names the factor
 
 
 def _explained(checked: Subject, xs: Arrays) -> Mistake | None:

@@ -59,7 +59,7 @@ class Subject:
         return [i for i, x in enumerate(self.inputs) if x.dtype.kind == "f"]
 
     def many(self, all_xs: Sequence[Arrays]) -> list[Arrays]:
-        """The outputs at several inputs; of an op in another process they are asked for in one go."""
+        """The outputs at several inputs; an op of another process gets one request for all of them."""
         if self.op is not None and issubclass(self.op, Elsewhere):
             return self.op.forwards(all_xs, self.constants)
         return [self.forward(xs) for xs in all_xs]
@@ -209,7 +209,7 @@ def _outputs(result: Any) -> list[TensorNode]:
 
 
 def as_input(caller: str, x: Any) -> Array:
-    """An input in float64, or its whole numbers as they are; ``TypeError`` for what is no array of numbers."""
+    """An input as an array: real numbers in float64, whole numbers unchanged; ``TypeError`` for anything else."""
     try:
         array = x.value if isinstance(x, TensorNode) else np.asarray(as_array(x))
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""One op of a submission: given inputs that its forward takes, and judged."""
+"""Judge one op of a submission at inputs that its forward accepts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Verdict:
     Args:
         op: its name.
         forward: "right" or "wrong" for one that the library has by that name, else "unknown".
-        backward: "proven", "checked", "wrong", or "not established"; "missing" for an op that is not there; "not
-            graded" for one that is not the submission's own, or whose forward takes none of the inputs that were tried.
+        backward: "proven", "checked", "wrong", or "not established"; "missing" if there is no such op; "not graded" for
+            an op that is not the submission's own, or whose forward accepts none of the inputs that were tried.
         text: why, in sentences.
         shapes: where it was looked at.
         seconds: that it took.
@@ -45,7 +45,7 @@ class Verdict:
 
     @property
     def mark(self) -> int | None:
-        """1 or 0; ``None`` for what a person has to look at, since nothing was shown of it."""
+        """1 or 0; ``None`` if nothing could be shown, so that a person has to look at the op."""
         open_ = self.forward != "wrong" and self.backward in ("not established", "not graded")
         return None if open_ else int(self.passed)
 
@@ -76,13 +76,13 @@ def judge(name: str, op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
                 elsewhere = "" if known or own_inputs else _right_elsewhere(op, row)
                 yield verdict("not established" if elsewhere else report.status, text, elsewhere, str(report))
                 return
-        yield verdict("checked", text, "not proven: the time was up")
+        yield verdict("checked", text, "not proven: the time ran out")
         proofs = [prove_row(row, max(0.1, start + seconds - time.perf_counter())) for row in rows]
     except NoInputs as error:
         yield verdict("not graded", str(error))
     except Fault as error:
         yield verdict("wrong", text, str(error))
-    except Exception as error:  # whatever a person's code raises: what goes wrong later need not be the op's fault
+    except Exception as error:  # whatever the submitted code raises; after its inputs are found it need not be at fault
         yield verdict("not established" if rows else "wrong", text, f"{type(error).__name__}: {error}")
     else:
         refuted = next((str(proof) for proof in proofs if proof.status == "refuted"), "")
@@ -90,7 +90,7 @@ def judge(name: str, op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
             refuted = _wrong_elsewhere(op)
         unproven = next((proof for proof in proofs if not proof), None)
         if refuted and own_inputs:
-            here = "it is right at the inputs that it names, and wrong at others; if it is for such alone, it is right:"
+            here = "it is right at the inputs that it names, and wrong at others; for such inputs alone it is right:"
             yield verdict("not established", text, here, refuted)
         elif refuted:
             yield verdict("wrong", text, refuted)
@@ -123,16 +123,16 @@ def _beside(rows: Sequence[Row]) -> tuple[str, str]:
 
 
 def _wrong_elsewhere(op: type[Op]) -> str:
-    """What is wrong at other numbers of the shapes and kinds that an op names, if something is."""
+    """The report of what is wrong at other numbers, of the shapes and kinds that an op names; else empty."""
     row = drawn(named(op))
-    with contextlib.suppress(Exception):  # they may be none that it takes
+    with contextlib.suppress(Exception):  # the op need not accept these numbers
         report = check_row(row, 2)
         return str(report) if report.status == "wrong" else ""
     return ""
 
 
 def _right_elsewhere(op: type[Op], wrong: Row) -> str:
-    """Where an op is right that is wrong where it was guessed what it takes: at vectors in place of matrices, say."""
+    """Where an op is right that is wrong at guessed inputs: for example at vectors in place of matrices."""
     start = time.perf_counter()
     for row in guesses(op):
         axes = [(len(a), len(b)) for a, b in zip(row.shapes, wrong.shapes, strict=True)]

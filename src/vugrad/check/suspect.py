@@ -1,4 +1,4 @@
-"""One input whose gradient is wrong, beside what it should be; and what a mistake is."""
+"""An input whose gradient is wrong, with the true gradient; and the description of a mistake."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vugrad.check.subject import Array, Arrays, names
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake that makes the numbers agree.
+    """A mistake that explains the wrong numbers exactly.
 
     Args:
-        kind: in a word or two, the same for all of its kind.
-        label: of the input whose gradient is wrong.
+        kind: the kind of mistake, in a word or two.
+        label: the input whose gradient is wrong.
         text: what is wrong, as a sentence.
-        cure: what to write.
+        cure: what to write instead.
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Suspect:
-    """One input whose gradient is wrong: what its map should be, and what the code's is."""
+    """One input whose gradient is wrong: its true Jacobian, and the map that the code computes."""
 
     maps: Maps
     i: int
@@ -41,38 +41,38 @@ class Suspect:
 
     @property
     def label(self) -> str:
-        """Of the input."""
+        """The input's name."""
         return self.maps.labels[self.i]
 
     @property
     def go(self) -> str:
-        """What backward calls the upstream gradient."""
+        """The name of the upstream gradient in backward."""
         return names(self.maps.op.backward, 1, 1)[0]
 
     @property
     def g(self) -> str:
-        """What to call the gradient."""
+        """The name of the gradient in messages."""
         return f"g{self.label}"
 
     @property
     def jacobian(self) -> Array:
-        """By outputs and the input's elements."""
+        """The true Jacobian, by outputs and the input's elements."""
         return self.jacobians[self.i]
 
     @property
     def code(self) -> Array:
-        """By outputs and the elements of what the code returns."""
+        """The code's map, by outputs and the elements of the returned gradient."""
         return self.codes[self.i]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the only output; of all in a row if there are several."""
+        """The shape of the output; several outputs count as one vector."""
         ys = self.maps.outputs
         return ys[0].shape if len(ys) == 1 else (self.maps.count,)
 
     @property
     def ratio(self) -> float | None:
-        """What the code's map is times the true one; ``None`` if that is no one number."""
+        """The number by which the code's map is a multiple of the true one; ``None`` if it is no multiple."""
         if self.code.shape != self.jacobian.shape or not np.any(self.code) or not np.any(self.jacobian):
             return None
         where = np.unravel_index(np.argmax(np.abs(self.jacobian)), self.jacobian.shape)
@@ -81,14 +81,14 @@ class Suspect:
 
     @property
     def extents(self) -> dict[str, int]:
-        """Of the input and the output, as a person writes them."""
+        """The extents of the input and the output, by the expressions that give them in Python."""
         shape = self.jacobian.shape[1:]
         found = {f"{self.label}.shape[{a}]": n for a, n in enumerate(shape)}
         found |= {f"{self.go}.shape[{a}]": n for a, n in enumerate(self.shape)}
         return found | {f"{self.label}.size": math.prod(shape), f"{self.go}.size": self.maps.count}
 
     def shorter(self) -> Iterator[Suspect]:
-        """The same with one axis made one shorter, or all of one extent, where forward takes that."""
+        """The same suspect for shorter inputs that forward accepts: one axis, or all axes of an extent, less by one."""
         xs = self.maps.inputs
         cut = [
             [x[tuple(slice(m - (m == n)) for m in x.shape)] for x in xs]

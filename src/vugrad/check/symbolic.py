@@ -33,7 +33,8 @@ class Symbolic:
         outputs: what forward makes of them, an array of expressions for each.
         gradients: by the inputs' labels, what backward makes of them; ``None`` where it gives none.
         edges: what is 0 where the code divides by 0, compares equals, or has a kink.
-        analytic: whether both directions are power series everywhere, so that what holds nearly everywhere holds there.
+        analytic: whether forward and backward are analytic everywhere, so that an identity that holds almost everywhere
+            holds everywhere.
     """
 
     inputs: dict[str, Array]
@@ -56,7 +57,7 @@ def symbolic(op: type[Op], xs: Arrays, constants: Mapping[str, Any], positive: M
     with np.errstate(all="ignore"):
         gos = [np.ones(np.shape(y)) for y in listed(op.forward({}, *map(np.copy, xs), **constants))]
     inputs = {labels[i]: variables(labels[i], xs[i].shape, positive.get(i, False)) for i in real}
-    # One may be called as an input is.
+    # An upstream gradient may have the same name as an input.
     called = [f"go {name}" if name in labels else name for name in names(op.backward, len(gos), 1)]
     upstream = {name: variables(name, go.shape) for name, go in zip(called, gos, strict=True)}
     given = {f"argument {k}": array for k, array in enumerate([*inputs.values(), *upstream.values()])}
@@ -259,7 +260,8 @@ REDUCTIONS: dict[str, Callable[..., Expr]] = {
     "argmin": lambda *a: First(*(-x for x in a)) if len(a) > 1 else ZERO,
 }
 MOVEMENTS = {"reshape", "transpose", "broadcast", "slice", "pad", "concatenate", "window", "fold", "gather", "scatter"}
-#: The primitives that are power series everywhere, or choose by what is no input; those in EDGES are without an edge.
+#: The primitives that are analytic everywhere, or select by a condition that is no input. A primitive in EDGES is
+#: analytic where its edge is not reached.
 ANALYTIC = {"input", "constant", "add", "sub", "mul", "neg", "sum", "contract", "where", "cast", *MOVEMENTS} | {
     *("exp", "expm1", "sin", "cos", "sinh", "cosh", "tanh", "arctan", "erf", "sigmoid"),
 }

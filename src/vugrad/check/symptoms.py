@@ -102,7 +102,7 @@ def labels_out_of_range(v: Visit) -> Iterator[Finding]:
 
 
 def left_gradients(v: Visit) -> Iterator[Finding]:
-    """Gradients of a step before."""
+    """Gradients of an earlier step are still set."""
     left = [
         name for node, name in v.names.items() if getattr(node._grad, "shape", None) == node.shape and np.any(node.grad)
     ]
@@ -203,7 +203,7 @@ def optimizer_has_all(v: Visit) -> Iterator[Finding]:
         yield Finding(
             "not in the optimizer",
             "",
-            "the optimizer has none of this model's parameters, but those of another: was the model made anew?",
+            "the optimizer has the parameters of another model: was the model made again after the optimizer?",
             "make the optimizer of this model's parameters",
         )
         return
@@ -364,7 +364,7 @@ BEFORE: tuple[Callable[[Visit], Iterator[Finding]], ...] = (
     left_gradients,
     modes,
 )
-#: What is set up, then the graph, the numbers in it, the loss, and the gradients: a cause before what follows from it.
+#: In the order setup, graph, values, loss, gradients, so that a cause comes before its effects.
 AFTER: tuple[Callable[[Visit], Iterator[Finding]], ...] = (
     optimizer_has_all,
     equal_units,

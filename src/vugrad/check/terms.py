@@ -19,7 +19,7 @@ POWERS = (1, 2, 3, -1, -2)
 
 
 def upstream_lost_in_a_term(s: Suspect) -> Iterator[Mistake]:
-    """What is there without an upstream gradient is a term that should have been multiplied by it."""
+    """A term of the gradient is not multiplied by the upstream gradient."""
     alone = s.maps.answers(np.zeros(s.maps.count))[s.i]
     try:
         code = np.broadcast_to(s.code - alone, s.jacobian.shape)
@@ -35,7 +35,7 @@ def upstream_lost_in_a_term(s: Suspect) -> Iterator[Mistake]:
 
 
 def power(s: Suspect) -> Iterator[Mistake]:
-    """One array stands in the gradient to another power."""
+    """The gradient has a wrong power of one array."""
     if s.code.shape != s.jacobian.shape or not np.any(s.jacobian):
         return
     there = np.abs(s.jacobian) > 1e-9 * np.max(np.abs(s.jacobian))
@@ -57,12 +57,12 @@ def power(s: Suspect) -> Iterator[Mistake]:
 
 
 def _is_output(s: Suspect, label: str) -> str:
-    """That a letter stands for the output, where it does."""
+    """A remark that ``y`` is the output, if it is; else empty."""
     return " (y is the output)" if label == "y" and "y" not in s.maps.labels else ""
 
 
 def _power_of(s: Suspect, label: str) -> float | None:
-    """The power of an input in the true gradient; ``None`` if it is none, or the array is no input."""
+    """The power of an input in the true gradient; ``None`` if the gradient is no power of it, or it is no input."""
     if label not in s.maps.labels:
         return None
     j = s.maps.labels.index(label)
@@ -74,7 +74,7 @@ def _power_of(s: Suspect, label: str) -> float | None:
 
 
 def sign_of_a_term(s: Suspect) -> Iterator[Mistake]:
-    """Of two terms, both of them powers of arrays, or one of them a sum over others, one has the other sign."""
+    """One of two terms has the wrong sign; both are powers of arrays, or one is a sum over other outputs."""
     if s.code.shape != s.jacobian.shape:
         return
     kept, turned = (s.code + s.jacobian) / 2, (s.jacobian - s.code) / 2
@@ -95,18 +95,18 @@ def sign_of_a_term(s: Suspect) -> Iterator[Mistake]:
         yield s.mistake(
             "sign",
             f"in the gradient of {s.label} the term that sums over other outputs has the wrong sign",
-            "turn its sign: … - np.sum(…) in place of … + np.sum(…), or the other way round",
+            "change its sign: … - np.sum(…) in place of … + np.sum(…), or the other way round",
         )
 
 
 def _is_own(s: Suspect, term: Array) -> bool:
-    """Whether each element has this term from the output at its own place alone."""
+    """Whether the term is diagonal: each input element has it only for the output element at the same place."""
     square = term.reshape(s.maps.count, -1)
     return s.shape == s.jacobian.shape[1:] and same(square, np.diag(np.diag(square)))
 
 
 def _arrays(s: Suspect) -> Iterator[tuple[str, Array]]:
-    """Inputs and output, each beside the map's numbers: by its place in the output, or in the input."""
+    """Inputs and output, each broadcast against the map: along its output axes, or along its input axes."""
     outputs = len(s.maps.outputs)
     taken = {*s.maps.labels, s.go}
     named = [*zip(s.maps.labels, s.maps.inputs, strict=True)]
@@ -127,7 +127,7 @@ def _arrays(s: Suspect) -> Iterator[tuple[str, Array]]:
 
 
 def _monomial(s: Suspect, there: Array, term: Array) -> tuple[str, float] | None:
-    """The power of an array, or product of two, that a term is, with its coefficient."""
+    """The power of an array, or the product of two, that equals a term, and its coefficient; else ``None``."""
     ones = np.ones((1,) * s.jacobian.ndim)
     with np.errstate(all="ignore"):
         powers = [(_to(label, n), v**n) for label, v in _arrays(s) for n in POWERS if np.all(v != 0) or n > 0]
@@ -144,7 +144,7 @@ def _monomial(s: Suspect, there: Array, term: Array) -> tuple[str, float] | None
 
 
 def _sum(a: str, c: float, b: str, d: float) -> str:
-    """Two terms with their coefficients as Python."""
+    """The sum of two terms with coefficients, as Python code."""
 
     def term(name: str, number: float) -> str:
         size = f"{number:g}" if not name or abs(number - 1) > 1e-9 else ""
@@ -157,10 +157,10 @@ def _sum(a: str, c: float, b: str, d: float) -> str:
 
 
 def _to(label: str, n: float) -> str:
-    """A power as Python."""
+    """A power, as Python code."""
     return label if n == 1 else f"np.sqrt({label})" if n == 0.5 else f"{label}**{n:g}" if n > 0 else f"{label}**({n:g})"
 
 
 def _written(label: str, n: float) -> str:
-    """A power as it stands beside other factors."""
+    """A power as a factor in a product, as Python code."""
     return f"1 / {_to(label, -n)}" if n < 0 else "1" if n == 0 else _to(label, n)

@@ -1,4 +1,4 @@
-"""Messages between two processes: plain values and arrays as bytes, of which nothing is ever executed."""
+"""Messages between two processes: plain values and arrays as bytes; reading a message executes no code of it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import IO, Any
 import numpy as np
 
 Array = Any
-#: Bytes that one message may have.
+#: The most bytes of one message.
 MOST = 1 << 26
-#: Before each message: the bytes of all of it, and of its text.
+#: The head of a message: the number of bytes of the whole message, and of its JSON text.
 HEAD = struct.Struct("<QQ")
-#: The kinds of dtypes that travel.
+#: The kinds of dtypes that can be sent.
 KINDS = "fciub"
 
 
-class BadMessage(ValueError):  # noqa: N818 (what it is)
-    """Bytes that are no message."""
+class BadMessage(ValueError):  # noqa: N818 (the name says what is wrong)
+    """The bytes are not a valid message."""
 
 
 def is_plain(x: Any) -> bool:
-    """Whether an array holds numbers, so that it can travel."""
+    """Whether a value is an array or scalar of NumPy with numbers, which can be sent."""
     return isinstance(x, np.ndarray | np.generic) and x.dtype.kind in KINDS
 
 
 def send(file: IO[bytes], value: Any) -> None:
-    """Write a message: a number, text, None, slice, dtype or array of numbers, or a list, tuple or dict of such.
+    """Write a message: a number, string, None, slice, dtype or numeric array, or a list, tuple or dict of these.
 
     Raises ``TypeError`` for anything else.
     """
@@ -43,7 +43,7 @@ def send(file: IO[bytes], value: Any) -> None:
 
 
 def receive(file: IO[bytes], most: int = MOST) -> Any:
-    """The next message; ``EOFError`` where there is none any more, :class:`BadMessage` for bytes that are none."""
+    """The next message; raises ``EOFError`` at the end, :class:`BadMessage` for bytes that are not a message."""
     total, length = HEAD.unpack(_exactly(file, HEAD.size))
     if not length <= total <= most:
         raise BadMessage(f"a message of {total} bytes, of which {length} are its text")
@@ -62,7 +62,7 @@ def _exactly(file: IO[bytes], n: int) -> bytes:
 
 
 def _packed(value: Any, buffers: list[bytes]) -> Any:
-    """A value as what JSON has: lists stay lists, and what JSON lacks is a dict of one key, which says what it is."""
+    """A value in JSON's types: lists stay lists; a type that JSON lacks becomes a dict whose one key names the type."""
 
     def packed(values: Any) -> list[Any]:
         return [_packed(part, buffers) for part in values]
