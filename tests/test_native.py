@@ -528,7 +528,7 @@ def test_a_target_is_one_of_those_that_there_are(tmp_path):
     with pytest.raises(ValueError, match="no target 'aarch46'; did you mean 'aarch64'"):
         vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / "net.o", "aarch46")
     for wrong in (None, 3, ["host"]):
-        with pytest.raises(TypeError, match=r"the target is given by its name, and .* There are: host, "):
+        with pytest.raises(TypeError, match=r"the target must be a name, as a string, got .* There are: host, "):
             vg.export_native(nn.Linear(2, 1), np.zeros((1, 2), np.float32), tmp_path / "net.o", wrong)
 
 

@@ -235,8 +235,16 @@ ERRORS = {
         TypeError,
         "module is a function that makes a new network for every fit",
     ),
-    "no network": (lambda x, y: Classifier(module=lambda n, c: n).fit(x, y), TypeError, r"module\(2, 3\) has to make"),
-    "other outputs": (lambda x, y: Classifier(module=wide).fit(x, y), ValueError, r"gives shape \(1, 4\) for one row"),
+    "no network": (
+        lambda x, y: Classifier(module=lambda n, c: n).fit(x, y),
+        TypeError,
+        r"module\(2, 3\) must return a",
+    ),
+    "other outputs": (
+        lambda x, y: Classifier(module=wide).fit(x, y),
+        ValueError,
+        r"returns shape \(1, 4\) for one row",
+    ),
 }
 
 

@@ -13,7 +13,7 @@ Build and train (modules; TAB after the dot lists what each has)
     data          load, Dataset, batches              train         fit, evaluate, predict, callbacks
     ops           every op and its derivative         random        the generator that vg.seed sets
     graph         nodes and the backward pass         sklearn       Classifier, for scikit-learn
-    seed          make what is random repeatable
+    seed          seed every random generator
 
 Differentiate
     TensorNode, OpNode, Op, Module                    the graph, an op or a layer of your own
@@ -24,10 +24,10 @@ Differentiate
 Look and check
     view          a picture of a graph                debug         stop at the first NaN
     gradcheck     a derivative, in numbers            prove         a derivative, on symbols
-    doctor        what is amiss in a training step    check         what these three are made of
+    doctor        the faults of a training step       check         the package of these three
 
 Compile and hand on
-    compile       a function or a training step       compiler      what it is made of
+    compile       a function or a training step       compiler      the package of compile
                   as native code
     set_threads, get_threads                          how many threads native code has
     save_state, load_state                            weights, in files that PyTorch reads
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-#: What ``from vugrad import *`` brings: no module, and nothing that hides a builtin or needs an extra.
+#: The names of ``from vugrad import *``: no modules, no name that hides a builtin, none that needs an extra.
 __all__ = [
     "Add",
     "BatchMM",
@@ -135,7 +135,7 @@ __all__ = [
 
 
 def _in_notebooks(kind: type[TensorNode] | type[OpNode] | type[Module], name: str) -> None:
-    """Let notebooks show what the viewer makes of a kind of object; it is loaded when that is first asked for."""
+    """Let notebooks show the viewer's picture of a kind of object; the viewer is imported at the first use."""
 
     def html(shown: Any) -> Any:
         return getattr(importlib.import_module("vugrad.viewer.notebook"), name)(shown)
@@ -157,12 +157,12 @@ _LATER = {
     "export_onnx": "interchange.onnx",
     **dict.fromkeys(("debug", "view"), "viewer"),
 }
-#: Modules that are loaded at once, and those that are loaded when they are first asked for.
+#: Modules that are imported with vugrad, and modules that are imported at the first use.
 _MODULES = ("graph", "initializers", "losses", "nn", "ops", "optim", "random")
 _MODULES_LATER = ("check", "compiler", "data", "sklearn", "train")
 #: The course library's module paths.
 _COURSE = ("core", "functions", "mnist", "modules")
-#: What needs an extra, and the package of it that says whether it is installed.
+#: Names that need an extra, and the package whose presence shows that the extra is installed.
 _EXTRAS = {"prove": "sympy", "sklearn": "sklearn"}
 
 
@@ -172,14 +172,14 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is in ``_LATER``, and whole folders."""
+    """Import the names in ``_LATER`` and the lazy modules; an error with close matches for any other name."""
     if name in _LATER:
         return getattr(importlib.import_module(f"vugrad.{_LATER[name]}"), name)
     if name in (*_MODULES_LATER, *_COURSE):
         return importlib.import_module(f"vugrad.{name}")
     places: dict[str, str] = {}
     if not name.startswith("_"):
-        for module in ("data", "initializers", "train", "losses", "optim", "nn"):  # of equal names the last one
+        for module in ("data", "initializers", "train", "losses", "optim", "nn"):  # the last of equal names counts
             places |= {key: f"vg.{module}.{key}" for key in dir(importlib.import_module(f"vugrad.{module}"))}
         places |= {key: f"vg.{key}" for key in __dir__()}
     raise no_attribute("module 'vugrad'", name, places)

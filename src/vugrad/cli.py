@@ -271,37 +271,41 @@ def explain(
 def check(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE|FOLDER]", help="A .py, .ipynb or folder with ops; with --grade a folder of such"),
+        typer.Argument(
+            metavar="[FILE|FOLDER]", help="A .py or .ipynb file, or a folder; with --grade a folder of submissions"
+        ),
     ] = None,
     ops: Annotated[str | None, Flag(help="The ops in it to look at, as in Normalize,ReLU (default: all)")] = None,
     grade: Annotated[
         bool,
-        Flag("--grade", help="A mark for each op: 1, 0, or none for what has to be looked at", rich_help_panel="Marks"),
+        Flag("--grade", help="A mark for each op: 1, 0, or none where you have to look", rich_help_panel="Marks"),
     ] = False,
-    csv_file: Annotated[Path | None, Flag("--csv", help="A row for each submission", rich_help_panel="Marks")] = None,
+    csv_file: Annotated[
+        Path | None, Flag("--csv", help="Write a table with a row for each submission", rich_help_panel="Marks")
+    ] = None,
     gradescope: Annotated[
-        Path | None, Flag(help="Gradescope's results.json of one file or folder", rich_help_panel="Marks")
+        Path | None, Flag(help="Write one submission's marks as Gradescope's results.json", rich_help_panel="Marks")
     ] = None,
     pages: Annotated[
         Path | None, Flag(help="Folder for a page with each submission's diagnosis", rich_help_panel="Marks")
     ] = None,
-    json_file: Annotated[Path | None, Flag("--json", help="Also write what was found here")] = None,
+    json_file: Annotated[Path | None, Flag("--json", help="Also write the findings to this file")] = None,
     derivations: Annotated[
         Path | None,
-        Flag(help="Folder for a page with each op's maths, code and proof, of the table or FILE; nothing else is done"),
+        Flag(help="Only write a page into this folder: maths, code and proof of each op of the library or of FILE"),
     ] = None,
 ) -> None:
-    """Prove that backwards are the derivatives of their forwards, check them in numbers, and say what is wrong.
+    """Prove that each backward is the derivative of its forward, check it in numbers, and diagnose mistakes.
 
-    Of a file, imports, constants, functions and classes alone are loaded.
-    Each op has a process, 20 seconds of a core and 4 GiB of its own.
+    Of a file, only imports, constants, functions and classes are loaded.
+    Each op runs in a process of its own, with 20 core-seconds and 4 GiB.
 
-    For a mark, forward and backward must be the submission's own functions.
-    They may call NumPy, vg.ops.sum_to and what is in vg.ops.primitives,
-    but no op of vugrad's and no gradient.
+    With --grade, forward and backward must be the submission's own functions.
+    They may call NumPy, vg.ops.sum_to and functions of vg.ops.primitives,
+    but no op of vugrad and no function that computes gradients.
 
-    With --grade a folder is a class, of a file or folder for each student.
-    The command ends well then, whatever the marks are.
+    With --grade a folder is a class, with a file or folder for each student.
+    The exit status is then 0, whatever the marks are.
     """
     from vugrad.check import command, marks  # only here: SymPy takes long to load
 
@@ -358,8 +362,8 @@ def reproduce(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Studies by name, or files of your own (.toml, .py); if none is given, those that the report's claims "
-            "are about, and with --full all of the report's"
+            help="Names of studies, or files of your own (.toml, .py); default: the studies that the report's claims "
+            "need, with --full all studies of the report"
         ),
     ] = None,
     full: Annotated[
@@ -373,7 +377,7 @@ def reproduce(
         Path | None, Flag(help="Folder for records and results (default: runs/reproduce, or runs/NAME for your own)")
     ] = None,
 ) -> None:
-    """Run the report's experiments over several seeds, and judge its claims. What was run before is not run again."""
+    """Run the report's experiments over several seeds, and judge its claims. Finished runs are not repeated."""
     from vugrad.lab.command import reproduce as run
 
     run(console, names or [], full, seeds, data, workers, dask, out)

@@ -1,7 +1,7 @@
-"""The course library's own names: what its training script and its students' code rely on.
+"""The course library's own names, on which its training script and its students' code rely.
 
-Losses here are sums over the batch, targets are plain arrays, images raw 0 to 255: the course's conventions. What is
-random comes from NumPy's global generator (``np.random.seed``), unless ``vg.seed`` was called later.
+The course's conventions hold: losses are sums over the batch, targets are plain arrays, pixels are raw, from 0 to 255.
+Random numbers come from NumPy's global generator (``np.random.seed``), unless ``vg.seed`` was called later.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Linear(Module):
         return ops.BatchMM.do_forward(self.w, with_features(self, self.w, x)) + self.b
 
     def extra_repr(self) -> str:
-        """The layer's extents."""
+        """The numbers of input and output features."""
         return "{1}, {0}".format(*self.w.shape)
 
 
@@ -49,24 +49,24 @@ def sigmoid(x: Node) -> Node:
 
 
 def softmax(x: Node) -> Node:
-    """Logits as probabilities, along the last axis: each row of a matrix sums to 1."""
+    """The probabilities of logits, along the last axis: each row of a matrix sums to 1."""
     return ops.Softmax.do_forward(x)
 
 
 def logsoftmax(x: Node) -> Node:
-    """Logits as log-probabilities, along the last axis."""
+    """The log-probabilities of logits, along the last axis."""
     return ops.LogSoftmax.do_forward(x)
 
 
 def celoss(outputs: Node, targets: Any) -> Node:
-    """Cross-entropy of probabilities, −Σ log pᵢₜ: minus the logarithms of the target classes' probabilities, summed.
+    """Cross-entropy of probabilities, −Σᵢ log pᵢₜ, where t is the target class of instance i; summed over the batch.
 
     Args:
         outputs: probabilities, as of :func:`softmax`, shape (N, C).
         targets: classes, integers of shape (N,).
 
-    The loss is of float64, whatever the outputs are. Of logits, take ``logceloss(logsoftmax(x), targets)``, which is
-    finite where a probability is rounded to 0. Raises ``ValueError`` for outputs that are no probabilities.
+    The loss has dtype float64, whatever dtype the outputs have. For logits, use ``logceloss(logsoftmax(x), targets)``,
+    which is finite even where a probability rounds to 0. Raises ``ValueError`` for outputs that are not probabilities.
 
     >>> import numpy as np, vugrad as vg
     >>> p = np.array([[0.5, 0.5], [0.25, 0.75]])
@@ -74,11 +74,11 @@ def celoss(outputs: Node, targets: Any) -> Node:
     0.980829
     """
     p = outputs.value if isinstance(outputs, TensorNode) else as_array(outputs)
-    # A tracer has no values to look at; a sum that was rounded may be a little above 1.
+    # A tracer has no values to check. A rounded sum may be a little above 1.
     if isinstance(p, np.ndarray) and ((p < 0) | (p > 1.001)).any():
         wrong = p[(p < 0) | (p > 1.001)][0]
         raise ValueError(
-            f"celoss takes probabilities, from 0 to 1, and the outputs hold {wrong:.4g}: of logits write "
+            f"celoss takes probabilities, from 0 to 1, and the outputs hold {wrong:.4g}: for logits write "
             "vg.celoss(vg.softmax(outputs), targets), or vg.logceloss(vg.logsoftmax(outputs), targets)"
         )
     return logceloss(
@@ -87,11 +87,11 @@ def celoss(outputs: Node, targets: Any) -> Node:
 
 
 def logceloss(logprobs: Node, targets: Any) -> Node:
-    """Cross-entropy of log-probabilities (N, C) against classes (N,), summed over the batch, of float64."""
+    """Cross-entropy of log-probabilities (N, C) against classes (N,), summed over the batch, in float64."""
     each = losses.nll_loss(logprobs, targets, reduction="none")
     total = np.sum(each.astype(np.float64, copy=False))
     if isinstance(total.value, np.ndarray):
-        total.value = total.value[()]  # a number of NumPy's, which JSON takes, as an array without axes it does not
+        total.value = total.value[()]  # JSON takes a NumPy scalar, but no array without axes
     return total
 
 
@@ -109,8 +109,8 @@ def load_mnist(final: bool = False, flatten: bool = True, shuffle_seed: int | No
         final: the test images for validation, and all others for training; else the last 5,000 training images.
         flatten: images as rows of 784 rather than (1, 28, 28).
         shuffle_seed: shuffle the training images by ``np.random.default_rng(shuffle_seed)`` before the last 5,000 are
-            taken. By default, and with a negative seed, they keep their order: the behaviour of the course's library
-            before November 2025, which since then shuffles with seed 0 by default.
+            taken. By default, and with a negative seed, they keep their order, as in the course's library before
+            November 2025; since then that library shuffles with seed 0 by default.
     """
     from vugrad.data import Split, load
 
@@ -126,12 +126,12 @@ def load_mnist(final: bool = False, flatten: bool = True, shuffle_seed: int | No
 
 
 def init_mnist() -> None:
-    """Find MNIST on this machine, or download it: ``vugrad.mnist.init``."""
+    """Find MNIST on this machine, or download it; exported as ``vugrad.mnist.init``."""
     mnist_arrays()
 
 
 def mnist_arrays() -> tuple[Any, Any, Any, Any]:
-    """Training images (60,000, 784) and labels, test images and labels, all uint8: ``vugrad.mnist.load``."""
+    """Training images (60,000, 784) and labels, test images and labels, in uint8; exported as ``vugrad.mnist.load``."""
     from vugrad.data.archives import MNIST
     from vugrad.data.sources import fetch
 

@@ -1,6 +1,6 @@
 """The course library's module path for its functions: ``from vugrad.functions import celoss``.
 
-With what those that copied it rely on: the ops that it uses, and NumPy as ``np``.
+It also has the ops that the course's module imports, and NumPy as ``np``: copies of that module rely on them.
 """
 
 import numpy as np

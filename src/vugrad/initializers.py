@@ -49,8 +49,8 @@ def fans(shape: Shape) -> tuple[int, int]:
     extents: Any = shape
     if len(extents) < 2 or any(not isinstance(n, Integral) or n < 1 for n in extents):
         raise ValueError(
-            f"a weight of shape {shape} has no fans: give it a shape (out, in) or (out, in, height, width) of whole "
-            "numbers from 1 on; for a bias use zeros or normal"
+            f"a weight of shape {shape} has no fans: give it a shape (out, in) or (out, in, height, width) of positive "
+            "whole numbers; for a bias use zeros or normal"
         )
     field = math.prod(shape[2:])
     return shape[1] * field, shape[0] * field

@@ -103,7 +103,7 @@ def binary_cross_entropy_with_logits(outputs: Node, targets: Any, reduction: str
 
     Args:
         outputs: logits x, any shape.
-        targets: probabilities t from 0 to 1, or labels 0 and 1, the same shape; (N,) and (N, 1) count as one.
+        targets: probabilities t from 0 to 1, or labels 0 and 1, of the same shape; (N,) fits (N, 1) and the reverse.
         reduction: "mean", "sum" or "none".
 
     >>> import numpy as np
@@ -114,13 +114,13 @@ def binary_cross_entropy_with_logits(outputs: Node, targets: Any, reduction: str
     if {outputs.shape, targets.shape} == {outputs.shape[:1], (*outputs.shape[:1], 1)}:
         targets = targets.reshape(outputs.shape)
     check_shapes("binary_cross_entropy_with_logits", outputs, targets)
-    if targets.dtype.kind in "iu":  # or float32 would become float64
+    if targets.dtype.kind in "iu":  # without this, integers would promote float32 outputs to float64
         targets = targets.astype(outputs.dtype)
     t = targets.value if isinstance(targets, TensorNode) else targets
     if isinstance(t, np.ndarray) and not ((t >= 0) & (t <= 1)).all():
         raise ValueError(
-            f"binary_cross_entropy_with_logits: targets are 0 and 1, or between them, got {t.min()} to {t.max()}: for "
-            "more classes take cross_entropy, and a network with an output for each"
+            f"binary_cross_entropy_with_logits: targets must be from 0 to 1, got {t.min()} to {t.max()}: for more "
+            "classes use cross_entropy, and a network with one output for each class"
         )
     return reduce(ops.softplus(outputs) - outputs * targets, reduction)
 
@@ -135,7 +135,7 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarra
     """
     labels = labels.value if isinstance(labels, TensorNode) else as_array(labels)
     fits = labels.ndim == 1 and labels.dtype.kind in "iu"
-    if isinstance(labels, np.ndarray):  # a stand-in for an array has no values to look at
+    if isinstance(labels, np.ndarray):  # a tracer has no values to check
         fits = fits and not ((labels < 0) | (labels >= num_classes)).any()
     if not fits:
         held = f"{labels.dtype} of shape {labels.shape}"
@@ -152,7 +152,7 @@ def reduce(losses: Node, reduction: str) -> Node:
 
 
 def check_classes(name: str, outputs: Node, targets: Any) -> Any:
-    """The targets as an array of classes, or an error that says what does not fit."""
+    """The targets as an array of classes; raises ``ValueError`` if they do not fit the outputs."""
     targets = targets.value if isinstance(targets, TensorNode) else as_array(targets)
     outputs = as_array(outputs)
     if len(outputs.shape) != 2:
@@ -169,29 +169,29 @@ def check_classes(name: str, outputs: Node, targets: Any) -> Any:
         raise ValueError(f"{name}: {n} rows of outputs need targets of shape ({n},), got {targets.shape}{hint}")
     if targets.dtype.kind not in "iu":
         raise ValueError(f"{name}: targets are classes, whole numbers, got {targets.dtype}: write targets.astype(int)")
-    # A stand-in for an array has no values to look at; what it stands for was looked at before.
+    # A tracer has no values to check; ``fit`` checks the targets after it has compiled the step.
     if isinstance(targets, np.ndarray) and not (targets.min() >= 0 and targets.max() < classes):
         wrong = int(np.flatnonzero((targets < 0) | (targets >= classes))[0])
         if classes == 1:
             raise ValueError(
-                f"{name}: one output is for one class, and target {targets[wrong]} at {wrong} is of another: give the "
-                "network an output for each class, or take loss=vg.losses.binary_cross_entropy_with_logits"
+                f"{name}: one output means one class, 0, and target {targets[wrong]} at {wrong} is another class: give "
+                "the network one output for each class, or use loss=vg.losses.binary_cross_entropy_with_logits"
             )
         raise ValueError(
-            f"{name}: target {targets[wrong]} at {wrong} is not one of the classes 0 to {classes - 1} that {classes} "
-            "outputs are for: give the network an output for each class, and count the classes from 0"
+            f"{name}: target {targets[wrong]} at {wrong} is not one of the classes 0 to {classes - 1} of {classes} "
+            "outputs: give the network one output for each class, and count the classes from 0"
         )
     return targets
 
 
 def check_shapes(name: str, outputs: Node, targets: Any) -> None:
-    """Raise ``ValueError`` unless outputs and targets have the same shape and any elements."""
+    """Raise ``ValueError`` unless outputs and targets have the same shape and at least one element."""
     shapes = as_array(outputs).shape, np.shape(targets)
     if shapes[0] != shapes[1]:
         hint = ""
         if int(np.prod(shapes[0])) == int(np.prod(shapes[1])):
             hint = f" (as they are they would broadcast to a table of all pairs): write targets.reshape{shapes[0]}"
-            if np.result_type(targets).kind in "iu":  # a dataset takes whole numbers for labels, of one axis
+            if np.result_type(targets).kind in "iu":  # a dataset takes integer targets for class labels of shape (N,)
                 hint += ".astype(np.float32)"
         elif len(shapes[0]) == 2 and shapes[1] == shapes[0][:1]:
             hint = f": class labels become rows by vg.losses.one_hot(targets, {shapes[0][1]})"

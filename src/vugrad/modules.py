@@ -1,6 +1,6 @@
 """The course library's module path for modules: ``from vugrad.modules import Linear, Module``.
 
-It has all of ``vugrad.ops`` and ``vugrad.functions`` too, as there.
+It also exports all of ``vugrad.ops`` and ``vugrad.functions``, as the course's module does.
 """
 
 from vugrad.core import Module as Module, TensorNode as TensorNode

@@ -20,16 +20,17 @@ __all__ = [
 ]
 
 _generator = np.random.default_rng()
-#: The bit generator that ``seed`` gave to NumPy's global generator; ``np.random.seed`` takes its seed sequence away.
+#: The bit generator that ``seed`` gave to NumPy's global generator. ``np.random.seed`` removes its seed sequence, which
+#: shows that NumPy was seeded later.
 _mark: np.random.MT19937 | None = None
 _within: contextvars.ContextVar[np.random.Generator | None] = contextvars.ContextVar("the block's own", default=None)
 
 
 def seed(n: int) -> None:
-    """Make everything random that follows (initial weights, dropout, shuffling) repeatable.
+    """Make all later random numbers (initial weights, dropout, shuffling) repeatable.
 
-    NumPy's global generator goes on as it was. The course's names, ``vg.Linear`` and ``vg.load_synth``, draw from it
-    where ``np.random.seed`` was called later than this.
+    The state of NumPy's global generator does not change. The course's ``vg.Linear`` and ``vg.load_synth`` draw from
+    that generator if ``np.random.seed`` was called after this function.
 
     >>> import vugrad as vg
     >>> vg.seed(7); a = vg.nn.Linear(3, 2).weight.value
@@ -43,7 +44,7 @@ def seed(n: int) -> None:
 
 
 def seeded(n: int) -> np.random.Generator:
-    """A new generator of its own; an error if the seed is no whole number, or negative."""
+    """A new generator; raises ``TypeError`` if the seed is not an integer, ``ValueError`` if it is negative."""
     return np.random.default_rng(whole("a seed", n, 0))
 
 
@@ -58,25 +59,25 @@ def drawn_from(rng: np.random.Generator) -> Iterator[None]:
 
 
 def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
-    """``rng`` itself where one is given, else the block's of :func:`drawn_from`, or the one that :func:`seed` sets."""
+    """``rng`` if given, else the generator of the :func:`drawn_from` block, else the one that :func:`seed` sets."""
     if rng is not None and not hasattr(rng, "normal"):
-        raise TypeError(f"rng is a generator, as np.random.default_rng(0) makes one, got {rng!r}")
+        raise TypeError(f"rng must be a generator, such as np.random.default_rng(0), got {rng!r}")
     return rng or _within.get() or _generator
 
 
 def legacy_generator() -> Any:
-    """NumPy's global generator, unless :func:`seed` was called after ``np.random.seed``: for the course's names.
+    """The generator of the course's names: NumPy's global one, unless :func:`seed` was called after ``np.random.seed``.
 
-    Within :func:`drawn_from`, the block's.
+    Within a :func:`drawn_from` block it is the generator of the block.
     """
     seeded_last = _mark is not None and mtrand.get_bit_generator() is _mark and _mark.seed_seq is not None
     return generator() if seeded_last or _within.get() is not None else np.random
 
 
 def _mark_numpy() -> None:
-    """Let NumPy's global generator go on from its state in a new bit generator, so that a later seed of it is seen."""
+    """Move the state of NumPy's global generator to a new bit generator, so that a later ``np.random.seed`` shows."""
     global _mark
-    if isinstance(mtrand.get_bit_generator(), np.random.MT19937):  # the only kind that np.random.seed works on
+    if isinstance(mtrand.get_bit_generator(), np.random.MT19937):  # the only kind that np.random.seed accepts
         state = mtrand.get_state()
         _mark = np.random.MT19937()
         mtrand.set_bit_generator(_mark)

@@ -37,10 +37,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         hidden: features of the hidden layers of a multi-layer perceptron, in order.
         activation, batch_norm, dropout: of that perceptron, as in ``vugrad train``.
-        module: in its place a network of your own: a function ``(n_features, n_classes)`` that makes it. It takes rows
-            of features in float32, and gives a logit for each class, or, where there are two, that of the second alone
-            (binary cross-entropy). Defined at the top of a file, it can go to other
-            processes, and a fitted classifier into joblib's files.
+        module: a function ``(n_features, n_classes)`` that makes a network of your own, in place of the perceptron. The
+            network takes rows of features in float32 and returns a logit for each class; for two classes it may return
+            the logit of the second class alone (binary cross-entropy). Define the function at the top level of a file,
+            so that the classifier can be pickled, for other processes and joblib's files.
         optimizer: "adam", "adamw", "sgd", "rmsprop" or "adagrad".
         lr, momentum, weight_decay: of the optimizer; ``lr=None`` is its own default.
         schedule: of the learning rate: "cosine", "constant", "step", "warmup" or "onecycle".
@@ -209,12 +209,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shape = X.shape[1], n_classes
         model = self.module(*shape)
         if not isinstance(model, Module):
-            raise TypeError(f"Classifier: module{shape} has to make a vg.nn.Module, got {model!r}")
+            raise TypeError(f"Classifier: module{shape} must return a vg.nn.Module, got {model!r}")
         outputs = predict(model, X[:1])
         if outputs.shape != (1, shape[1]) and (outputs.shape, shape[1]) != ((1, 1), 2):
             raise ValueError(
-                f"Classifier: the network that module{shape} makes gives shape {outputs.shape} for one row: it has to "
-                f"give a logit for each of the {shape[1]} classes, shape (1, {shape[1]})"
+                f"Classifier: the network that module{shape} makes returns shape {outputs.shape} for one row: it must "
+                f"return a logit for each of the {shape[1]} classes, shape (1, {shape[1]})"
             )
         return model
 

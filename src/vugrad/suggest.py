@@ -1,4 +1,4 @@
-"""Checks of arguments, and messages that name the near ones: "there is no dataset 'minst'; did you mean 'mnist'?"."""
+"""Checks of arguments, and errors with close matches: "there is no dataset 'minst'; did you mean 'mnist'?"."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
     ValueError: there is no loss 'mes'; did you mean 'mse'? There are: mse, l1
     """
     if not isinstance(name, str):
-        raise TypeError(f"the {kind} is given by its name, and {name!r} is no text. There are: {', '.join(table)}")
+        raise TypeError(f"the {kind} must be a name, as a string, got {name!r}. There are: {', '.join(table)}")
     if name in table:
         return table[name]
     close = near(name, table)
@@ -40,7 +40,7 @@ def choose(kind: str, name: str, table: Mapping[str, T]) -> T:
 
 
 def no_attribute(owner: str, name: str, places: Mapping[str, str]) -> AttributeError:
-    """The error for a name that ``owner`` lacks; ``places`` says of each name that there is what to write for it.
+    """The ``AttributeError`` for a name that ``owner`` lacks; ``places`` maps each existing name to what to write.
 
     >>> no_attribute("module 'vugrad'", "mlp", {"MLP": "vg.nn.MLP", "grad": "vg.grad"})
     AttributeError("module 'vugrad' has no attribute 'mlp': write vg.nn.MLP")
@@ -55,7 +55,7 @@ def no_attribute(owner: str, name: str, places: Mapping[str, str]) -> AttributeE
 
 
 def whole(name: str, value: Any, least: int = 1) -> int:
-    """``value`` as an int, if it is a whole number from ``least`` on; ``TypeError`` or ``ValueError`` if it is not.
+    """``value`` as an int, if it is a whole number of at least ``least``; else ``TypeError`` or ``ValueError``.
 
     >>> whole("Linear: out_features", -1)
     Traceback (most recent call last):
