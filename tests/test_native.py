@@ -574,7 +574,7 @@ def keeping(module, x):
         (lambda module, x: {"y": x, "none": x[:0]}, r"result\['none'\] of the Given is an array without elements"),
         (lambda module, x: x + np.random.default_rng().normal(size=x.shape), "not compute the same .* random numbers"),
         (drawing, "not compute the same .* random numbers"),
-        (keeping, "a model that is exported keeps nothing"),
+        (keeping, "An exported model can keep nothing"),
     ],
 )
 def test_a_model_that_cannot_be_compiled_is_told(function, message, tmp_path):
@@ -585,7 +585,7 @@ def test_a_model_that_cannot_be_compiled_is_told(function, message, tmp_path):
 
 def test_a_parameter_that_the_model_has_not_is_named(tmp_path):
     elsewhere = vg.TensorNode(np.ones((1, 2), np.float32), name="elsewhere", requires_grad=True)
-    with pytest.raises(CannotCompileError, match=r"'elsewhere'.* make it an attribute of the model that is exported"):
+    with pytest.raises(CannotCompileError, match=r"'elsewhere'.* for an export, make it an attribute of the model"):
         vg.export_native(Given(lambda module, x: x * elsewhere), np.zeros((1, 2), np.float32), tmp_path / "net.o")
 
 

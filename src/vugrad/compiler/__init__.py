@@ -1,8 +1,8 @@
 """The compiler: whole functions, and whole training steps, as native code.
 
-From above: ``trace/`` runs a function on stand-ins and records an array program (``arrays/``); ``lower/`` makes
-kernels of it (``loops/``); ``emit/`` writes them down for LLVM (``machine/``); ``plan.py`` holds all that and runs it,
-``export.py`` makes an object file of it for other programs.
+In order: ``trace/`` runs a function on tracers and records an array program (``arrays/``); ``lower/`` turns it into
+kernels (``loops/``); ``emit/`` writes these as LLVM text for ``machine/``; ``plan.py`` holds the compiled program and
+runs it; ``export.py`` writes it as an object file for other programs.
 """
 
 from vugrad.compiler.compiled import Compiled, compile

@@ -15,7 +15,7 @@ Array = Any
 
 @dataclass
 class Applied:
-    """One call of a compiled function: what is needed to run it again, op by op."""
+    """One call of a compiled function, with everything that is needed to run it again op by op."""
 
     function: Any
     arguments: tuple[Any, ...]
@@ -24,16 +24,16 @@ class Applied:
 
     @property
     def name(self) -> str:
-        """What the function is called."""
+        """The function's name."""
         return getattr(self.function, "__name__", type(self.function).__name__)
 
     def nodes(self) -> list[TensorNode]:
-        """What gradients may flow to: arguments, then the state."""
+        """The nodes that gradients may flow to: arguments, then the state."""
         given = [x for x in self.arguments if isinstance(x, TensorNode) and x.requires_grad]
         return given + self.trace.nodes
 
     def result(self) -> Any:
-        """The function's result; what has a gradient comes from one op, which leads to the nodes."""
+        """The function's result; its differentiable outputs come from one op whose inputs are :meth:`nodes`."""
         names = self.trace.differentiable
         if not names or thread.kind is None or not (nodes := self.nodes()):
             return self.trace.rebuild(self.outputs)
@@ -48,16 +48,16 @@ class Applied:
         return (
             f"the compiled function {self.name!r} changes its state when it runs, so it cannot be differentiated "
             "from outside: compile the whole step, with loss.backward() and optimizer.step() in it, as one "
-            "function; or, for a model, call model.eval() before, in which dropout and batch norm change nothing"
+            "function; or, for a model, call model.eval() first, so that dropout and batch norm change nothing"
         )
 
 
 class CompiledFunction(Op):
-    """y = f(x), computed by native code;  gx = the gradient of f, which runs again, op by op."""
+    """y = f(x), computed by native code;  gx = the gradient of f, for which f runs again op by op."""
 
     @staticmethod
     def forward(context: dict[str, Any], *inputs: Array, call: Applied) -> tuple[Array, ...]:
-        """The arrays that native code has computed."""
+        """The differentiable outputs, which native code has computed before."""
         context.update(inputs=inputs, call=call)
         return tuple(call.outputs[name] for name in call.trace.differentiable)
 

@@ -39,7 +39,7 @@ class Compiled:
         self._outside: Outside | None = None
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        """The function's result; the listed state is updated in place. In another compiled function, a part of that."""
+        """The function's result; updates the listed state in place. Inside another compiled function it is inlined."""
         arguments = _by_position(self.function, arguments, keywords) if keywords else arguments
         if is_watched() or tracing.on:
             return self.function(*arguments)
@@ -69,9 +69,9 @@ class Compiled:
         return plan
 
     def refresh(self, *arguments: Any) -> None:
-        """Compile for arguments like these, again if the function does not compute what it did when it was compiled.
+        """Trace the function for arguments like these, and compile it again if its program has changed.
 
-        Call it when numbers that the function takes from elsewhere may have changed.
+        Call it when a value that the function reads from outside may have changed unnoticed.
         """
         arguments = tuple(_array(x) for x in arguments)
         plan = self.plan(*arguments)
@@ -120,7 +120,7 @@ class Compiled:
         epoch after the step at hand, and is raised then.
         """
         if not arrays:
-            raise TypeError("run_epoch passes over arrays, and was given none: call the function itself")
+            raise TypeError("run_epoch needs at least one array to pass over: without arrays, call the function itself")
         n = len(arrays[0])
         order = np.arange(n) if order is None else np.asarray(order)
         _check_epoch(arrays, order, batch_size)
@@ -154,17 +154,20 @@ class Compiled:
 def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finite: bool = False) -> Compiled:
     """A function as native code: array functions, inference, or a whole training step.
 
-    The function is run on stand-ins, twice for every signature of its arguments, and what it does to arrays is recorded
-    and compiled. It must be array code that does not depend on the arrays' numbers but through NumPy, and do the same
-    each time: one that draws random numbers, counts or looks at a clock is refused. What it checks of its arrays is not
-    part of the program: positions out of range are kept within it, a class that there is not has no loss. What it does
-    beside, as printing, is done when it is recorded only. Numbers and arrays around it that change, in the listed
-    objects, in variables, defaults or attributes of objects that it uses, are seen; not always a few numbers of an
-    array of more than 4 KiB that is no part of the state: call :meth:`Compiled.refresh`, or pass such an array in.
-    Gradients flow through the function; its backward runs op by op. What changes its state, as a training step does,
-    cannot be differentiated from outside, and gradients that it computes stay within it: to read one raises. Numbers
-    below the smallest normal one (1.2e-38 in float32) count as 0 on x86, where they would cost a hundred times as much.
-    A function keeps what it has compiled for the last 64 signatures.
+    Tracing: for every signature of its arguments the function runs twice on tracers, and its array operations are
+    recorded and compiled. It must be array code that uses the arrays' numbers through NumPy only, and it must do the
+    same each time: a function that draws random numbers, counts its calls or reads a clock is refused. Checks of the
+    arrays' numbers are not part of the program: positions out of range are clamped, and a target that is no class
+    contributes no loss. Other effects, such as printing, happen only while it is traced.
+
+    Values from outside: changes of numbers and arrays in the listed objects, and in the variables, defaults and
+    attributes that the function uses, are noticed. A change of a few numbers in an array of more than 4 KiB that is not
+    part of the state may be missed: call :meth:`Compiled.refresh`, or pass the array as an argument.
+
+    Gradients flow through the function; its backward runs op by op. A function that changes its state, such as a
+    training step, cannot be differentiated from outside. Gradients that it computes are not stored in the nodes:
+    reading one raises. Denormal numbers (below 1.2e-38 in float32) count as 0 on x86, where they would be a hundred
+    times slower. A function keeps its compiled code for the last 64 signatures.
 
     Args:
         function: takes arrays or nodes (their first axis is the batch), returns such, or tuples and dicts of them.
@@ -211,12 +214,12 @@ def _array(x: Any) -> Any:
 
 
 def _by_position(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """All arguments of a call in the function's own order; ``TypeError`` for what can only be given by name."""
+    """All arguments of a call in the order of the parameters; ``TypeError`` for a keyword-only argument."""
     bound = inspect.signature(function).bind(*arguments, **keywords)
     if bound.kwargs:
         raise TypeError(
             f"a compiled function takes its arguments by position, and {next(iter(bound.kwargs))!r} can only be given "
-            "by name: take away the * or ** before it, or fix it with functools.partial before the function is compiled"
+            "by name: remove the * or ** before it, or fix it with functools.partial before the function is compiled"
         )
     return bound.args
 

@@ -151,7 +151,7 @@ class Plan:
         return self.trace.rebuild(self.outputs(*arguments))
 
     def outputs(self, *arguments: Any) -> dict[str, Array]:
-        """One call, which gives the arrays of the result by name."""
+        """Run once; return the arrays of the result by name."""
         for i, x in enumerate(arguments):
             if isinstance(x, TensorNode):
                 self._leave(f"argument {i}", x)
@@ -277,11 +277,11 @@ class Plan:
                 try:
                     team.begin(self._entry, addresses)
                     while not team.wait(LOOK) and not interrupt.came:
-                        # A step is counted by one thread while others may still be at it.
+                        # One thread counts the steps; the others may still work on the last one counted.
                         tell(max(int(control[Control.DONE]) - 1, 0), outputs)
-                finally:  # whatever was raised: the threads must be done before the arrays go
+                finally:  # the threads must finish before the arrays are freed, whatever was raised
                     team.end(stop)
-                    del lease  # the error may be kept, and this frame with it
+                    del lease  # a kept error would keep this frame, and the lease
             except BaseException:
                 with contextlib.suppress(BaseException):  # the first error is the one that is raised
                     tell(int(control[Control.DONE]), outputs)
@@ -291,11 +291,11 @@ class Plan:
     # --- the state
 
     def _leave(self, name: str, node: TensorNode) -> None:
-        """Leave a node's gradient as the function does; one that stays within it raises where it is asked for."""
+        """Set a node's gradient as the function leaves it; a gradient that stays inside raises when it is read."""
         if name in self.trace.reads and node._grad is not None and np.any(node.grad):
             raise RuntimeError(
-                f"{node.name or name} has a gradient from before this call, which the compiled function does not take "
-                "in: let it call backward() itself, or call zero_grad() before"
+                f"{node.name or name} has a gradient from before this call, which the compiled function cannot add to: "
+                "call zero_grad() before the call"
             )
         computed = self.trace.gradients.get(name)
         if computed is not None:
@@ -379,7 +379,7 @@ def _version() -> str:
 def _kept(name: str) -> KeptGradient:
     return KeptGradient(
         f"the gradient of {name!r} stayed in the compiled function that computed it: call optimizer.step() in that "
-        "function too, or return the gradient, as in return loss, weight.grad. To begin anew, call zero_grad()"
+        "function too, or return the gradient, as in return loss, weight.grad. To start afresh, call zero_grad()"
     )
 
 

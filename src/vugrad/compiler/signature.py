@@ -1,4 +1,4 @@
-"""What a plan takes for granted: of the arguments, of the state, and of what the function finds around it."""
+"""The keys of compiled plans: what a plan assumes of the arguments, of the state, and of values from outside."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from vugrad.optim import Optimizer
 
 Array = Any
 
-#: What changes in an optimizer from call to call without another plan.
+#: Attributes of an optimizer that may change without a new plan.
 CHANGING = {"lr", "initial_lr", "state"}
-#: The kinds of what is compared by itself.
+#: Types whose values are their own key.
 PLAIN = {bool, int, str, bytes, type(None)}
-#: A container of more parts is not looked into, which would take too long at every call.
+#: A container of more parts is compared by identity: comparing its parts at every call would take too long.
 PARTS = 1000
-#: An array of more bytes is compared by so many of its elements.
+#: An array of more than ``WHOLE`` bytes is compared by about ``SAMPLE`` of its elements.
 WHOLE, SAMPLE = 4096, 64
-#: So many functions are looked into for the names that they use.
+#: The most functions that are searched for the names that they use.
 FUNCTIONS = 100
 
 
 def of_argument(x: Any) -> Hashable:
-    """The key of an argument: an array's shape and dtype; the kind and the bits of what is always the same."""
+    """The key of an argument: an array's shape and dtype; the type and the bits of a constant."""
     if isinstance(x, TensorNode):
         return "node", x.shape, x.dtype.str, x.requires_grad
     if isinstance(x, np.ndarray):
@@ -39,14 +39,14 @@ def of_argument(x: Any) -> Hashable:
         hash((x.start, x.stop, x.step) if isinstance(x, slice) else x)
     except TypeError:
         raise TypeError(
-            "an argument of a compiled function is an array, a node, a list of numbers, or what is always the same, as "
-            f"a number or a text is, and not a {type(x).__name__}: pass the arrays in it one by one"
+            "an argument of a compiled function must be an array, a node, a list of numbers, or a constant such as a "
+            f"number or a string, and not a {type(x).__name__}: pass the arrays in it one by one"
         ) from None
     return of_value(x)
 
 
 def of_value(x: Any, depth: int = 3) -> Hashable:
-    """A key of any value, which differs where a program could: in the kind and the bits of a number, and in parts."""
+    """A key of any value: values with equal keys give the same program (types, bits of numbers, and parts agree)."""
     kind = type(x)
     if kind in PLAIN:
         return kind, x
@@ -77,7 +77,7 @@ def of_value(x: Any, depth: int = 3) -> Hashable:
 
 
 def of_array(x: Array) -> Hashable:
-    """Which array it is, and its numbers; of a large one some of them."""
+    """The key of an array: its identity and its numbers, of a large array a sample."""
     if x.dtype.hasobject:
         return id(x), x.shape
     few = x.tobytes() if x.nbytes <= WHOLE else x.flat[:: x.size // SAMPLE].tobytes()
@@ -85,10 +85,10 @@ def of_array(x: Array) -> Hashable:
 
 
 def of_state(state: Sequence[Any]) -> tuple[Any, ...]:
-    """What of the state a plan takes for granted: shapes, modes, parts, and all numbers but rates and counts."""
+    """The key of the state: shapes, modes, parts, and all numbers except learning rates and step counts."""
     found: list[Any] = []
     owners, seen = list(state), set(map(id, state))
-    for owner in owners:  # which become more
+    for owner in owners:  # the loop appends to it
         if isinstance(owner, TensorNode):
             found.append((id(owner), owner.value.shape, owner.value.dtype, owner.requires_grad))
             continue
@@ -123,9 +123,9 @@ def of_state(state: Sequence[Any]) -> tuple[Any, ...]:
 
 
 class Outside:
-    """What a function finds around it: variables of its file and of the functions around it, defaults, its object.
+    """The values that a function reads from outside: globals, closure variables, defaults, its object's attributes.
 
-    So do the functions that it calls, if they are not a library's. What is listed as state is left out.
+    The functions that it calls count too, unless they belong to a library. Objects in the listed state are left out.
     """
 
     def __init__(self, function: Callable[..., Any], state: Sequence[Any]) -> None:
@@ -138,21 +138,21 @@ class Outside:
             self._look(part)
 
     def now(self) -> tuple[Hashable, ...]:
-        """A key of all that is there now."""
+        """A key of the present values."""
         return tuple(
             None if i in self.volatile else self._key(_read(holder, name))
             for i, (holder, name) in enumerate(self._places)
         )
 
     def leave_out(self, before: tuple[Hashable, ...]) -> None:
-        """Take no more notice of what has changed since, while the function ran, as a count of its calls."""
+        """From now on ignore the places that changed while the function was traced, such as a count of its calls."""
         self.volatile |= {i for i, (x, y) in enumerate(zip(before, self.now(), strict=True)) if x != y}
 
     def _key(self, value: Any) -> Hashable:
         return id(value) if id(value) in self.listed else of_value(value)
 
     def _look(self, x: Any) -> None:
-        """Note the names that a function uses, and look into the functions that they mean."""
+        """Record the names that a function uses, and search the functions among their values."""
         if id(x) in self._seen or len(self._seen) > FUNCTIONS:
             return
         self._seen.add(id(x))
@@ -195,12 +195,12 @@ class Outside:
 
 
 def _read(holder: Any, name: Any) -> Any:
-    """What a name stands for, ``None`` if for nothing."""
+    """The value of a name in a holder, ``None`` if it has none."""
     return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """The names that a function, and those written within it, may look up in their file."""
+    """The names that a function, and the functions nested in it, may look up as globals."""
     yield from dict.fromkeys(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

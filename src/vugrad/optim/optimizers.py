@@ -1,7 +1,7 @@
 """The optimizers: each is one update rule, written once, over a parameter, its gradient and its state.
 
-The rules are array expressions and augmented assignments only: in place on arrays, and rebinding on the stand-ins
-that the compiler puts in the place of values, state, learning rate and step count.
+The rules are array expressions and augmented assignments only. An augmented assignment writes into an array, and
+rebinds the name of a tracer. The compiler puts tracers in place of values, state, learning rate and step count.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _sign(out: Lines, x: Value) -> Value:
         return _cast(out, out.compare("ne", x, out.constant(0, x.dtype, x.lanes)), x.dtype)
     zero, one, less = (out.constant(n, x.dtype, x.lanes) for n in (0, 1, -1))
     kinds = ("ogt", "olt") if x.dtype.kind == "f" else ("sgt", "slt")
-    rest = out.binary("fadd", x, zero) if x.dtype.kind == "f" else zero  # NaN, or 0, of which the sign goes
+    rest = out.binary("fadd", x, zero) if x.dtype.kind == "f" else zero  # NaN, or 0 (-0.0 becomes 0.0)
     return out.select(out.compare(kinds[0], x, zero), one, out.select(out.compare(kinds[1], x, zero), less, rest))
 
 

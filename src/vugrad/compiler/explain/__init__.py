@@ -45,7 +45,7 @@ def sections(
         full: leave out nothing.
         name: of the function.
         origins: of the array program's results, as a trace with ``origins`` records them.
-        width: the columns of the text; the loops' and LLVM's lines may be longer.
+        width: the columns of the text; lines of loops and of LLVM text may be longer.
     """
     choose("floor", floor, dict.fromkeys(("all", *FLOORS)))
     about = About(plan, full, dict(origins or {}), width)

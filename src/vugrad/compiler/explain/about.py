@@ -34,7 +34,7 @@ class About:
         plan: what is explained.
         full: whether nothing is left out.
         origins: which op or line each result comes from, where that is known.
-        width: the columns of the print-out.
+        width: the columns of the text.
     """
 
     def __init__(self, plan: Plan, full: bool, origins: dict[int, str], width: int = WIDTH) -> None:

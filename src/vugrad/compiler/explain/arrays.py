@@ -17,9 +17,9 @@ def arrays(about: About) -> Section:
     program, paper = about.program, about.paper
     inner = [i for i, x in enumerate(program.instructions) if x.family != "source"]
     lines = paper.paragraph(
-        "The function ran on tracers in place of its arrays, which recorded what was done to them (trace/): one "
-        "instruction for each NumPy operation, forward, backward and update alike. The last column names the "
-        "kernel that stores the result or, in brackets, those that compute it on the way to others, without storing it."
+        "The function ran on tracers in place of its arrays, which recorded their operations (trace/): one instruction "
+        "for each NumPy operation, forward, backward and update alike. The last column names the kernel that stores "
+        "the result or, in brackets, the kernels that compute it as an intermediate without storing it."
     )
     lines.append("")
     inputs = [f"%{i} {name} {program[i].type}" for name, i in program.inputs().items()]

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: The columns of a print-out, where it is not for a terminal that has fewer.
+#: The columns of a print-out, unless the terminal has fewer.
 WIDTH = 100
 #: A space at which no line ends.
 SOLID = "\N{NO-BREAK SPACE}"
@@ -14,16 +14,16 @@ SOLID = "\N{NO-BREAK SPACE}"
 
 @dataclass(frozen=True)
 class Paper:
-    """What is written on: lines of so many columns."""
+    """A layout of text in lines of at most ``width`` columns."""
 
     width: int = WIDTH
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], indent: int = 2, least: int = 16) -> list[str]:
-        r"""Lines with the cells of each row one below the other.
+        r"""A table's lines.
 
-        A column whose head begins with ``>`` is set to the right. Where lines are longer than the paper, the columns
-        on the left are cut to ``least`` letters; then those go whose heads begin with ``?``, the last first; and then
-        the others are cut to 8.
+        A column whose head begins with ``>`` is right-aligned. If the lines are too long, the left-aligned columns are
+        first cut to ``least`` letters; then columns whose heads begin with ``?`` are dropped, the last one first; then
+        the left-aligned columns are cut to 8 letters.
 
         >>> print(*Paper().table(["name", "?>bytes"], [["a", "1"], ["long", "20"]]), sep="\n")
           name  bytes
@@ -53,7 +53,7 @@ class Paper:
     def _widths(
         self, cells: Sequence[Sequence[str]], columns: Sequence[int], right: Sequence[bool], indent: int, least: int
     ) -> dict[int, int]:
-        """Columns' widths; the widest on the left are cut until a line fits, or all have the least width."""
+        """The columns' widths; the widest left-aligned ones are cut until a line fits, or all have the least width."""
         widths = {i: max(len(row[i]) for row in cells) for i in columns}
         left = [i for i in columns if not right[i]]
         while self._extent(widths, indent) > self.width and left:
@@ -67,11 +67,11 @@ class Paper:
         return indent + sum(widths.values()) + 2 * (len(widths) - 1)
 
     def paragraph(self, text: str, indent: int = 2) -> list[str]:
-        """Prose in lines."""
+        """Prose, wrapped into lines."""
         return textwrap.wrap(text, self.width, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
     def item(self, label: str, text: str | Sequence[str], indent: int = 2, column: int = 12) -> list[str]:
-        r"""A label, and beside it text that may need several lines; the parts of a list are not broken.
+        r"""A label with wrapped text beside it; the parts of a list are not broken.
 
         >>> print(*Paper().item("lanes", "32"), sep="\n")
           lanes     32

@@ -80,10 +80,10 @@ class Panels:
 
 @dataclass(eq=False)
 class Stored:
-    """A result in a buffer. ``copies`` are partial sums, one for each thread, that make the result together.
+    """A result in a buffer. ``copies`` is the number of partial sums, one for each thread, that add up to the result.
 
-    Partial sums of float32 are float64 in the buffer, and the result is of ``dtype``. A scratch buffer holds one block
-    of the batch, and each thread has one of its own.
+    The buffer holds partial sums of float32 in float64; the result has ``dtype``. A scratch buffer holds one block of
+    the batch, and each thread has its own.
     """
 
     buffer: Buffer

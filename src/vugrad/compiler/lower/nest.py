@@ -328,7 +328,7 @@ class GroupLoops:
     def _reduce(
         self, place: Place, at: tuple[Index, ...], copies: Callable[[list[Statement]], list[Statement]]
     ) -> tuple[list[Statement], Expression]:
-        """The accumulators, the loops that fill them with what they add up, and the result."""
+        """The accumulators with the loops that fill them, and the result."""
         dtype = self.program[self.root].dtype
         found = Access(self.program, self.b.leaf(self.group, self.lane, {})).reduction(self.root, place, self.lane)
         values: Values = {}
@@ -428,7 +428,7 @@ class GroupLoops:
 
 
 def _around(loops: list[Loop], body: list[Statement]) -> list[Statement]:
-    """Statements within loops, the last of which is the innermost."""
+    """Statements nested in loops; the last loop is the innermost."""
     for loop in reversed(loops):
         loop.body = body
         body = [loop]

@@ -1,7 +1,7 @@
-"""Long sums in parts, so that they stay exact to the last bits of float32.
+"""Long float32 sums in parts, which limits their rounding error.
 
-A float32 sum of n terms, one after the other, may be wrong by n roundings. Here a few hundred terms at most are added
-up in float32, in each lane, and the sums of those parts in float64.
+The rounding error of a float32 sum grows with its number of terms. Each lane therefore adds at most :data:`TERMS` terms
+(:data:`LONG` in products with many accumulators) in float32; the sums of these parts are added in float64.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 from vugrad.compiler.loops.index import Index, Var, of
 from vugrad.compiler.loops.program import Loop
 
-#: So many terms are added up before their sum goes to the total.
+#: The most terms that are added in float32 before their sum goes to the float64 total.
 TERMS = 64
-#: Sums of products of which as many at least are in registers at once, whose totals are not, are cut from so many on.
+#: A contraction with at least ``MANY_SUMS`` accumulators is split only above ``LONG`` terms: its float64 totals do not
+#: fit in registers.
 MANY_SUMS, LONG = 3, 1024
 TOTAL = np.dtype(np.float64)
 
@@ -23,9 +24,10 @@ TOTAL = np.dtype(np.float64)
 def in_parts(
     loops: list[Loop], most: int, fresh: Callable[[str, int], Var]
 ) -> tuple[list[Loop], list[Loop], dict[Var, Index]]:
-    """Nested loops cut in two: the inner ones have ``most`` turns together; there are no outer ones if all fit in.
+    """Split nested loops into outer and inner ones, such that the inner ones make at most ``most`` turns together.
 
-    One loop may be cut itself: the third result says what its variable is of those of the two new loops.
+    There are no outer loops if all turns fit. One loop may itself be split into two: the third result then gives its
+    variable in terms of the new loops' variables.
     """
     turns = 1
     for k in reversed(range(len(loops))):
@@ -38,7 +40,7 @@ def in_parts(
             cut = k if turns == 1 else k + 1
             return loops[:cut], loops[cut:], {}
         parts = -(-n // size)
-        parts = next((p for p in range(parts, 2 * parts) if n % p == 0), parts)  # equal parts, if there are
+        parts = next((p for p in range(parts, 2 * parts) if n % p == 0), parts)  # equal parts, if possible
         size = -(-n // parts)
         outer, inner = fresh(loop.var.name, parts), fresh(loop.var.name, size)
         upper = () if n % parts == 0 else (n - of(outer) * size,)

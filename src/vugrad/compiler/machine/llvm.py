@@ -48,9 +48,9 @@ class Target:
 
 
 def host() -> Target:
-    """The processor that code runs on: this machine's, or the lesser one of this machine that ``VUGRAD_TARGET`` names.
+    """The target of compiled code: this machine, or the baseline that ``VUGRAD_TARGET`` names.
 
-    Raises ``ValueError`` for a name that is none, and for a processor whose code this machine cannot run.
+    Raises ``ValueError`` for an unknown name, and for a target whose code this machine cannot run.
     """
     name = os.environ.get("VUGRAD_TARGET") or "host"
     return _this() if name == "host" else _emulated(name)
@@ -58,7 +58,7 @@ def host() -> Target:
 
 @functools.cache
 def _this() -> Target:
-    """The machine that this runs on."""
+    """The target of this machine."""
     features = llvm.get_host_cpu_features()
     names = features.flatten()
     if features.get("avx512f") and features.get("avx512vl"):
@@ -72,7 +72,7 @@ def _this() -> Target:
 
 @functools.cache
 def _emulated(name: str) -> Target:
-    """A processor by its name, on this machine."""
+    """The named target, with this machine's triple."""
     target, this = choose("VUGRAD_TARGET", name, TARGETS)(), _this()
     foreign = target.triple.split("-")[0] != this.triple.split("-")[0]
     lacking = sorted({part for part in target.features.split(",") if part[:1] == "+"} - {*this.features.split(",")})
@@ -82,11 +82,11 @@ def _emulated(name: str) -> Target:
     return replace(target, triple=this.triple)
 
 
-#: Of which x86 processors are made, level by level; a level has the features of those before it too.
+#: The features of the x86-64 levels; each level includes the earlier ones.
 V3 = "+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"
 V4 = f"{V3},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
 
-#: Processors that code is made for by name; they need not be this one.
+#: Targets by name; code can be made for targets other than this machine.
 TARGETS: dict[str, Callable[[], Target]] = {
     "host": host,
     "x86-64": lambda: Target("x86_64-unknown-linux-gnu", "x86-64", "", 16),

@@ -1,6 +1,6 @@
 """Teams of threads that stay in native code, so that work begins and ends without the interpreter.
 
-They are no threads of Python's: what a signal's handler raises in the middle of ``Thread.start`` leaves that half done.
+They are POSIX threads, not Python's: an exception of a signal handler would leave ``Thread.start`` half done.
 Each worker has a box of 64-bit numbers. Who gives it work writes into it which function to call, raises its round, and
 signals. For a while after its last work a worker looks at the round again and again, and begins at once; then it
 sleeps.
@@ -25,15 +25,15 @@ Array = Any
 
 #: How often a worker looks before it sleeps: some milliseconds, less than the time to be woken up often costs.
 PATIENCE = 4_000_000
-#: A time, in seconds since 1970, until which nothing takes.
+#: A deadline in seconds since 1970 that is never reached (the year 2106).
 NEVER = 1 << 32
 #: Where things stand in a box, in numbers of 8 bytes; a mutex and a condition have 128 bytes each, enough anywhere.
 ROUND, FUNCTION, ARGUMENTS, FINISHED, MUTEX, CONDITION, SIZE = 0, 8, 9, 16, 24, 40, 56
 
-#: The loop of a worker; the start of n of them, which gives 0 or the error that pthread_create gives; giving work to
-#: those from ``first`` on; waiting until a time for all to return; asking them to stop, and waiting until all have
-#: returned; and taking part as number 0, until all have returned. Each is one call for Python: an exception that a
-#: signal's handler raises comes before all of it or after.
+#: ``serve``: the loop of a worker. ``start``: start n workers; returns 0, or the error of pthread_create. ``begin``:
+#: give work to the workers from ``first`` on. ``wait``: wait until all have finished, or a deadline. ``end``: ask them
+#: to stop, and wait until all have finished. ``call``: take part as number 0, and wait for the others. Each is one call
+#: for Python, so that an exception of a signal handler comes before or after it, never in between.
 NATIVE = f"""
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
@@ -253,8 +253,8 @@ class Team:
         self._boxes = np.zeros((n, SIZE), np.int64)
         self._base = int(self._boxes.__array_interface__["data"][0])
         self._begin, self._wait, self._call = _function("begin", 7), _function("wait", 4), _function("call", 6)
-        #: Write 1 at an address, and sleep until all workers have returned. A call of C alone: as the first in a
-        #: ``finally`` nothing comes before it.
+        #: Write 1 to an address, and wait until all workers have finished. It runs no Python code, so that as the first
+        #: statement of a ``finally`` no signal handler can run before it.
         self.end = functools.partial(_function("end", 3), self._base, n)
         _teams.append(self)  # first of all: a worker looks into its team's boxes for as long as the process lives
         if error := _function("start", 2)(self._base, n):

@@ -1,8 +1,8 @@
-"""From a Python function to an array program: run it on stand-ins.
+"""Trace a Python function into an array program, by running it on tracers.
 
-``state`` names the objects that the function changes: modules, optimizers, nodes. Their arrays, learning rates and
-counts are replaced by stand-ins while the function runs, and what stands in their places afterwards is what the program
-writes back.
+``state`` lists the objects that the function changes: modules, optimizers, nodes. While the function runs, tracers
+replace their arrays, learning rates and step counts; the tracers that are in these places afterwards are what the
+program writes back.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Array = Any
 
 @dataclass
 class Slot:
-    """One place in the state that holds an array or a number: its name, how it is read and set, and of which node."""
+    """One place in the state that holds an array or a number: its name, getter, setter, and its node, if it has one."""
 
     name: str
     get: Callable[[], Any]
@@ -50,7 +50,7 @@ class _Thread(threading.local):
     on = False
 
 
-#: Whether this thread records a function.
+#: ``tracing.on``: whether this thread is tracing a function.
 tracing = _Thread()
 
 
@@ -74,7 +74,7 @@ def slots(state: Any) -> list[Slot]:
             if value.source is None:
                 add_node(path, value)
         elif isinstance(value, np.ndarray):
-            if not isinstance(holder, tuple):  # in which no stand-in can take its place
+            if not isinstance(holder, tuple):  # no tracer can be put into a tuple
                 add_item(path, holder, key)
         elif isinstance(value, list | tuple | dict) and not isinstance(value, Module):
             for inner, part in value.items() if isinstance(value, dict) else enumerate(value):
@@ -119,10 +119,11 @@ def slots(state: Any) -> list[Slot]:
 
 @dataclass
 class Trace:
-    """What tracing gives: the program and its hash, the state's slots, and how outputs make the function's result.
+    """The result of tracing: the program and its hash, the state's slots, and the structure of the function's result.
 
-    ``gradients`` are the nodes, by name, whose gradients the function left changed: computed (``True``) or cleared.
-    ``reads`` are those to whose gradient of before it would have added: there must be none.
+    ``gradients`` holds the names of nodes whose gradient the function changes: ``True`` if it computes one, ``False``
+    if it clears it. ``reads`` holds the names of nodes to whose earlier gradient it adds: these must have none at a
+    call.
     """
 
     program: Program
@@ -142,20 +143,20 @@ class Trace:
 
     @functools.cached_property
     def differentiable(self) -> list[str]:
-        """The outputs that are nodes with a gradient, in the order of the result."""
+        """The names of the outputs that are nodes with ``requires_grad``, in the order of the result."""
         return [hole.name for hole in _holes(self.result) if hole.requires_grad]
 
     @functools.cached_property
     def nodes(self) -> list[TensorNode]:
-        """The nodes of the state that have a gradient."""
+        """The nodes of the state with ``requires_grad``."""
         return [slot.node for slot in self.slots if slot.node is not None and slot.node.requires_grad]
 
     def rebuild(self, outputs: Mapping[str, Array | TensorNode]) -> Any:
-        """The function's result, with the program's outputs, arrays or nodes, in their places."""
+        """The function's result, with the given outputs (arrays or nodes) in their places."""
         return _rebuilt(self.result, outputs)
 
     def picked(self, result: Any) -> list[TensorNode]:
-        """Of a result of the function itself, the nodes at the places of :attr:`differentiable`."""
+        """The nodes in an eager result of the function, at the places of :attr:`differentiable`."""
         found: dict[str, TensorNode] = {}
         _pick(self.result, result, found)
         return [found[name] for name in self.differentiable]
@@ -177,7 +178,7 @@ class _Hole:
 def trace(
     function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...] = (), origins: bool = False
 ) -> Trace:
-    """Run ``function`` once on stand-ins for its array arguments and for the state.
+    """Run ``function`` once on tracers in place of its array arguments and the state.
 
     With ``origins``, the program says of each result which op, or which line, it comes from.
 
@@ -212,16 +213,16 @@ def _traced(
     gradients = [(node, node._grad, node._owned) for node in listed.values()]
     kind, outer = thread.kind, tracing.on
     try:
-        thread.kind, tracing.on = OpNode, True  # there are gradients, whether or not the first caller wants them
+        thread.kind, tracing.on = OpNode, True  # record gradients even if the first call is under no_grad
         for slot, value in zip(places, before, strict=True):
             slot.set(_stand_in(program, slot.name, "scalar" if slot.scalar else "state", value))
         stand_ins = [_argument(program, i, x) for i, x in enumerate(arguments)]
         given = {f"argument {i}": x for i, x in enumerate(stand_ins) if isinstance(x, TensorNode)}
         earlier = {}
-        for name, node in (listed | given).items():  # in place of the gradients that an earlier call may have left
+        for name, node in (listed | given).items():  # set aside the gradients that an earlier call may have left
             node._grad, node._owned = None, True
             if node.requires_grad:
-                node._grad = answers.filled(node.value, -0.0)  # to which a sum adds nothing at all
+                node._grad = answers.filled(node.value, -0.0)  # the neutral element of a sum, even for -0.0
                 earlier[name] = node._grad
         holes = _with_holes(function(*stand_ins), program, "result")
         for slot, value in zip(places, before, strict=True):
@@ -282,7 +283,7 @@ def _untouched(function: Callable[..., Any], state: tuple[Any, ...]) -> Iterator
 
 
 def surroundings(function: Any) -> list[Any]:
-    """What a function refers to: around it, in its file, in its defaults, or in the object whose method it is."""
+    """The objects that a function refers to: globals, closure variables, defaults, and parts of its method's object."""
     code = getattr(function, "__code__", None)
     names = code.co_names if code is not None else ()
     values = [function.__globals__.get(name) for name in names]
@@ -318,7 +319,7 @@ def _stand_in(program: Program, name: str, kind: str, value: Any) -> Traced:
 
 
 def _argument(program: Program, i: int, x: Any) -> Any:
-    """A stand-in for an array or a node; anything else goes in as it is."""
+    """A tracer in place of an array or of a node's array; any other argument unchanged."""
     value = x.value if isinstance(x, TensorNode) else x
     if not isinstance(value, np.ndarray):
         return x
@@ -346,7 +347,7 @@ def _rebuilt(holes: Any, outputs: Mapping[str, Array | TensorNode]) -> Any:
         value = outputs[holes.name]
         return TensorNode(value, requires_grad=False) if holes.node and not isinstance(value, TensorNode) else value
     if isinstance(holes, np.ndarray):
-        return holes.copy()  # the caller's own: the next call returns it again
+        return holes.copy()  # the caller may change it, and the next call returns it again
     if isinstance(holes, list | tuple):
         parts = [_rebuilt(part, outputs) for part in holes]
         return type(holes)(*parts) if hasattr(holes, "_fields") else type(holes)(parts)
@@ -405,9 +406,9 @@ def _write_back(program: Program, slot: Slot, before: Any) -> None:
 def _left(
     program: Program, listed: Mapping[str, TensorNode], nodes: Mapping[str, TensorNode], earlier: Mapping[str, Traced]
 ) -> tuple[dict[str, bool], frozenset[str]]:
-    """Whose gradients the function changes, and whose of before it takes for none.
+    """The ``gradients`` and ``reads`` of a :class:`Trace`.
 
-    Raises if those of the state add up from one call to the next.
+    Raises if a gradient of the state accumulates from one call to the next.
     """
     needed = live(program)
     reads = frozenset(name for name, gradient in earlier.items() if gradient.number in needed)

@@ -1,4 +1,4 @@
-"""What is no part of a program, and would be lost or be the same for ever: found after a function was recorded."""
+"""Checks of a trace: shared memory in the state, parameters recorded as constants, and leaked tracers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vugrad.compiler.trace.standin import CannotCompileError, Traced
 from vugrad.graph import TensorNode
 
 Array = Any
-#: Seconds after which what seems to outlive a call is looked for again.
+#: Pauses in seconds after which an object that seems to be leaked is looked for again.
 PAUSES = (0.0, 0.002, 0.01, 0.05)
 
 
 def check_apart(arrays: list[tuple[str, Any]]) -> None:
-    """Raise if two arrays of the state share memory: one of them would be written while the other is still needed."""
+    """Raise if two arrays of the state share memory: a write into one would change the other."""
     apart = [(name, array) for name, array in arrays if isinstance(array, np.ndarray) and array.size]
     ordered = sorted((*np.lib.array_utils.byte_bounds(array), name) for name, array in apart)
     for (_, end, one), (start, _, other) in itertools.pairwise(ordered):
@@ -33,14 +33,14 @@ def check_apart(arrays: list[tuple[str, Any]]) -> None:
 
 
 def constants(program: Program) -> list[Array]:
-    """The arrays of floating-point numbers that were recorded as they are."""
+    """The floating-point arrays that were recorded as constants, and their base arrays."""
     arrays = [x.parameters["value"] for x in program.instructions if x.primitive == "constant"]
     arrays = [array for array in arrays if array.dtype.kind == "f" and array.size]
     return arrays + [array.base for array in arrays if isinstance(array.base, np.ndarray)]  # a parameter transposed
 
 
 def check_constants(constants: list[weakref.ref[Array]]) -> None:
-    """Raise if the array of a parameter was recorded as a constant, which it would then be for ever."""
+    """Raise if the array of a parameter was recorded as a constant: its later values would be ignored."""
 
     def find() -> list[TensorNode]:
         arrays = [array for constant in constants if (array := constant()) is not None]
@@ -54,18 +54,18 @@ def check_constants(constants: list[weakref.ref[Array]]) -> None:
         name = repr(node.name) if node.name else f"a node of shape {node.shape}"
         if node.source is not None:
             raise CannotCompileError(
-                f"the function uses {name} of a graph outside of it ({node.source.op.__name__} made it), to which no "
-                "gradient would flow: pass it in as an argument, or use node.detach() for a constant"
+                f"the function uses {name}, which {node.source.op.__name__} made outside of it, and no gradient would "
+                "flow to that graph: pass it as an argument, or use node.detach() for a constant"
             )
         raise CannotCompileError(
-            f"the function uses the parameter {name}, which is not in its state: list the module or optimizer that "
-            "has it, as in vg.compile(f, state=[model, optimizer]), or make it an attribute of the model that is "
-            "exported, or give it requires_grad=False to make it a constant"
+            f"the function uses the parameter {name}, which is not in its state: list its module or optimizer, as in "
+            "vg.compile(f, state=[model, optimizer]); for an export, make it an attribute of the model; or give it "
+            "requires_grad=False to make it a constant"
         )
 
 
 def check_kept(recorded: weakref.ref[Program]) -> None:
-    """Raise if the function has put a stand-in where it outlives the call: nobody would fill it at the next."""
+    """Raise if the function has leaked a tracer, which later calls could not fill."""
 
     def find() -> list[Traced]:
         program = recorded()
@@ -74,16 +74,19 @@ def check_kept(recorded: weakref.ref[Program]) -> None:
     for x in _lasting(find):
         raise CannotCompileError(
             f"the function keeps an array of its own ({x.program[x.number].type}) after its end, in a list, a dict, an "
-            "attribute or a gradient, which a compiled program does not do again. Return what you want to see; what "
-            "the next call needs belongs into a TensorNode in the state, as in vg.compile(f, state=[model, velocity]); "
-            "a model that is exported keeps nothing from one call to the next"
+            "attribute or a gradient, which a compiled program would not do again. Return what you want to see; put "
+            "what the next call needs into a TensorNode in the state, as in vg.compile(f, state=[model, velocity]). "
+            "An exported model can keep nothing from one call to the next"
         )
 
 
 def _lasting(find: Callable[[], list[Any]]) -> list[Any]:
-    """What is found, and is no garbage, nor held for a moment by a profiler that looks into this thread's frames."""
+    """The objects that ``find`` still finds after garbage collection and after pauses.
+
+    The pauses let go of objects that a profiler holds for a moment, through this thread's frames.
+    """
     for pause in PAUSES:
-        if not find():  # what it finds is not kept, since that would make it last
+        if not find():  # the result is not kept: that would keep the objects alive
             return []
         gc.collect()
         time.sleep(pause)

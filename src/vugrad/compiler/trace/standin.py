@@ -1,4 +1,4 @@
-"""The stand-in for an array: it answers NumPy's functions and operators by recording them in an array program."""
+"""The tracer: it takes the place of an array, and records NumPy's functions and operators in an array program."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CannotCompileError(TypeError):
 
 
 class NoAttributeError(CannotCompileError, AttributeError):
-    """What an array has, but a stand-in has not; ``hasattr`` says so too."""
+    """An attribute that arrays have and tracers lack; ``hasattr`` returns ``False`` for it."""
 
 
 class Traced(NumPyOperators):
@@ -43,7 +43,7 @@ class Traced(NumPyOperators):
         program: in which it is recorded.
         number: of the result that it is.
         weak: whether it stands for a Python number, which takes the dtype of the arrays that it meets.
-        base: the stand-in that it is a view of.
+        base: the tracer that it is a view of.
     """
 
     __slots__ = ("_changed", "base", "number", "program", "weak")
@@ -136,7 +136,7 @@ class Traced(NumPyOperators):
             return NotImplemented
         if func not in ANSWERS:
             raise unsupported(numpy_name(func), {})
-        # NumPy asks no node that is given as positions: it is one without a gradient, or an error.
+        # NumPy does not dispatch on nodes used as positions: they must have no gradient, and become arrays.
         options = {name: constant_value(x) for name, x in options.items()}
         return ANSWERS[func](*map(constant_value, inputs), **options)
 
@@ -196,7 +196,7 @@ class Traced(NumPyOperators):
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         if _subscribes():
             raise self._unknown(
-                "w[t], of an array w that was there before,",
+                "w[t], where w is a plain array,",
                 "vg.TensorNode(w, requires_grad=False)[t], or pass w to the function as an argument",
             )
         raise self._unknown("a plain array", "NumPy functions on the array itself, without np.asarray or np.array")
@@ -240,13 +240,13 @@ class Traced(NumPyOperators):
 
 
 def _subscribes() -> bool:
-    """Whether a stand-in is asked for its numbers by ``x[stand_in]``."""
+    """Whether the caller's caller evaluates ``x[tracer]``, which asks the tracer for its numbers."""
     frame = sys._getframe(2)
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] in ("BINARY_SUBSCR", "BINARY_OP")
 
 
 def constant_value(x: Any) -> Any:
-    """The array of a node without a gradient, for what takes plain arrays; anything else as it is."""
+    """The array of a node without ``requires_grad``; any other value unchanged."""
     return x.value if isinstance(x, TensorNode) and not x.requires_grad else x
 
 

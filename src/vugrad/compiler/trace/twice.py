@@ -1,4 +1,4 @@
-"""A function is recorded twice: what it draws at random, or counts, would be the same for ever once it is compiled."""
+"""Trace a function twice, to refuse functions that draw random numbers or count: a program would repeat one value."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vugrad.compiler.arrays import Program
 from vugrad.compiler.trace import Trace, surroundings, trace
 from vugrad.compiler.trace.standin import CannotCompileError
 
-#: How often a function is recorded to see whether it is this function that draws, and no other thread.
+#: The most times a function is traced to see whether it draws random numbers itself, and not another thread.
 TRIES = 5
 
 
 def trace_twice(function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...] = ()) -> Trace:
-    """The trace of a function that does the same each time it runs, once it has made what it keeps for later calls.
+    """The trace of a function that does the same each time it runs; its first run may fill caches and differ.
 
-    Raises :class:`CannotCompileError` for one that does not, or that draws random numbers in Python.
+    Raises :class:`CannotCompileError` for a function that differs from run to run, or draws random numbers in Python.
     """
     before, drawn = _recorded(function, arguments, state)
     traced, still = _recorded(function, arguments, state)
@@ -41,14 +41,14 @@ def _equal(one: Trace, other: Trace) -> bool:
 
 
 def _recorded(function: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...]) -> tuple[Trace, str]:
-    """A trace, and from what was drawn meanwhile."""
+    """A trace, and the name of a generator that was drawn from meanwhile, or ""."""
     sources = [(name, generator, _state(generator)) for name, generator in _generators(function)]
     traced = trace(function, arguments, state, origins=True)
     return traced, next((name for name, generator, before in sources if _state(generator) != before), "")
 
 
 def _generators(function: Any) -> Iterator[tuple[str, Any]]:
-    """The generators of random numbers that a function knows, by what draws from them."""
+    """The random generators that a function can reach, by the names that errors use."""
     yield "np.random", np.random.mtrand._rand
     yield "random", random
     yield "vg.random", randomness.generator()
@@ -60,7 +60,7 @@ def _generators(function: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _state(generator: Any) -> Any:
-    """The state of a generator, as it can be compared."""
+    """A comparable form of a generator's state."""
     if isinstance(generator, np.random.Generator):
         return repr(generator.bit_generator.state)
     if isinstance(generator, np.random.RandomState):
@@ -70,7 +70,7 @@ def _state(generator: Any) -> Any:
 
 
 def _fixed(traced: Trace) -> dict[str, Any]:
-    """What is in the result that is no array of the program, as it can be compared."""
+    """A comparable form of the constants in the result."""
     found = traced.fixed()
     plain = {name: x for name, x in found.items() if isinstance(x, bool | int | float | str | np.generic)}
     return {name: repr(x) for name, x in plain.items()} | {
@@ -79,7 +79,7 @@ def _fixed(traced: Trace) -> dict[str, Any]:
 
 
 def _difference(first: Program, again: Program) -> str:
-    """Where the second program first differs from the first."""
+    """The place in the code where the second program first differs from the first, or ""."""
     origins = again.origins or {}
     for i, x in enumerate(again.instructions):
         if i >= len(first.instructions) or str(first[i]) != str(x) or _numbers(first[i]) != _numbers(x):
@@ -95,9 +95,9 @@ def _numbers(x: Any) -> Any:
 
 def _told(drawn: str, where: str) -> str:
     what = f"draws from {drawn}" if drawn else "does not compute the same when it is run twice"
-    cause = "" if drawn else ": it draws random numbers, counts, or looks at a clock"
+    cause = "" if drawn else ": it draws random numbers, counts, or reads a clock"
     return (
         f"the function {what}{where}{cause}, and a compiled program would repeat the first of these numbers for ever. "
-        "Draw them outside of the function and pass them in as an array (f(x, rng.normal(size=x.shape))); for dropout "
+        "Draw them outside of the function and pass them as an array (f(x, rng.normal(size=x.shape))); for dropout "
         "use vg.nn.Dropout, whose random numbers are part of the state"
     )

@@ -1,6 +1,6 @@
-"""Which primitives answer for each NumPy function on stand-ins, one family a file, as in ``ops/``.
+"""The rules that turn NumPy functions on tracers into primitives, one family per file, as in ``ops/``.
 
-Functions that are not here, but that work on nodes, are answered by the same few lines as there: see ``others.py``.
+A function without a rule here that works on nodes uses the rule of the nodes: see ``others.py``.
 """
 
 from vugrad.compiler.trace.answers import elementwise, movement, others, reduce

@@ -1,4 +1,4 @@
-"""How an answer is registered, and how arrays and numbers become stand-ins."""
+"""How a rule for a NumPy function is registered, and how arrays and numbers become tracers."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def answers(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 
 def program_of(xs: Any) -> Program:
-    """The program of the first stand-in among some arguments."""
+    """The program of the first tracer among some arguments."""
     return next(x for x in xs if isinstance(x, Traced)).program
 
 
 def lift(x: Any, program: Program) -> Any:
-    """An array or number as a stand-in for a constant."""
+    """An array or number as the tracer of a constant."""
     if isinstance(x, Traced):
         return x
     value = np.asarray(x)
