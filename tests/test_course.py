@@ -188,7 +188,7 @@ def test_expand_takes_an_extent_of_one():
     y = vg.Expand.do_forward(x, dim=0, repeats=4)
     vg.Sum.do_forward(y * y).backward()
     assert (y.size(), x.grad.tolist()) == ((4, 3), [[8, 8, 8]])
-    with pytest.raises(ValueError, match="only an axis of extent 1 is expanded, and axis 1 has extent 3"):
+    with pytest.raises(ValueError, match="only an axis of extent 1 can be expanded, and axis 1 has extent 3"):
         vg.Expand.do_forward(x, dim=1, repeats=2)
 
 

@@ -195,7 +195,7 @@ def test_a_restored_dropout_goes_on_with_the_same_masks():
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, np.nan])
 def test_dropout_of_no_share(p):
-    with pytest.raises(ValueError, match="Dropout: p is the share of elements dropped, 0 <= p < 1, got"):
+    with pytest.raises(ValueError, match="Dropout: p must be the share of dropped elements, 0 <= p < 1, got"):
         nn.Dropout(p)
 
 
@@ -413,7 +413,7 @@ ERRORS = {
         "Embedding: symbols are whole numbers, got float64: write indices.astype(int)",
         "",
     ),
-    "MLP sizes": (lambda: nn.MLP([3]), "MLP: sizes names at least the features of input and output, got [3]", ""),
+    "MLP sizes": (lambda: nn.MLP([3]), "MLP: sizes must have at least the features of input and output, got [3]", ""),
     "MLP input": (lambda: nn.MLP([3, 2])(ones(4, 5)), "Linear(3, 2) takes shape (…, 3), got (4, 5)", ""),
     "LeNet": (lambda: nn.LeNet(image_shape=(1, 8, 8)), "LeNet: images of 8x8 are too small, use MLP for them", ""),
 }

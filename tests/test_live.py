@@ -89,7 +89,7 @@ def test_large_drawings_and_other_hosts_are_refused(trained):
 
 def test_it_is_for_this_machine_alone(trained):
     assert trained[0].address.startswith("http://127.0.0.1:")
-    with pytest.raises(OSError, match="cannot be had"):
+    with pytest.raises(OSError, match="cannot be used"):
         LivePage(port=int(trained[0].address.rpartition(":")[2])).begin()
 
 

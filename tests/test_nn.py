@@ -411,7 +411,7 @@ def test_a_batch_of_one(name):
     layer, batch = make(name)
     norms = [m for _, m in layer.named_modules() if isinstance(m, nn.BatchNorm1d) and m.training]
     if norms and name != "BatchNorm1d of sequences":
-        with pytest.raises(ValueError, match="a channel needs more than one value"):  # as in PyTorch
+        with pytest.raises(ValueError, match="of a channel needs more than one value"):  # as in PyTorch
             layer(vg.TensorNode(batch[:1]))
         layer.eval()
     y = layer(vg.TensorNode(batch[:1]))
@@ -429,7 +429,7 @@ def test_an_empty_batch_leaves_no_trace(name):
     norms = [m for _, m in layer.named_modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.training]
     if norms:
         statistics = [(m.running_mean, m.running_var) for m in norms]
-        with pytest.raises(ValueError, match="a channel needs more than one value"):
+        with pytest.raises(ValueError, match="of a channel needs more than one value"):
             layer(vg.TensorNode(batch[:0]))
         assert all(
             m.running_mean is mean and m.running_var is v for m, (mean, v) in zip(norms, statistics, strict=True)

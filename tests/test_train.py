@@ -249,8 +249,8 @@ def test_every_callback_is_ended_even_if_one_fails(data):
     ("settings", "error", "message"),
     [
         ({"optimizer": vg.optim.SGD(linear().parameters())}, ValueError, "no parameter of this model"),
-        ({"optimizer": vg.optim.Adam}, TypeError, "optimizer is one made"),
-        ({"loss": "mse"}, TypeError, "loss is a function"),
+        ({"optimizer": vg.optim.Adam}, TypeError, "optimizer must be made"),
+        ({"loss": "mse"}, TypeError, "loss must be a function"),
         ({"schedule": vg.optim.StepLR(vg.optim.SGD(linear().parameters()), 5)}, ValueError, "another optimizer"),
         ({"max_norm": float("nan")}, ValueError, "above 0"),
         ({"seed": -1}, ValueError, "a seed is a whole number from 0 on, got -1"),

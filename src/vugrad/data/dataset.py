@@ -99,14 +99,14 @@ def _split(part: str, pair: object) -> Split:
 def _array(name: str, values: Any) -> NDArray[Any]:
     if isinstance(values, (tuple, list)) and len(values) == 2 and all(hasattr(part, "shape") for part in values):
         raise TypeError(
-            f"{name} is a pair of arrays, as a split is: name the splits, as in vg.data.Dataset((x, y), "
+            f"{name} is itself a pair of arrays, like a split: name the splits, as in vg.data.Dataset((x, y), "
             "validation=(x_validation, y_validation))"
         )
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is sparse, a {type(values).__name__}: write x.toarray()")
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(
-            f"{name} is a masked array, and its mask would be lost: leave masked instances out, or fill them, as in "
+            f"{name} is a masked array, and its mask would be lost: remove masked instances, or fill them, as in "
             f"{name[-1]}.filled(0)"
         )
     if values is None:
@@ -114,7 +114,7 @@ def _array(name: str, values: Any) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{name} makes no array, as rows of equal lengths would: {error}") from error
+        raise ValueError(f"{name} is not an array, since its rows differ in length: {error}") from error
 
 
 def _check_numbers(name: str, values: NDArray[Any]) -> None:

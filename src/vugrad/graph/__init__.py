@@ -1,4 +1,4 @@
-"""Floor 0: the graph. TensorNodes hold arrays, OpNodes hold what was done to them; NumPy is all it knows."""
+"""Floor 0: the graph. TensorNodes hold arrays, OpNodes hold the ops between them; it depends on NumPy alone."""
 
 from vugrad.graph.arrays import as_array, is_array
 from vugrad.graph.nodes import OpNode, TensorNode

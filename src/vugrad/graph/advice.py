@@ -1,4 +1,4 @@
-"""What to write in place of what nodes lack: NumPy functions without a derivative, and methods of arrays."""
+"""Errors that say what to write in place of NumPy functions and array methods that nodes do not support."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from vugrad.suggest import near
 
-#: Methods and attributes that arrays, or tensors elsewhere, have, and what to write for a node x.
+#: Methods and attributes of arrays and of other libraries' tensors, and what to write for a node x.
 INSTEAD = {
     "flatten": "x.reshape(-1)",
     "view": "x.reshape(…)",
@@ -39,27 +39,27 @@ INSTEAD = {
 
 
 def is_numpy(function: Callable[..., Any]) -> bool:
-    """Whether a function is NumPy's own: NUMPY holds a few of ours as well."""
+    """Whether a function is NumPy's own: the table ``NUMPY`` holds a few functions of vugrad too."""
     return isinstance(function, np.ufunc) or function.__module__.partition(".")[0] == "numpy"
 
 
 def numpy_name(function: Callable[..., Any]) -> str:
-    """What stands after ``np.``, as in ``exp`` or ``linalg.norm``."""
-    if isinstance(function, np.ufunc):  # before NumPy 2.4 they do not know their module
+    """A function's name after ``np.``, such as ``exp`` or ``linalg.norm``."""
+    if isinstance(function, np.ufunc):  # before NumPy 2.4 ufuncs have no __module__
         return function.__name__
     return f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
 
 
 def unsupported(name: str, supported: Iterable[Callable[..., Any]]) -> TypeError:
-    """The error for a NumPy function that has no derivative here, with those of its module and kind that do."""
-    # Of np.linalg.inv the last name counts, of np.add.reduce the first.
+    """The error for a NumPy function that does not work on nodes; it names similar functions that do."""
+    # The name to compare is "inv" in linalg.inv, and "add" in add.reduce.
     place, _, asked = name.split(",")[0].removesuffix(".reduce").rpartition(".")
     others = (numpy_name(function).rpartition(".") for function in supported if is_numpy(function))
     names = dict.fromkeys(other for module, _, other in others if module == place)
-    # It is spelled right, and few letters make no kin: cos is none of cross, as prod is of cumprod, and mean of median.
+    # The name is spelled right, so only a large common part shows kinship: prod and cumprod, but not cos and cross.
     parts = sorted((other for other in names if other in asked and 2 * len(other) + 1 >= len(asked)), key=len)[::-1]
     close = list(names if place else dict.fromkeys(parts + near(asked, names, cutoff=0.79)))[:3]
-    prefix, which = (f"np.{place}.", f"Of np.{place} these do") if place else ("np.", "Near ones that do")
+    prefix, which = (f"np.{place}.", f"Of np.{place} these do") if place else ("np.", "Similar ones that do")
     hint = f" {which}: {', '.join(prefix + other for other in close)}." if close else ""
     return TypeError(
         f"np.{name} does not work on nodes.{hint} vg.ops.supported() lists all that do; x.value is the plain array, "
@@ -68,7 +68,7 @@ def unsupported(name: str, supported: Iterable[Callable[..., Any]]) -> TypeError
 
 
 def no_method(name: str, own: Iterable[str], supported: Iterable[Callable[..., Any]]) -> AttributeError:
-    """The error for an attribute that nodes lack: what to write for it, or the near one that they have."""
+    """The error for an attribute that nodes lack: it says what to write instead, or names a close match."""
     if name.startswith("_"):
         return AttributeError(f"a node has no attribute {name!r}")
     if name in INSTEAD:
@@ -76,7 +76,7 @@ def no_method(name: str, own: Iterable[str], supported: Iterable[Callable[..., A
     elif (function := getattr(np, name, None)) is not None and function in supported:
         hint = f": write np.{name}(x{'' if isinstance(function, np.ufunc) else ', …'})"
     elif hasattr(np.ndarray, name):
-        hint = f": x.value.{name} is that of its array, and has no gradient"
+        hint = f": write x.value.{name} for the array's, which has no gradient"
     else:
         close = near(name, own, 1, cutoff=0.65)
         hint = f"; did you mean x.{close[0]}?" if close else ""
@@ -84,10 +84,10 @@ def no_method(name: str, own: Iterable[str], supported: Iterable[Callable[..., A
 
 
 def not_numbers(array: Any) -> TypeError:
-    """The error for an array of something else than numbers."""
+    """The error for an array that does not hold numbers."""
     what, hint = {
-        "O": ("objects", "give every row the same length, fill in what is None, and write x.astype(float)"),
-        "M": ("dates", "count them from one of them, as in (x - x.min()).astype(float)"),
+        "O": ("objects", "give every row the same length, replace None, and write x.astype(float)"),
+        "M": ("dates", "write the time since one of them, as in (x - x.min()).astype(float)"),
         "m": ("times", "write x.astype(float)"),
     }.get(array.dtype.kind, ("text", "write x.astype(float) where it spells numbers"))
     such = f" such as {reprlib.repr(array.ravel()[0])}" if array.size else ""

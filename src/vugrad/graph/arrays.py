@@ -1,4 +1,4 @@
-"""What comes in as an array: NumPy's, another library's, a list; and what cannot."""
+"""Conversion of inputs (NumPy's arrays, other libraries' arrays, lists, numbers) to arrays, and checks of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from vugrad.graph.advice import not_numbers
 
 Array = Any
 
-#: The kinds of dtype of what a node cannot hold: objects, text, dates and times.
+#: The kinds of dtypes that a node cannot hold: objects, text, dates and times.
 NO_NUMBERS = "OUSMm"
 
 
 def as_array(value: Any) -> Array:
-    """Another library's array as NumPy's, of the same memory where it can be shared; numbers and lists as a new one.
+    """A value as an array: another library's array shares its memory where possible; numbers and lists are copied.
 
-    What follows NumPy's protocols (an array of another kind, a tracer, a node) is kept as it is. Raises ``TypeError``
-    for an array that NumPy cannot read, as one on another device, for one with an arithmetic of its own, and for one
-    of text, dates or objects; ``ValueError`` for lists of unequal lengths.
+    A value with ``__array_function__`` (another kind of array, a tracer, a node) is returned unchanged. Raises
+    ``TypeError`` for a sparse array, for an array that NumPy cannot read (such as one on another device), for masked
+    arrays and ``np.matrix``, and for text, dates and objects; ``ValueError`` for rows of unequal lengths.
     """
     kind = type(value)
     if hasattr(kind, "__array_function__"):
@@ -36,7 +36,7 @@ def as_array(value: Any) -> Array:
             f"NumPy cannot read this {kind.__name__} ({error}): move it to the CPU, and give it a dtype that NumPy has"
         ) from error
     except ValueError as error:
-        raise ValueError(f"this {kind.__name__} makes no array, as rows of equal lengths would: {error}") from error
+        raise ValueError(f"this {kind.__name__} is not an array, since its rows differ in length: {error}") from error
     if array.dtype.kind in NO_NUMBERS:
         raise not_numbers(array)
     return array
@@ -46,21 +46,21 @@ def check_plain(array: Array) -> None:
     """Raise ``TypeError`` for a subclass of NumPy's array whose meaning would be lost in the graph."""
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(
-            "this is a masked array, and its mask would be lost: fill it, as in x.filled(0), or leave masked instances "
-            "out; np.where(mask, 0, x) takes a mask into the graph"
+            "this is a masked array, and its mask would be lost: fill it, as in x.filled(0), or remove masked "
+            "instances; np.where(mask, 0, x) takes a mask into the graph"
         )
     if isinstance(array, np.matrix):
         raise TypeError("this is an np.matrix, whose x * y is a matrix product: write np.asarray(x), and x @ y")
 
 
 def no_complex(made: str, value: Array) -> TypeError:
-    """The error for complex numbers that are to have a gradient; ``made`` says where they are from."""
+    """The error for complex numbers that would need a gradient; ``made`` says where they come from."""
     return TypeError(
-        f"{made} {value.dtype}, and gradients are of real numbers here: compute with the real and the imaginary part "
-        "as two real arrays, or write TensorNode(z, requires_grad=False) for a constant"
+        f"{made} {value.dtype}, and only real numbers have gradients here: compute with the real and the imaginary "
+        "part as two real arrays, or write TensorNode(z, requires_grad=False) for a constant"
     )
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is an array of some library's, which says its dtype, and no list or number."""
+    """Whether a value is an array of NumPy or another library, and not a list or a number."""
     return hasattr(type(value), "__array__") or hasattr(type(value), "__dlpack__")

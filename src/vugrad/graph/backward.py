@@ -47,10 +47,10 @@ def leading_to(targets: Iterable[TensorNode], ops: Iterable[OpNode]) -> set[Tens
 def walk(roots: Gradients, wanted: Iterable[TensorNode] | None = None, *, create_graph: bool = False) -> Gradients:
     """The gradient of every node under ``roots``, given the roots' own gradients.
 
-    With ``wanted``, only the paths that lead to those nodes are walked, and the walk ends there; where they are
-    integers, through nodes without ``requires_grad`` too. With ``create_graph``, forward and backward of each op run
-    on nodes, so the gradients are themselves differentiable: the forward runs again to give the backward a context
-    that is part of the graph.
+    With ``wanted``, the walk follows only the paths to these nodes, and ends at them; if none of them has
+    ``requires_grad`` (integers), it also passes through nodes without ``requires_grad``. With ``create_graph``, forward
+    and backward of each op run on nodes, so that the gradients are themselves differentiable: the forward runs again to
+    give the backward a context that is part of the graph.
     """
     if wanted is None:
         ops = below(roots, follow=lambda node: node.requires_grad)
@@ -139,8 +139,8 @@ def conform(gradient: Array, node: TensorNode, source: OpNode) -> Array:
         )
     if gradient.dtype.kind == "c":
         raise TypeError(
-            f"{source.op.__name__}.backward returned complex numbers for input {position} of {value.dtype}: the "
-            "gradient of real numbers is real"
+            f"{source.op.__name__}.backward returned complex numbers for input {position} of {value.dtype}: return "
+            "real numbers"
         )
     if node.requires_grad and value.dtype.kind != "f":
         raise TypeError(
@@ -151,14 +151,14 @@ def conform(gradient: Array, node: TensorNode, source: OpNode) -> Array:
 
 
 def gradient_dtype(value: Array) -> Any:
-    """The dtype of a value's gradient: its own, and float64 for integers."""
+    """The dtype of a value's gradient: the value's own, or float64 for integers."""
     return value.dtype if value.dtype.kind in "fc" else np.dtype(np.float64)
 
 
 def integer_leaves(roots: Iterable[TensorNode]) -> list[TensorNode]:
-    """The leaves of a graph of integers alone, to which gradients flow since nothing else has one; else none.
+    """The integer leaves of a graph whose leaves are integers and scalars alone, such as ``x * 0.5``; else none.
 
-    Single numbers may be among them, as the 0.5 of ``x * 0.5``.
+    Gradients flow to these leaves, since no other node of such a graph can have one.
     """
     roots = list(roots)
     leaves = [x for x in roots if x.source is None]
@@ -173,6 +173,6 @@ def _requires_grad(node: TensorNode) -> bool:
 
 
 def _passes_integers(node: TensorNode) -> bool:
-    """Whether gradients go on below a node that may be of integers: the derivative of a cast to integers is zero."""
+    """Whether gradients flow below a node of an integer graph: not through a cast from floats to integers."""
     made = node.value.dtype.kind
     return made == "f" or node.source is None or all(x.value.dtype.kind in "iu" for x in node.source.inputs)

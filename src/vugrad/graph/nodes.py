@@ -30,7 +30,7 @@ _ages = itertools.count()
 
 
 class KeptGradient:
-    """In the place of a gradient that stayed in a compiled function; to ask for it raises ``message``."""
+    """A placeholder for a gradient that stayed in a compiled function; reading it raises ``message``."""
 
     shape = None
 
@@ -46,16 +46,17 @@ class TensorNode(NumPyOperators):
             PyTorch tensor on the CPU does, is shared too; a number or a nested list becomes an array.
         source: the :class:`OpNode` that produced it; ``None`` for a leaf.
         name: for error messages and pictures.
-        requires_grad: whether gradients flow to it. Integers need none, unless a graph is made of integers alone.
+        requires_grad: whether gradients flow to it. It is always ``False`` for integers; in a graph of integers alone,
+            ``backward`` still gives them gradients.
 
     NumPy works on nodes and is differentiable: ``np.exp(x)``, ``2 * x``, ``x @ w``, ``x[1:, ::2]``,
-    ``x.sum(axis=0)``. Nodes are hashed by identity; comparisons give plain boolean arrays. A node takes attributes of
-    your own, as in ``p.velocity = 0``. Raises ``TypeError`` for complex numbers, unless they are a constant
+    ``x.sum(axis=0)``. Nodes are hashed by identity; comparisons give plain boolean arrays. A node accepts attributes of
+    your own, as in ``p.velocity = 0``. Raises ``TypeError`` for complex numbers, except in a constant
     (``requires_grad=False``), and for masked arrays and ``np.matrix``, whose rules of arithmetic would be lost.
 
-    Where a graph is recorded, ``float(x)``, ``np.asarray(x)`` and all that needs them (``math.exp(x)``, ``a[0] = x``)
-    raise ``TypeError`` for a node that requires a gradient: the gradient would be lost. ``x.item()`` and ``x.value``
-    say that only the numbers are wanted. After its backward pass a result can be read, as in ``float(loss)``.
+    Outside ``vg.no_grad()``, ``float(x)``, ``np.asarray(x)`` and everything that calls them (``math.exp(x)``,
+    ``a[0] = x``) raises ``TypeError`` for a node with ``requires_grad``, since the gradient would be lost. Write
+    ``x.item()`` or ``x.value`` if you want only the numbers. A loss can be read after its backward pass: ``float(loss)``.
 
     >>> import numpy as np, vugrad as vg
     >>> a = vg.TensorNode(np.array([[1.0, 2.0], [3.0, 4.0]]), name="a")
@@ -68,7 +69,7 @@ class TensorNode(NumPyOperators):
            [6., 8.]])
     """
 
-    #: What notebooks show, where ``vugrad.viewer`` says it.
+    #: The method by which notebooks show a node; ``vugrad`` sets it to the viewer's.
     _repr_html_: ClassVar[Any] = None
 
     __slots__ = ("__dict__", "__weakref__", "_grad", "_owned", "name", "requires_grad", "source", "value")
@@ -96,7 +97,7 @@ class TensorNode(NumPyOperators):
 
     @property
     def grad(self) -> Array:
-        """The gradient, an array of the value's shape and dtype (of integers float64): zeros before any ``backward``.
+        """The gradient, an array of the value's shape and dtype (float64 for integers); zeros before any ``backward``.
 
         After ``backward(create_graph=True)`` it is a node, so that it can be differentiated again.
         """
@@ -131,18 +132,18 @@ class TensorNode(NumPyOperators):
         """Add the derivative of this number with respect to every node under it to that node's ``.grad``.
 
         Args:
-            start: from this node, which holds one number. With ``False``, go on from the gradient that it has, of
-                any shape: the course's way to continue a pass.
+            start: start a pass at this node, which must hold one number. With ``False``, continue a pass from the
+                gradient that this node has, of any shape, as in the course's library.
             create_graph: run the backward pass on nodes, so that the gradients can be differentiated again. Each op's
                 forward runs once more, so an op of your own must not draw random numbers in it.
 
-        In a graph of integers alone, as in ``TensorNode(np.array([2])) * 3.0``, the integers have gradients too, of
-        float64. Raises ``ValueError`` unless the value has exactly one element, ``RuntimeError`` if the graph was
-        cleared or if there is none.
+        In a graph of integers alone, such as ``TensorNode(np.array([2])) * 3.0``, the integers get gradients in
+        float64. Raises ``ValueError`` unless the value has exactly one element, and ``RuntimeError`` if the graph was
+        cleared or no node below requires a gradient.
         """
         if not start:
             if create_graph:
-                raise ValueError("backward(start=False) builds no graph: leave create_graph out, or start at the loss")
+                raise ValueError("backward(start=False) builds no graph: omit create_graph, or start at the loss")
             if self.source is not None:
                 deposit_below({self: self.grad})
             return
@@ -155,7 +156,7 @@ class TensorNode(NumPyOperators):
         if not self.requires_grad and not whole:
             raise RuntimeError(
                 f"{self._label()} has no gradients below it: it was made under vg.no_grad(), or from constants alone "
-                "(so are integers, beside floating-point numbers or with create_graph)"
+                "(integers count as constants beside floating-point arrays, and with create_graph)"
             )
         seed: Array = np.ones_like(self.value, gradient_dtype(self.value))
         root = TensorNode(seed, requires_grad=False) if create_graph else seed
@@ -204,8 +205,8 @@ class TensorNode(NumPyOperators):
         """The value of a one-element node as a Python number."""
         if self.value.size != 1:
             raise ValueError(
-                f"{self._label()} has shape {self.shape}, and is not one number: take one, as in x[0], or x.sum(), or "
-                "x.value for all of them"
+                f"{self._label()} has shape {self.shape}, and is not one number: write x[0].item() or x.sum().item() "
+                "for one number, or x.value for all"
             )
         return self.value.item()
 
@@ -227,7 +228,7 @@ class TensorNode(NumPyOperators):
     def __bool__(self) -> bool:
         if self.value.size != 1:
             raise ValueError(
-                f"whether {self._label()} of shape {self.shape} is true is ambiguous: write (x > 0).any() or "
+                f"the truth value of {self._label()} of shape {self.shape} is ambiguous: write (x > 0).any() or "
                 "(x > 0).all(), or x is not None"
             )
         return bool(self.value)
@@ -235,7 +236,7 @@ class TensorNode(NumPyOperators):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
 
-    if not TYPE_CHECKING:  # else every attribute would pass
+    if not TYPE_CHECKING:  # with it, type checkers would accept every attribute
 
         def __getattr__(self, name: str) -> Any:
             raise no_method(name, dir(TensorNode), NUMPY)
@@ -250,22 +251,22 @@ class TensorNode(NumPyOperators):
         return self.value.__dlpack_device__()
 
     def _awaits_gradient(self) -> bool:
-        """Whether a gradient could yet flow to this node: not to a result after its backward pass, as a loss."""
+        """Whether a gradient may still flow to this node, which it does not after the backward pass of a loss."""
         done = self.source is not None and (self._grad is not None or self.source.cleared)
         return self.requires_grad and thread.kind is not None and not done
 
     def _leaving(self) -> Array:
-        """The value, for another library, which knows of no graph."""
+        """The value, for code that does not record a graph; raises ``TypeError`` if a gradient would be lost."""
         if self._awaits_gradient():
             raise TypeError(
                 f"{self._label()} would leave the graph here, and its gradient would be lost: write node.value for its "
-                "array, np.stack or np.concatenate for one array of several nodes, or use a NumPy function that works "
-                "on nodes (see vg.ops.supported())"
+                "array, np.stack or np.concatenate to join several nodes, or use a NumPy function that works on nodes "
+                "(see vg.ops.supported())"
             )
         return self.value
 
     def _number(self, kind: str) -> Any:
-        """The number of a one-element node, for ``float`` and all that calls it."""
+        """The number of a one-element node, for ``float()``, ``int()`` and ``complex()``."""
         number = self.value.item()
         if self._awaits_gradient():
             raise TypeError(
@@ -424,13 +425,13 @@ class OpNode:
             inputs = [node if node.requires_grad else node.value for node in self.inputs]
             self.op.forward(context, *inputs, **self.constants)
         elif not self.op.ours:
-            upstream = [np.copy(go) for go in upstream]  # a person's op may write into what it is given
+            upstream = [np.copy(go) for go in upstream]  # a user's op may write into its arguments
         context["needs_input_grad"] = needs
         results: tuple[Array, ...] | Array | None = self.op.backward(context, *upstream)
         if results is None:
             raise TypeError(
-                f"{self.op.__name__}.backward returned None: is its return missing? An op through which no gradient "
-                f"flows returns {(None,) * len(self.inputs)}"
+                f"{self.op.__name__}.backward returned None: is its return missing? If no gradient flows "
+                f"through the op, return {(None,) * len(self.inputs)}"
             )
         if not isinstance(results, tuple):
             results = (results,)
@@ -473,7 +474,7 @@ Thread.kind = OpNode
 
 
 def deposit_below(gradients: Gradients) -> None:
-    """Carry the gradients that some nodes hold to every node below them."""
+    """Carry the given gradients of some nodes to every node below these."""
     whole = integer_leaves(gradients) if not any(map(requiring_grad, gradients)) else []
     roots = {node: go + 0 for node, go in gradients.items() if whole or node.requires_grad}  # + 0: arrays of their own
     deposit({node: go for node, go in walk(roots, wanted=whole or None).items() if node not in roots})

@@ -45,13 +45,13 @@ def is_watched() -> bool:
 
 
 class OpType(type):
-    """The type of op classes, which say what they compute when they are shown, and have no instances."""
+    """The metaclass of ops: the repr of an op says what it computes, and an op cannot be instantiated."""
 
     def __call__(cls, *args: Any, **keywords: Any) -> Any:
-        """Raise ``TypeError``, which says how an op is applied."""
+        """Raise a ``TypeError`` that says how to apply an op."""
         raise TypeError(
-            f"{cls.__name__} is an op, and is not called: write {cls.__name__}.do_forward(x) for its value, or a layer "
-            "of vg.nn in a network"
+            f"{cls.__name__} is an op, and cannot be called: write {cls.__name__}.do_forward(x) to apply it, or use a "
+            "layer of vg.nn in a network"
         )
 
     def __repr__(cls) -> str:
@@ -64,9 +64,9 @@ class Op(metaclass=OpType):
 
     ``forward(context, *inputs, **constants)`` takes arrays and returns an array (or a tuple of them); what the
     derivative will need goes into the dict ``context``. ``backward(context, *go)`` takes the upstream gradient
-    of each output and returns the downstream gradient of each input, or ``None`` for an input that has none:
-    ``(None,)`` where it is the only one, since a ``backward`` that returns nothing at all is an error. Both are pure
-    array code: nothing is written into, and nothing branches on values.
+    of each output and returns the downstream gradient of each input, or ``None`` for an input without one. If that is
+    the only input, it must return ``(None,)``: a bare ``None`` is an error, since it usually means a missing
+    ``return``. Both are pure array code: they write into no array, and do not branch on values.
 
     >>> import numpy as np, vugrad as vg
     >>> class Cube(vg.Op):
@@ -124,12 +124,12 @@ class Op(metaclass=OpType):
 
 
 def misfit(op: type[Op], nodes: tuple[TensorNode, ...], error: ValueError | IndexError) -> ValueError | IndexError:
-    """The error of an op's forward with the shapes of what it was given, and the op's hint."""
+    """An error of an op's forward, with the shapes of the inputs and the op's hint."""
     kind = next(kind for kind in (AxisError, ValueError, IndexError) if isinstance(error, kind))
     said = str(error)
     if isinstance(error, AxisError) and error.ndim == 0:
-        said = f"there is no axis {error.axis}: it is a single number, without axes"
-    elif "gufunc signature" in said:  # how NumPy says of a product that
+        said = f"there is no axis {error.axis}: the input is a single number, without axes"
+    elif "gufunc signature" in said:  # NumPy's message for a matrix product
         said = "their extents do not fit"
     return kind(
         f"{op.__name__} of shapes {' and '.join(str(node.shape) for node in nodes)}: {said}. {op.hint}".rstrip()

@@ -124,13 +124,13 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
 
 
 def _check_function(name: str, f: Any, argnums: Any) -> None:
-    """Raise ``TypeError`` for what is no function, or no number of an argument of it."""
+    """Raise ``TypeError`` unless ``f`` is callable and ``argnums`` is an int or a tuple of ints."""
     if not callable(f):
-        raise TypeError(f"vg.{name} takes a function, and gives one: vg.{name}(f)(x), got {f!r}")
+        raise TypeError(f"vg.{name} takes a function and returns a function: write vg.{name}(f)(x), got {f!r}")
     if not all(isinstance(i, int) for i in (argnums if isinstance(argnums, tuple) else (argnums,))):
         raise TypeError(
-            f"vg.{name}: argnums says by its place which argument to differentiate, as 0 or (0, 1), got "
-            f"{type(argnums).__name__}: the argument itself comes after, as in vg.{name}(f)(x)"
+            f"vg.{name}: argnums is the position of the argument to differentiate, such as 0 or (0, 1), got "
+            f"{type(argnums).__name__}: pass the arguments of f in the second call, as in vg.{name}(f)(x)"
         )
 
 

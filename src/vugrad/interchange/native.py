@@ -91,8 +91,8 @@ def export_native(model: Module, example: Any, path: str | Path, target: str = "
         example: an input of the shape and dtype that the function is for, a batch of 1 most often; a tuple of several.
         path: where to write ``digits.o``. ``digits.h`` comes beside it, and ``digits_example.c`` if it is not there
             yet: one that you have changed stays, and one that is to be new is deleted first.
-        target: "host", this machine and its like; "x86-64", "x86-64-v3" (with AVX2 and FMA), "x86-64-v4" (with AVX-512)
-            and "aarch64", for Linux.
+        target: "host" for this kind of machine, or, for Linux, "x86-64", "x86-64-v3" (with AVX2 and FMA), "x86-64-v4"
+            (with AVX-512) or "aarch64".
 
     Returns the paths of the three files. Raises ``ValueError`` for a target that there is not, and a name that C cannot
     have or has already, ``TypeError`` for what is no example and for a model that cannot be compiled, ``OSError`` where

@@ -140,7 +140,7 @@ def _prefix(longer: Collection[str], shorter: Collection[str]) -> str:
 
 
 def check_order(name: str, model: Any, path: Any) -> None:
-    """Raise ``TypeError`` unless these are a module and a path."""
+    """Raise ``TypeError`` unless the arguments are a module and a path, in this order."""
     if not isinstance(model, Module) or not isinstance(path, str | os.PathLike):
         raise TypeError(
             f"{name} takes a module and the path of a file, as in vg.{name}(net, 'net.safetensors'), got "

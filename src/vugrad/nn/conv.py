@@ -18,17 +18,20 @@ Extent = int | tuple[int, int]
 
 
 def pair(name: str, extent: Extent, least: int) -> tuple[int, int]:
-    """(rows, columns) from one whole number for both, or from two; ``ValueError`` below ``least``."""
+    """(rows, columns) from one whole number for both, or from two; raises unless both are at least ``least``."""
     both = extent if isinstance(extent, tuple | list) else (extent, extent)
     are_whole = all(isinstance(n, int | np.integer) for n in both)
     if not are_whole or len(both) != 2 or min(both) < least:
         kind = ValueError if are_whole else TypeError
-        raise kind(f"{name}={extent!r}: it is a whole number from {least} on, or two of them, for rows and columns")
+        raise kind(f"{name}={extent!r}: it must be a whole number from {least} on, or two, for rows and columns")
     return int(both[0]), int(both[1])
 
 
 def images(layer: Module, x: Any, channels: int | None, kernel: tuple[int, int], padding: tuple[int, int]) -> Any:
-    """``x``, if it is a batch of images of so many channels into which a window fits; else ``ValueError``."""
+    """``x`` as an array; ``ValueError`` unless it is a batch of images with ``channels`` (``None``: any number).
+
+    The padded images must be at least as large as the ``kernel``.
+    """
     x = as_array(x)
     shape, c = x.shape, channels or 1
     if len(shape) == 4 and shape[1] == (channels or shape[1]):

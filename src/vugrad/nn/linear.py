@@ -92,7 +92,7 @@ class Embedding(Module):
         n = self.weight.shape[0]
         if indices.dtype.kind not in "iu":
             raise ValueError(f"Embedding: symbols are whole numbers, got {indices.dtype}: write indices.astype(int)")
-        # A stand-in for an array has no values to look at; an array of NumPy's has, and would take -1 for the last.
+        # A tracer has no values to check. An array has; without the check, NumPy would take -1 for the last symbol.
         if isinstance(indices, np.ndarray) and not ((indices >= 0) & (indices < n)).all():
             wrong = indices[(indices < 0) | (indices >= n)][0]
             raise ValueError(

@@ -49,7 +49,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x)")
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        """The module as a function: its ``forward``. An array is passed to it as a constant node."""
+        """Call ``forward``; arrays among the arguments become constant nodes."""
         nodes = [_as_node(x) for x in args]
         return self.forward(*nodes, **{name: _as_node(x) for name, x in keywords.items()})
 
@@ -130,8 +130,8 @@ class Module:
         """
         if not isinstance(state, Mapping):
             raise TypeError(
-                f"load_state_dict takes arrays by name, as state_dict() gives them, got {type(state).__name__}: a file "
-                "is read by vg.load_state(net, path)"
+                f"load_state_dict takes a dict of arrays by name, as state_dict() returns, got {type(state).__name__}: "
+                "to read a file, write vg.load_state(net, path)"
             )
         faults, missing, known, fitting = [], [], set(), []
         for paths, array in self.named_arrays():

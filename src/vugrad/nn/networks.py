@@ -56,10 +56,10 @@ class MLP(Sequential):
         given: Any = sizes
         if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
             example = f"[{given}, {activation}]" if isinstance(activation, int) else "[784, 100, 10]"
-            raise TypeError(f"MLP: sizes is a list of features, as in MLP({example}), got {given!r}")
+            raise TypeError(f"MLP: sizes must be a list of numbers of features, as in MLP({example}), got {given!r}")
         sizes = [whole(f"MLP: sizes[{i}]", n) for i, n in enumerate(sizes)]
         if len(sizes) < 2:
-            raise ValueError(f"MLP: sizes names at least the features of input and output, got {sizes}")
+            raise ValueError(f"MLP: sizes must have at least the features of input and output, got {sizes}")
         layers: list[Module] = []
         for inputs, outputs in itertools.pairwise(sizes[:-1]):
             block: list[Module] = [Linear(inputs, outputs, init=init, rng=rng, dtype=dtype)]
@@ -79,21 +79,23 @@ class MLP(Sequential):
 
 
 def made(network: str, activation: Callable[[], Module]) -> Module:
-    """A module that an ``activation`` makes; ``TypeError`` where it makes none."""
-    says = f"{network}: activation makes a module, as vg.nn.ReLU does, or lambda: vg.nn.LeakyReLU(0.2)"
+    """The module that ``activation()`` returns; ``TypeError`` if it returns none."""
+    says = f"{network}: activation must return a module, as vg.nn.ReLU or lambda: vg.nn.LeakyReLU(0.2) does"
     try:
         module = activation()
     except TypeError as error:
         raise TypeError(f"{says}, got {activation!r} ({error})") from error
     if not callable(module):
-        raise TypeError(f"{says}, got {activation!r}, which gives {module!r}")
+        raise TypeError(f"{says}, got {activation!r}, which returns {module!r}")
     return module
 
 
 def image_extents(network: str, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """(channels, rows, columns), if they are that."""
+    """(channels, rows, columns) as ints; raises for anything else."""
     if not isinstance(image_shape, tuple | list) or len(image_shape) != 3:
-        raise ValueError(f"{network}: image_shape is (channels, rows, columns), as in (1, 28, 28), got {image_shape!r}")
+        raise ValueError(
+            f"{network}: image_shape must be (channels, rows, columns), as in (1, 28, 28), got {image_shape!r}"
+        )
     channels, rows, columns = (whole(f"{network}: image_shape", n) for n in image_shape)
     return channels, rows, columns
 

@@ -49,8 +49,8 @@ class _BatchNorm(Module):
         n = math.prod(x.shape) // channels
         if n < 2:
             raise ValueError(
-                f"{type(self).__name__}: in train mode a channel needs more than one value to have a variance, and the "
-                f"batch has shape {tuple(x.shape)}: take a batch size that leaves no last batch of one instance, or "
+                f"{type(self).__name__}: in train mode the variance of a channel needs more than one value, and the "
+                f"batch has shape {tuple(x.shape)}: choose a batch size that leaves no last batch of one instance, or "
                 "call model.eval() before predicting"
             )
         y, mean, variance = ops.BatchNorm.do_forward(x, self.weight, self.bias, eps=self.eps)
@@ -133,7 +133,7 @@ class Random(Module):
         self.key = np.array([randomness.generator(rng).integers(2**32), 0], np.uint32)
 
     def next_key(self) -> Any:
-        """The key of one more batch, which becomes ``key`` when that batch is through."""
+        """The key of the next batch; ``forward`` stores it as ``key`` when it succeeds."""
         return self.key + np.array([0, 1], np.uint32)
 
 
@@ -153,7 +153,7 @@ class Dropout(Random):
         share: Any = p
         if not isinstance(share, Real) or not 0 <= float(share) < 1:
             kind = ValueError if isinstance(share, Real) else TypeError
-            raise kind(f"Dropout: p is the share of elements dropped, 0 <= p < 1, got {share!r}")
+            raise kind(f"Dropout: p must be the share of dropped elements, 0 <= p < 1, got {share!r}")
         self.p = float(share)
 
     def forward(self, x: Any) -> Any:

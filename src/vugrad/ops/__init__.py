@@ -1,6 +1,6 @@
-"""Floor 1: every derivative we own, one family a file, and NumPy on nodes. Each file says what it exports.
+"""Floor 1: every derivative of the library, one family per file, and NumPy on nodes.
 
-``Op``, ``TensorNode`` and ``np`` are here too, for course code that does ``from vugrad.ops import *``.
+``Op``, ``TensorNode`` and ``np`` are exported too, for course code with ``from vugrad.ops import *``.
 """
 
 import numpy as np

@@ -64,9 +64,9 @@ def pad_images(x: Array, padding: Pair, value: float = 0.0) -> Array:
 
 
 def check_images(x: Array) -> None:
-    """Raise ``ValueError`` for what has not the four axes of a batch of images."""
+    """Raise ``ValueError`` unless ``x`` has the four axes of a batch of images."""
     if x.ndim != 4:
-        raise ValueError(f"images have four axes, and this has {x.ndim}")
+        raise ValueError(f"images have four axes, and this array has {x.ndim}")
 
 
 def crop_images(x: Array, padding: Pair) -> Array:

@@ -80,12 +80,12 @@ class Take(Op):
 class TakeAlongAxis(Op):
     """y = x at ``indices`` along one axis, at each place of the others;  gx = go added where they came from."""
 
-    hint = "The indices have as many axes as the array, of extents that are equal or 1 but along the axis taken"
+    hint = "The indices need as many axes as the array, with equal extents or 1 except along the axis"
 
     @staticmethod
     def forward(context: Context, x: Array, indices: Array, axis: int = -1) -> Array:
         y = np.take_along_axis(x, indices, axis=axis)
-        places = list(np.ogrid[tuple(slice(n) for n in x.shape)])  # of extent 1 where the indices are repeated over x
+        places = list(np.ogrid[tuple(slice(n) for n in x.shape)])  # they broadcast against the indices
         places[axis] = indices
         context.update(index=tuple(places), xshape=x.shape)
         return y

@@ -61,7 +61,7 @@ class BatchMM(Op):
         w, x = context["w"], context["x"]
         gw = gx = None
         if needs_input_grad(context, 0):
-            rows = math.prod(x.shape[:-1])  # -1 says nothing of arrays without elements
+            rows = math.prod(x.shape[:-1])  # reshape(-1) fails for empty arrays
             gw = np.matmul(np.reshape(go, (rows, w.shape[0])).T, np.reshape(x, (rows, w.shape[1])))
         if needs_input_grad(context, 1):
             gx = np.matmul(go, w)

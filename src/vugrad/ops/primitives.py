@@ -1,6 +1,6 @@
 """The array functions that NumPy lacks. Op bodies call them like NumPy's own, on whatever NumPy's own work on.
 
-Each is plain NumPy on arrays; a node or a stand-in that follows NumPy's ``__array_function__`` protocol
+Each is plain NumPy on arrays; a node or a tracer that follows NumPy's ``__array_function__`` protocol
 answers for itself, just as it does for ``np.sum``.
 """
 
@@ -77,7 +77,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def pick(x: Array, index: Any) -> Array:
-    """``x[index]``, also for an array whose positions are no array of NumPy's, and answer for themselves.
+    """``x[index]``; if ``x`` is a plain array and the index holds a tracer, the tracer records the indexing.
 
     >>> import numpy as np
     >>> pick(np.array([1.0, 2.0, 3.0]), np.array([2, 0]))

@@ -58,11 +58,11 @@ def count(shape: tuple[int, ...], axis: Axes) -> int:
 
 
 def averaged(shape: tuple[int, ...], axis: Axes, ddof: int = 0) -> int:
-    """What the sum of each reduced group is divided by, n − ddof; an error where that is not above 0."""
+    """The divisor of a mean or variance over the axes, n − ddof; ``ValueError`` unless it is positive."""
     n = count(shape, axis)
     if n <= ddof:
         raise ValueError(
-            "a mean of no elements is not a number" if not n else f"ddof={ddof} leaves none of {n} elements"
+            "the mean of no elements is undefined" if not n else f"ddof={ddof} must be less than the {n} elements"
         )
     return n - ddof
 

@@ -62,7 +62,7 @@ class Transpose(Op):
     def forward(context: Context, x: Array, axes: tuple[int, ...] | None = None) -> Array:
         order = list(range(x.ndim))[::-1] if axes is None else list(normalize_axis_tuple(axes, x.ndim))
         if len(order) != x.ndim:
-            raise ValueError(f"axes {tuple(order)} name {len(order)} of {x.ndim} axes, and all have to be there")
+            raise ValueError(f"axes {tuple(order)} must name all {x.ndim} axes, and name {len(order)}")
         context["back"] = [order.index(i) for i in range(x.ndim)]
         return np.transpose(x, order)
 
@@ -92,7 +92,7 @@ class Expand(Op):
     @staticmethod
     def forward(context: Context, x: Array, dim: int, repeats: int) -> Array:
         if x.shape[dim] != 1:
-            raise ValueError(f"only an axis of extent 1 is expanded, and axis {dim} has extent {x.shape[dim]}")
+            raise ValueError(f"only an axis of extent 1 can be expanded, and axis {dim} has extent {x.shape[dim]}")
         context["dim"] = dim
         return np.repeat(x, repeats, axis=dim)
 

@@ -105,7 +105,7 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, lr, weight_decay)
         if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise TypeError(f"betas are two numbers, as in (0.9, 0.999), got {betas!r}")
+            raise TypeError(f"betas must be two numbers, as in (0.9, 0.999), got {betas!r}")
         self.betas = number("betas[0]", betas[0], below=1), number("betas[1]", betas[1], below=1)
         self.eps = number("eps", eps)
 

@@ -54,8 +54,8 @@ def evaluate(
     """
     if not callable(loss):
         raise TypeError(
-            "evaluate: loss is a function such as vg.losses.cross_entropy; the data is one pair, as in evaluate(model, "
-            f"(x, y)), got {type(loss).__name__}"
+            f"evaluate: loss must be a function, such as vg.losses.cross_entropy, got {type(loss).__name__}; pass the "
+            "data as one pair, as in evaluate(model, (x, y))"
         )
     split = as_split("evaluate", split)
     outputs = predict(model, split.x, batch_size, forward)
@@ -65,17 +65,18 @@ def evaluate(
 
 
 def as_split(name: str, data: Any) -> Split:
-    """A split, or a pair of arrays as one."""
+    """``data`` as a split: it may be a split or a pair of arrays; ``TypeError`` for a whole dataset."""
     if isinstance(data, Dataset):
         raise TypeError(f"{name} takes one split of a dataset: write data.train, data.validation or data.test")
     return data if isinstance(data, Split) else Dataset(data).train
 
 
 def hits(outputs: Array, targets: Array, loss: Loss) -> Any:
-    """How many instances are taken for their target class; ``None`` where that is not to be said.
+    """The number of instances that are classified correctly; ``None`` if the targets are not classes.
 
-    Of several outputs the largest says the class; of a single one its sign does, where the loss is
-    ``binary_cross_entropy_with_logits``. Array code, so that it can be a part of a compiled step.
+    The predicted class is the index of the largest output. A single output predicts by its sign, if the loss is
+    ``binary_cross_entropy_with_logits``; with other losses the result is ``None``. Array code, so that it can be part
+    of a compiled step.
     """
     single = outputs.shape in (outputs.shape[:1], (*outputs.shape[:1], 1))
     if single and loss is binary_cross_entropy_with_logits:
@@ -86,9 +87,9 @@ def hits(outputs: Array, targets: Array, loss: Loss) -> Any:
 
 
 def confusion_matrix(model: Module, data: Dataset, split: Split, forward: Forward | None = None) -> Array:
-    """How often each class (row) was taken for each class (column): integers (classes, classes).
+    """How often each class (row) was predicted as each class (column): integers (classes, classes).
 
-    Where the model has a single output, it is the logit of class 1.
+    A model's single output counts as the logit of class 1.
     """
     split = as_split("confusion_matrix", split)
     outputs = predict(model, split.x, forward=forward)

@@ -53,8 +53,8 @@ def fit(
 
     Args:
         model: updated in place.
-        data: a :class:`vugrad.data.Dataset`, or a pair of arrays ``(x, y)``; or x alone, and y as ``targets``.
-        targets: y, where ``data`` is x.
+        data: a :class:`vugrad.data.Dataset`, or a pair of arrays ``(x, y)``, or x alone.
+        targets: y, if ``data`` is x alone.
         loss: a function ``(outputs, targets)`` that gives the mean over the batch.
         optimizer: of the model's parameters; Adam with its defaults if not given.
         epochs: how many times to pass the training split.
@@ -100,7 +100,7 @@ def fit(
     rng = randomness.generator(None if seed is None else randomness.seeded(seed))
     history = History() if history is None else history
     if not isinstance(history, History):
-        raise TypeError(f"fit: history is that of epochs before, as fit returns it, got {history!r}")
+        raise TypeError(f"fit: history must be the History that an earlier fit returned, got {history!r}")
     history.stopped = None
     if checkpoint is None and resume:
         raise ValueError("fit: resume goes on with the run in a folder: name it, as in fit(…, checkpoint='runs/a')")
@@ -196,29 +196,29 @@ def fit(
 
 
 def _check_model(model: Any) -> None:
-    """Raise ``TypeError`` for what is no module."""
+    """Raise ``TypeError`` unless ``model`` is a module."""
     if not isinstance(model, Module):
         given = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
-        raise TypeError(f"fit: model is a vg.nn.Module, as vg.nn.MLP([784, 100, 10]) is, got {given}")
+        raise TypeError(f"fit: model must be a vg.nn.Module, such as vg.nn.MLP([784, 100, 10]), got {given}")
 
 
 def _check(
     model: Module, loss: Loss, optimizer: Optimizer, schedule: LRScheduler | None, max_norm: float | None
 ) -> None:
-    """Raise for settings that would train nothing, or something else than the model."""
+    """Raise ``TypeError`` or ``ValueError`` for settings that would not train the model."""
     given: Any = loss, optimizer, schedule
     if not callable(given[0]):
-        raise TypeError(f"fit: loss is a function such as vg.losses.{_near_loss(given[0])}, got {given[0]!r}")
+        raise TypeError(f"fit: loss must be a function, such as vg.losses.{_near_loss(given[0])}, got {given[0]!r}")
     if not isinstance(given[1], Optimizer):
         raise TypeError(
-            f"fit: optimizer is one made with parameters, as vg.optim.SGD(model.parameters()), got {optimizer!r}"
+            f"fit: optimizer must be made with parameters, as in vg.optim.SGD(model.parameters()), got {optimizer!r}"
         )
     own = {id(parameter) for parameter in model.parameters()}
     if not any(id(parameter) in own for parameter in optimizer.params):
         raise ValueError("fit: the optimizer holds no parameter of this model: make it with model.parameters()")
     if not isinstance(given[2], LRScheduler | None):
         raise TypeError(
-            "fit: schedule is made with the optimizer, as vg.optim.CosineAnnealingLR(optimizer, T_max), got "
+            "fit: schedule must be made with the optimizer, as in vg.optim.CosineAnnealingLR(optimizer, T_max), got "
             f"{given[2]!r}"
         )
     if schedule is not None and schedule.optimizer is not optimizer:
@@ -226,41 +226,41 @@ def _check(
     norm: Any = max_norm
     if norm is not None and not (isinstance(norm, Real) and float(norm) > 0):
         raise (ValueError if isinstance(norm, Real) else TypeError)(
-            f"fit: max_norm={max_norm}: the largest norm of the gradient is a number above 0"
+            f"fit: max_norm={max_norm}: the largest norm of the gradient must be a number above 0"
         )
 
 
 def _near_loss(name: Any) -> str:
-    """The loss that a text means: by the command line's names, or spelled almost right."""
+    """The name of the loss function that a name of the command line, or a misspelt name, probably means."""
     functions = LOSSES | {loss.__name__: loss for loss in LOSSES.values()}
     close = near(str(name), functions, 1)
     return functions[close[0]].__name__ if close else "cross_entropy"
 
 
 def _dataset(data: Any, targets: Any) -> Dataset:
-    """The data of ``fit(model, data)``, or of ``fit(model, x, y)``."""
+    """The dataset of ``fit(model, data)`` or ``fit(model, x, y)``."""
     if isinstance(data, Dataset):
         if targets is not None:
             raise TypeError("fit: a Dataset has its targets: write fit(model, data)")
         return data
     if targets is None and not isinstance(data, tuple | list):
         raise TypeError(
-            "fit: the data is a pair of arrays, as in fit(model, (x, y)), or a vg.data.Dataset, got "
+            "fit: the data must be a pair of arrays, as in fit(model, (x, y)), or a vg.data.Dataset, got "
             f"{type(data).__name__}"
         )
     return Dataset(data if targets is None else (data, targets))
 
 
 def _check_callbacks(callbacks: Any) -> None:
-    """Raise ``TypeError`` for what is no list of callbacks."""
+    """Raise ``TypeError`` unless ``callbacks`` is a list of callbacks."""
     if isinstance(callbacks, Callback):
-        raise TypeError(f"fit: callbacks is a list: write callbacks=[{type(callbacks).__name__}(…)]")
+        raise TypeError(f"fit: callbacks must be a list: write callbacks=[{type(callbacks).__name__}(…)]")
     for callback in [callbacks] if callable(callbacks) else callbacks:
         if isinstance(callback, type) and issubclass(callback, Callback):
-            raise TypeError(f"fit: a callback is an object, and not its class: write {callback.__name__}(…)")
+            raise TypeError(f"fit: a callback must be an object, not a class: write {callback.__name__}(…)")
         if not isinstance(callback, Callback):
             raise TypeError(
-                "fit: a callback is an object of a subclass of vg.train.Callback, with a method such as "
+                "fit: a callback must be an object of a subclass of vg.train.Callback, with a method such as "
                 f"on_epoch_end(self, run), got {callback!r}"
             )
 

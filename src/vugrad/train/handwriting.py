@@ -98,7 +98,7 @@ def _grey(path: Path) -> Array:
                 picture.load()
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not a picture that can be read: it is neither PNG nor JPEG") from None
-    except Exception as error:  # of a damaged file Pillow raises what it meets with: OSError, struct.error and others
+    except Exception as error:  # for a damaged file Pillow raises OSError, struct.error and others
         raise ValueError(f"{path} is not a picture that can be read: {error}") from error
     if picture.mode.startswith(("I", "F")):  # more than 8 bits
         levels = np.asarray(picture, np.float32)

@@ -16,9 +16,9 @@ class Epoch:
     """The figures of one epoch.
 
     ``loss`` and ``accuracy`` are means over the training instances as the epoch passed them, while the weights
-    changed; ``validation_loss`` and ``validation_accuracy`` are of the weights at its end. Without classes there
-    is no accuracy, without a validation split no validation, and those are ``None``. ``seconds`` are those of the pass
-    over the training instances, without the compiling before the first and the validation after each.
+    changed; ``validation_loss`` and ``validation_accuracy`` are those of the weights at its end. Accuracies are
+    ``None`` without classes, validation figures without a validation split. ``seconds`` is the time of the pass over
+    the training instances, without compilation and validation.
     """
 
     epoch: int
@@ -45,7 +45,7 @@ class History:
     stopped: str | None = None
 
     def __getitem__(self, name: str) -> list[Any]:
-        """One figure of every epoch, by the name of its field in :class:`Epoch`; ``KeyError`` for another."""
+        """One figure of every epoch, by the name of a field of :class:`Epoch`; ``KeyError`` for any other name."""
         try:
             figure = choose("figure", name, {key: key for key in Epoch.__dataclass_fields__})
         except (TypeError, ValueError) as error:

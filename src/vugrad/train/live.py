@@ -195,7 +195,7 @@ class LivePage(Callback):
             listening.bind((HOST, self.port))
         except (OSError, OverflowError) as error:
             listening.close()
-            raise OSError(f"port {self.port} cannot be had ({error}): choose another, or 0 for a free one") from error
+            raise OSError(f"port {self.port} cannot be used ({error}): choose another, or 0 for a free one") from error
         self.address = f"http://{HOST}:{listening.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))
         self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)

@@ -66,8 +66,8 @@ def draw_boundary(model: Module, data: Dataset, path: Path) -> None:
     axes.contourf(columns, rows, taken, levels=np.arange(data.num_classes + 1) - 0.5, colors=colors, alpha=0.25)
     for label, color in enumerate(colors):
         chosen = x[y == label]
-        marker = "os^D"[label // len(palette) % 4]  # of what has the same colour
+        marker = "os^D"[label // len(palette) % 4]  # distinguishes classes of the same colour
         axes.scatter(chosen[:, 0], chosen[:, 1], s=9, color=color, marker=marker, label=f"class {label}", linewidths=0)
     axes.set(xlabel="feature 1", ylabel="feature 2", title="regions: the network; points: the data")
-    picture.legend(frameon=False, loc="outside right upper")  # where it hides no point
+    picture.legend(frameon=False, loc="outside right upper")  # outside, where it hides no point
     picture.savefig(path, dpi=150)

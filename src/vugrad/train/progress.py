@@ -9,7 +9,7 @@ from rich.table import Column
 from vugrad.train.callbacks import Callback, Run
 from vugrad.train.screen import joined
 
-#: Columns that the bar and the time left take at least, with what is between.
+#: The least columns for the bar, the time left and the gaps.
 BAR = 20
 
 
@@ -25,7 +25,7 @@ class ProgressBar(Callback):
         """Show the bar."""
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(None, table_column=Column(ratio=1)),  # what the texts leave
+            BarColumn(None, table_column=Column(ratio=1)),  # the width that the texts leave
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=self.console,

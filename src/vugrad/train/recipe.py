@@ -155,9 +155,9 @@ class Recipe:
         loss: Loss | None = None,
         **options: Any,
     ) -> History:
-        """Train what was built, by :func:`vugrad.train.fit`; ``options`` are those of which a recipe says nothing.
+        """Train a model by :func:`vugrad.train.fit` with the recipe's settings and further ``options`` of ``fit``.
 
-        ``loss`` is in place of the recipe's, for a model with other outputs than one for each class.
+        ``loss`` replaces the recipe's, for a model whose outputs are not one for each class.
         """
         return fit(
             model,

@@ -1,4 +1,4 @@
-"""The terminal, as the commands print to it (extra ``lab``)."""
+"""The console on which the commands print (extra ``lab``)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from rich.console import Console
 
 
 class Screen(Console):
-    """Plain text, whose lines are broken between words where a terminal is narrower, and else stay whole.
+    """A console of plain text that wraps long lines between words on a terminal.
 
-    What reads the output of a command, a file or another program, gets each line as it was written.
+    Output to a file or a pipe is not wrapped.
     """
 
     def __init__(self, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As ``rich`` does, with the lines of texts folded."""
+        """Print as ``rich`` does; on a terminal, wrap the lines of strings."""
         if self.is_terminal:
             objects = tuple(folded(x, self.width) if isinstance(x, str) else x for x in objects)
         super().print(*objects, **options)
 
 
 def folded(text: str, width: int) -> str:
-    r"""Text whose long lines go on below their own beginning; a word that is longer stays whole.
+    r"""Text whose long lines are wrapped with their own indentation; a word longer than a line stays whole.
 
     >>> print(folded("a net\n  begin with random weights", 20))
     a net
@@ -45,7 +45,7 @@ def folded(text: str, width: int) -> str:
 
 
 def joined(parts: Sequence[str], width: int) -> str:
-    """Parts of a line side by side, further apart if there is room; the last ones go on below if there is none.
+    """Parts of a line, three spaces apart if they fit, else two; parts that do not fit go to the next lines.
 
     >>> joined(["epoch 1", "train 0.5", "validation 0.6"], 80)
     'epoch 1   train 0.5   validation 0.6'
