@@ -110,7 +110,7 @@ def test_contributions_add_up_at_a_shared_node(tmp_path):
         text = details(page)
         assert "accumulated before:" in text
         assert "and the sum of both:" in text
-        assert "it reaches 2 outputs, and its gradient is their sum" in text
+        assert "it reaches 2 outputs, and its gradient is the sum over them" in text
         assert "Σ_j go[a,j] x[a,j]" in text  # the sum that was lost
 
 

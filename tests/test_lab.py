@@ -382,7 +382,7 @@ def test_a_search_in_which_all_is_the_same_or_infinite_names_no_best(tmp_path, m
     out = Console(record=True, width=80, soft_wrap=True)
     tune(out, study, 2, tmp_path)
     text = out.export_text()
-    assert "all 2 have the same accuracy: there is nothing to choose by" in text
+    assert "all 2 have the same accuracy: none is the best" in text
     assert "the best again" not in text
 
     def ends(*_):

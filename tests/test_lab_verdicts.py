@@ -271,7 +271,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path, monkeypatch):
     assert ended.value.code == 130
     assert f"Interrupted: 1 of 4 runs are done, and kept in {tmp_path / 'records'}." in out.export_text()
     command.reproduce(out, ["S"], False, None, None, 1, None, tmp_path)
-    assert "3 runs to make on 1 worker; 1 is there already" in out.export_text()
+    assert "3 runs to make on 1 worker; 1 is done already" in out.export_text()
 
 
 def test_studies_by_name_and_from_files(tmp_path):
@@ -366,7 +366,7 @@ def test_a_new_study_can_be_run(tmp_path, command):
     assert len(read_study(path).configurations()) == 3
     again = command("study", "new", path)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "is done already" in again.stderr
 
 
 def test_what_runs_cost_grows_with_what_they_do():

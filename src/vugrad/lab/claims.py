@@ -14,7 +14,7 @@ LOG = "log loss"
 POINTS = "percentage points"
 #: What chance is right in, and half of all.
 CHANCE, HALF = 10, 50
-#: Those that are about what is reached in the end, which a few epochs on few images do not show.
+#: Claims about the final loss or accuracy, which a few epochs on few images do not show.
 LATE = ("C2", "C4", "C7", "C12", "C14", "C16")
 #: The accuracy in percent that the report's final model reached on the test images.
 REACHED = 99.12

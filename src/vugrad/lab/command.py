@@ -30,7 +30,7 @@ from vugrad.lab.workers import dask, local
 from vugrad.suggest import choose
 
 FULL_SEEDS = 5
-#: The studies that the report's claims are about: its own figures and tables.
+#: The studies that the report's claims are about.
 CLAIMED = list(dict.fromkeys(claim.study for claim in CLAIMS))
 COLOURS = {"supported": "green", "refuted": "red", "not resolved": "yellow"}
 
@@ -45,9 +45,9 @@ def reproduce(
     address: str | None,
     out: Path | None,
 ) -> None:
-    """Run studies and print what came out; ``out`` gets the records and the tables.
+    """Run studies and print their results; the records, tables and the page go to the folder ``out``.
 
-    Without names they are all of the report's studies, or, in the quick edition, those that its claims are about.
+    The default is all studies of this package in the full edition, and :data:`CLAIMED` in the quick one.
     """
     studies = [edition(study, full, seeds, data) for study in chosen(names or (["all"] if full else CLAIMED))]
     own = sorted(study.name for study in studies if study.name not in STUDIES)
@@ -71,17 +71,17 @@ def reproduce(
     if outcome.verdicts:
         print_claims(console, outcome.verdicts)
     console.print(about.edition)
-    console.print(f"{out / 'report.html'} shows it with figures, and says what it can and cannot say.")
-    console.print("summary.md, and results and claims as CSV, lie beside it.")
+    console.print(f"{out / 'report.html'} shows the results with figures, and what they can and cannot show.")
+    console.print("summary.md, results.csv and claims.csv are in the same folder.")
 
 
 def _interrupted(studies: Sequence[Study], records: Records) -> str:
-    """What is kept of a sweep that was interrupted, and how to go on."""
+    """The message for an interrupted sweep: what is kept, and how to go on."""
     runs = dict.fromkeys(run for study in studies for _, run in study.runs())
     done = sum(records.read(run) is not None for run in runs)
     return (
-        f"\nInterrupted: {done} of {len(runs)} runs are done, and kept in {records.folder}. The same command goes on "
-        "from there; a run that was under way goes on after its last epoch."
+        f"\nInterrupted: {done} of {len(runs)} runs are done, and kept in {records.folder}. The same command makes the "
+        "others; a run that was under way goes on after its last whole epoch."
     )
 
 
@@ -157,7 +157,7 @@ def chosen(names: Sequence[str]) -> list[Study]:
 
 
 def edition(study: Study, full: bool, seeds: int | None, data: str | None) -> Study:
-    """The study as it is to be run: its own settings, or its quick ones."""
+    """The study to run: with its own settings, or with its quick ones."""
     if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds {seeds}: there must be at least 1")
     changes: dict[str, Any] = {}
@@ -191,7 +191,7 @@ def print_study(console: Console, study: Study, outcome: Outcome) -> None:
 
 
 def print_claims(console: Console, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
-    """Print what the seeds say of each claim, and of its parts."""
+    """Print the verdict on each claim and on its parts."""
     console.print("The claims", style="bold")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)

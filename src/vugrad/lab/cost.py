@@ -1,4 +1,4 @@
-"""What runs cost, to share them among workers and to say what time is left."""
+"""Estimates of the time of runs, to share them among workers and to tell the time left."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from vugrad.lab.runner import dataset
 from vugrad.nn.summary import multiplications
 from vugrad.train.recipe import Recipe
 
-#: Measured on a core with AVX2 at 4.7 GHz: floating-point operations a second in training, the seconds of an epoch
-#: besides, to validate and to write the checkpoint, and those of a run, to compile and to test.
+#: Measured on a core with AVX2 at 4.7 GHz: floating-point operations per second in training; seconds for each epoch, in
+#: validation and checkpoint; seconds for each run, in compilation and test.
 RATE, EPOCH, RUN = 1e11, 0.01, 0.3
 
 
 def cost(run: Run) -> float:
-    """The seconds that a run takes on one core of one machine: another's are in proportion, and are to be measured."""
+    """The estimated seconds of a run on one core of that machine; on other machines only the proportions hold."""
     return RUN + EPOCH * run.recipe.epochs + 2 * _multiplications(run.recipe) / RATE
 
 

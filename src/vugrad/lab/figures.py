@@ -16,8 +16,8 @@ from vugrad.lab.record import Record
 from vugrad.lab.statistics import estimate
 from vugrad.lab.study import Study
 
-#: Colours that people with any kind of colour vision tell apart (after Okabe and Ito), on a light page and on a dark
-#: one; the last is the ink.
+#: Colours that are distinct for every kind of colour vision (after Okabe and Ito): on a light page, and the same on a
+#: dark page. The last is the ink.
 COLOURS = {
     "#0072b2": "#4aa8e0",
     "#d55e00": "#ff8b3d",
@@ -27,7 +27,7 @@ COLOURS = {
     "#3d8fc4": "#8fd0f5",
     "#1c1f24": "#e8eaed",
 }
-#: The marks and dashes that tell curves apart without colours.
+#: Marks and dashes that distinguish curves without colours.
 MARKS: tuple[Any, ...] = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 INK, GRID = "#1c1f24", "#e2e5e9"
@@ -48,9 +48,9 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "vugrad",
 }
-#: In inches: the width of a picture, the height of its axes, the room on each side of them, and a line of the legend.
+#: In inches: the width of a picture, the height of its axes, the margins around them, and a line of the legend.
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BELOW, LINE = 5.0, 2.7, 0.62, 0.12, 0.1, 0.5, 0.2
-#: The characters that a legend has room for beside each other.
+#: The characters that fit in a line of the legend.
 ROOM = 66
 
 
@@ -114,7 +114,7 @@ def _picture(study: Study, records: Mapping[str, Sequence[Record]], name: str) -
 
 
 def _canvas(labels: Sequence[str]) -> tuple[Figure, Any]:
-    """A figure, and axes that leave room for a legend of these labels below them."""
+    """A figure, and axes with room for a legend of these labels below them."""
     legend = LINE * -(-len(labels) // _columns(labels)) if labels else 0.0
     height = TOP + HEIGHT + BELOW + legend
     figure = Figure(figsize=(WIDTH, height))
@@ -123,12 +123,12 @@ def _canvas(labels: Sequence[str]) -> tuple[Figure, Any]:
 
 
 def _columns(labels: Sequence[str]) -> int:
-    """How many labels a legend has in a line."""
+    """The number of labels in a line of the legend."""
     return max(1, min(len(labels), 4, ROOM // (max(map(len, labels)) + 7)))
 
 
 def _logarithmic(axes: Any) -> None:
-    """A logarithmic axis with plain numbers on it."""
+    """Make the vertical axis logarithmic, with plain numbers."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
@@ -139,7 +139,7 @@ def _logarithmic(axes: Any) -> None:
 def styles(study: Study) -> dict[str, dict[str, Any]]:
     """The line of each configuration, the same in all of a study's pictures.
 
-    The first axis has the colours and the marks, the others have the dashes.
+    Colour and mark show the value on the study's first axis, dashes the values on the others.
     """
     labels = list(study.configurations())
     rest = len(labels) // len(next(iter(study.vary.values()), [None]))
@@ -157,7 +157,7 @@ def styles(study: Study) -> dict[str, dict[str, Any]]:
 
 
 def themed(svg: str) -> str:
-    """A picture whose colours a page can change: each becomes a variable of CSS that is itself by default."""
+    """An SVG whose colours a page can change: each becomes a CSS variable with the colour as its default."""
     for number, colour in enumerate((*COLOURS, GRID)):
         svg = svg.replace(colour, f"var(--line{number}, {colour})")
     return svg

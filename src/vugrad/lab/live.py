@@ -1,4 +1,4 @@
-"""A sweep as it is watched: how many runs are done, and what time is left at the rate at which they got done."""
+"""The progress of a sweep: how many runs are done, and the time left at the present rate."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from vugrad.lab.study import Study
 from vugrad.lab.sweep import sweep
 from vugrad.lab.workers import Workers
 
-#: The seconds between two lines where the output is no terminal: at first, and after the first minutes.
+#: Seconds between two lines if the output is not a terminal: ``OFTEN`` in the first ``FIRST`` seconds, then ``SELDOM``.
 OFTEN, SELDOM, FIRST = 15.0, 60.0, 180.0
-#: What a shell is given by a command that Ctrl-C has ended.
+#: The exit status of a command that Ctrl-C has ended.
 INTERRUPTED = 130
 
 
 class Pace:
-    """What is done of some runs, and what time the others will take: measured, with all that this machine does besides.
+    """The progress of some runs, and the time left at the measured rate.
 
     Args:
-        runs: to be made from now on.
-        records: where their checkpoints say how far they are.
+        runs: the runs to make.
+        records: the folder of records and checkpoints; a checkpoint shows how far a run is.
     """
 
     def __init__(self, runs: Iterable[Run], records: Records) -> None:
@@ -38,13 +38,13 @@ class Pace:
         self.began, self.before = time.monotonic(), self.begun()
 
     def begun(self) -> dict[Run, float]:
-        """Of each run that is not done, but was begun, the share of its epochs that it has behind it."""
+        """The share of its epochs that each unfinished run has done."""
         stems = (path.stem for path in self.records.folder.glob("*.safetensors"))
         runs = [run for stem in stems if (run := self.keys.get(stem)) is not None and run not in self.done]
         return {run: min(1.0, self.records.epochs(run) / run.recipe.epochs) for run in runs}
 
     def left(self) -> float | None:
-        """The seconds until all are done; ``None`` as long as there is no rate to tell them from."""
+        """The estimated seconds until all runs are done; ``None`` before the first progress."""
         now = {**dict.fromkeys(self.done.copy(), 1.0), **self.begun()}
         made = sum(self.costs[run] * (share - self.before.get(run, 0.0)) for run, share in now.items())
         rest = sum(takes * (1 - now.get(run, 0.0)) for run, takes in self.costs.items())
@@ -58,14 +58,14 @@ class Pace:
 
 
 def watched(studies: Sequence[Study], records: Records, workers: Workers, console: Console) -> dict[Run, Record]:
-    """What :func:`sweep` gives for the runs of all studies, shown as they come."""
+    """The result of :func:`sweep` for the runs of all studies, with a display of the progress."""
     runs = {study.name: [run for _, run in study.runs()] for study in studies}
     everything = dict.fromkeys(run for each in runs.values() for run in each)
     found = {run: record for run in everything if (record := records.read(run)) is not None}
     missing = [run for run in everything if run not in found]
     if not missing:
         return found
-    there = f"; {len(found)} {'is' if len(found) == 1 else 'are'} there already" if found else ""
+    there = f"; {len(found)} {'is' if len(found) == 1 else 'are'} done already" if found else ""
     console.print(f"{_runs(len(missing))} to make on {workers.count} worker{'s' * (workers.count > 1)}{there}")
     pace = Pace(missing, records)
 
@@ -96,7 +96,7 @@ def watched(studies: Sequence[Study], records: Records, workers: Workers, consol
 
 @contextlib.contextmanager
 def lines(show: Callable[[], None]) -> Iterator[None]:
-    """Call ``show`` now and then, from a thread, until the block ends."""
+    """Call ``show`` at intervals, from a thread, until the block ends."""
     over, began = threading.Event(), time.monotonic()
 
     def work() -> None:

@@ -96,7 +96,7 @@ FIGURES = ("loss", "validation", "test", "seconds")
 
 
 def _cells(e: Estimate | None) -> list[str]:
-    """A mean and its interval; empty where nothing was measured."""
+    """A mean and the ends of its interval as text; empty if nothing was measured."""
     return ["", "", ""] if e is None or not e.n else [str(x) for x in (e.mean, e.low, e.high)]
 
 

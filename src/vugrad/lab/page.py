@@ -20,7 +20,7 @@ from vugrad.lab.summary import processor
 from vugrad.lab.text import basis, interval, number
 from vugrad.lab.verdicts import together
 
-#: The colours of pictures on a dark page, in the order of :func:`vugrad.lab.figures.themed`.
+#: The pictures' colours on a dark page, in the order of :func:`vugrad.lab.figures.themed`; the last is the grid's.
 DARK = (*COLOURS.values(), "#31363d")
 assert len(DARK) == len((*COLOURS, GRID))
 
@@ -83,5 +83,5 @@ def _around(e: Estimate | None, digits: int) -> Markup:
 
 
 def _label(text: str) -> Markup:
-    """A configuration's label, which breaks between its parts alone."""
+    """A configuration's label, with line breaks between its parts only."""
     return Markup(", ").join(Markup("<span>{}</span>").format(part) for part in text.split(", "))

@@ -1,4 +1,4 @@
-"""What a reader has to know of an outcome first: its title, and what it can and cannot say."""
+"""The preface of an outcome: its title, and what its results can and cannot show."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vugrad.lab.studies import STUDIES
 from vugrad.lab.study import Study, options, shown
 from vugrad.train.recipe import Recipe
 
-#: Settings that are always said, at their defaults too.
+#: Settings that are always listed, even at their defaults.
 ALWAYS = ("data", "optimizer", "batch_size", "epochs")
 
 
 @dataclass(frozen=True)
 class Preface:
-    """A title, what was run in a line, and paragraphs on what it can and cannot say."""
+    """A title, a sentence on what was run, and paragraphs on what the results can and cannot show."""
 
     title: str
     edition: str
@@ -26,7 +26,7 @@ class Preface:
 
 
 def preface(outcome: Outcome, full: bool) -> Preface:
-    """The preface to the outcome of the full or the quick edition of some studies."""
+    """The preface of an outcome in the full or the quick edition."""
     studies = outcome.studies
     ours = [study for study in studies if study.name in STUDIES]
     runs = len({r.run for by_label in outcome.records.values() for each in by_label.values() for r in each})
@@ -49,7 +49,7 @@ def preface(outcome: Outcome, full: bool) -> Preface:
 
 
 def settings(study: Study) -> str:
-    """What a study's configurations share; of the report's studies also where the report's settings are others."""
+    """The settings that all configurations of a study share, and where they differ from the report's."""
     report, usual = STUDIES.get(study.name, study).base, Recipe()
     varied = {name for axis, values in study.vary.items() for _, changes in options(axis, values) for name in changes}
     found = []
@@ -69,37 +69,39 @@ def _title(studies: Sequence[Study]) -> str:
 
 
 def _judged(seeds: Sequence[int]) -> list[str]:
-    """How claims are judged, and how large an effect must be for so many seeds."""
+    """Sentences on how claims are judged, and on the effect sizes that these numbers of seeds can resolve."""
     tests = sum(len(claim.parts) for claim in CLAIMS)
     found = [
         "A claim is supported or refuted if a t-test over the seeds, corrected by Holm's method for the number of "
-        "tests, finds its effect to be other than 0. Effects of configurations that share seeds are differences seed "
-        "by seed. An effect that is the same in every run needs no test, and has no p; it decides by itself."
+        "tests, finds that its effect is not 0. Configurations that share seeds are compared seed by seed. An effect "
+        "that is the same in every run needs no test and has no p; its sign alone decides."
     ]
     return found + [_resolved(n, tests) for n in seeds]
 
 
 def _resolved(n: int, tests: int) -> str:
-    """What so many seeds can resolve."""
+    """A sentence on the effects that ``n`` seeds can resolve."""
     if n == 1:
-        return "A single seed says nothing of others: it resolves no claim."
+        return "A single seed shows no variation from seed to seed: it resolves no claim."
     return (
         f"What {n} seeds can resolve: an effect of at least {resolvable(n, 1):.1f} to {resolvable(n, tests):.0f} "
-        f"times its standard deviation from seed to seed, less for the last of the {tests} effects that is tested "
-        "and more for the first. What is not resolved may be there, and smaller."
+        f"times its standard deviation from seed to seed. The lower bound holds for the last of the {tests} effects "
+        "that is tested, the upper bound for the first. An effect that is not resolved may exist, and be smaller."
     )
 
 
 def _quick(names: set[str]) -> list[str]:
-    """What the quick edition of the report's studies can and cannot say."""
+    """Sentences on what the quick edition of the report's studies can and cannot show."""
     late = [claim.name for claim in CLAIMS if claim.name in LATE and claim.study in names]
     left = [name for name in STUDIES if name not in names]
     found = [
-        "What these few epochs can show is how fast the training loss falls at first, under one setting and another. "
-        "They cannot show small differences of accuracy, since of 500 validation images each is 0.2 percentage points"
-        + (f", nor what is reached in the end, which {', '.join(late)} are about: " if late else ": ")
+        "These few epochs can show how fast the training loss falls at first under different settings. They cannot "
+        "show small differences of accuracy, since each of 500 validation images counts 0.2 percentage points"
+        + (f", nor the final loss and accuracy, which {', '.join(late)} are about: " if late else ": ")
         + "vugrad reproduce --full judges the claims under the report's own settings."
     ]
     if left:
-        found.append(f"Not run: {', '.join(left)}. vugrad reproduce {left[0]} runs one of them, and --full all.")
+        found.append(
+            f"Not run: {', '.join(left)}. vugrad reproduce {left[0]} runs one of them, vugrad reproduce all all."
+        )
     return found

@@ -100,11 +100,11 @@ class Records:
         return self.folder / f"{run.key}.safetensors"
 
     def epochs(self, run: Run) -> int:
-        """How many epochs a run that is not finished has behind it, as its checkpoint says."""
+        """The number of epochs that an unfinished run has done, read from its checkpoint; 0 if it has none."""
         from safetensors import SafetensorError, safe_open
 
         try:
-            with safe_open(self.checkpoint(run), "numpy") as file:  # which reads its header alone
+            with safe_open(self.checkpoint(run), "numpy") as file:  # reads only the header
                 return len(json.loads(file.metadata()["manifest"])["history"]["epochs"])
         except (OSError, SafetensorError, *BROKEN):
             return 0

@@ -25,12 +25,12 @@ from vugrad.train.step import inference
 
 #: Datasets that a process holds at once: one under each of the conventions that studies compare.
 HELD = 4
-#: What a training step does not depend on: numbers that it reads when it runs, and what is around it.
+#: Settings on which the compiled training step does not depend, at their defaults.
 AROUND = {name: getattr(Recipe(), name) for name in ("lr", "init", "schedule", "shuffle", "epochs")}
 
 
 def program(recipe: Recipe) -> Recipe:
-    """What recipes with one and the same training step have in common.
+    """The recipe with the settings of :data:`AROUND` reset: recipes with equal results share a compiled step.
 
     >>> program(Recipe(lr=0.1, epochs=3)) == program(Recipe()), program(Recipe(batch_size=7)) == program(Recipe())
     (True, False)
@@ -60,7 +60,7 @@ def execute(run: Run, records: Records, threads: int = 1, callbacks: Sequence[Ca
         history = load_checkpoint(path, model, optimizer, schedule, rng)
     callbacks = [_Keeper(path), *callbacks]
     assert data.test is not None  # every dataset that has a name has one
-    with alike(program(recipe)), np.errstate(all="ignore"):  # the errors are those of a run that has gone to infinity
+    with alike(program(recipe)), np.errstate(all="ignore"):  # a run that goes to infinity overflows
         recipe.fit(model, data, optimizer, schedule, callbacks=callbacks, history=history, progress=False)
         if history.stopped and history.stopped.startswith("interrupted"):
             raise KeyboardInterrupt

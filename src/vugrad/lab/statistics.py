@@ -15,7 +15,7 @@ CONFIDENCE, LEVEL = 0.95, 0.05
 RESAMPLES = 5_000
 
 
-#: What is said of effects that do not vary: there is nothing that a test could tell them from.
+#: The reason why effects that do not vary have no test.
 SAME = "the same in every run"
 #: Numbers that differ by less than this share of the largest differ by rounding alone.
 ROUNDING = 1e-12
@@ -37,10 +37,10 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """The mean and its bootstrap interval: seeds are drawn again with replacement, always the same way.
+    """The mean and its bootstrap interval: seeds are drawn with replacement, from a fixed generator.
 
-    Numbers that are all the same are the mean and both ends of the interval, also where they are infinite. Among
-    others one that is not finite leaves no mean, and the whole line for an interval.
+    If all values are equal, even if infinite, that value is the mean and both ends of the interval. If the values
+    differ and one is not finite, the mean is NaN and the interval is the whole line.
 
     >>> estimate([1.0, 2.0, 3.0]).mean
     2.0
@@ -62,7 +62,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def untestable(effects: Sequence[float]) -> str | None:
-    """Why a t-test says nothing of these effects; ``None`` where it does.
+    """The reason why a t-test cannot be applied to these effects; ``None`` if it can.
 
     >>> untestable([0.1, 0.2]), untestable([0.1, 0.1]), untestable([0.1])
     (None, 'the same in every run', 'a single run')
@@ -77,16 +77,16 @@ def untestable(effects: Sequence[float]) -> str | None:
 
 
 def _same(x: np.ndarray[Any, Any]) -> bool:
-    """Whether numbers are equal but for rounding; infinite ones, if they have one sign."""
+    """Whether numbers are equal except for rounding; infinite ones are equal if they have the same sign."""
     if not np.isfinite(x).all():
         return bool((x == x[0]).all())
     return bool(np.ptp(x) <= ROUNDING * np.abs(x).max())
 
 
 def p_value(effects: Sequence[float]) -> float | None:
-    """How probable a mean so far from 0 is, either way, if the effects are normal around 0: Student's t-test.
+    """The p-value of Student's two-sided t-test: the probability of a mean so far from 0 if the true mean is 0.
 
-    ``None`` where such a test says nothing: see :func:`untestable`.
+    ``None`` if the test cannot be applied: see :func:`untestable`.
 
     >>> p_value([0.1, 0.12, 0.11]) < 0.01, p_value([0.1, -0.1]), p_value([0.1, 0.1])
     (True, 1.0, None)
@@ -99,7 +99,7 @@ def p_value(effects: Sequence[float]) -> float | None:
 
 
 def resolvable(seeds: int, tests: int) -> float:
-    """The least mean effect, in standard deviations over seeds, that the first of so many corrected tests finds.
+    """The least mean effect, in standard deviations over seeds, that the first of ``tests`` corrected tests finds.
 
     >>> [round(resolvable(3, tests), 1) for tests in (1, 20)]
     [2.5, 11.5]

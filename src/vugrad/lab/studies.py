@@ -34,8 +34,9 @@ CNN = Recipe(
 SCALED = replace(MLP, pixels="unit", reduction="mean", shuffle=True, lr=0.1)
 #: Rates above this let the widest of them go to infinity at first.
 SLOW = 0.02
-#: What decides claims in the quick edition takes less than two minutes on two cores with AVX2 and 2.7 GHz. So what is
-#: wide is narrower there, or has fewer epochs: but two at least, since the first has the loss of the first steps.
+#: The studies of the claims take less than two minutes in the quick edition, on two cores with AVX2 and 2.7 GHz. Wide
+#: networks are therefore narrower there, or have fewer epochs; two at least, since the mean loss of the first epoch
+#: includes that of the first steps.
 QUICK_MLP: dict[str, Any] = {"data": "mnist5k", "hidden": (784,), "epochs": 4}
 QUICK_CNN = {"data": "mnist5k", "epochs": 4}
 WIDTHS = {f"{w} × 784": {"hidden": (784 * w,)} for w in (1, 2, 4, 8, 16, 32)}

@@ -32,7 +32,7 @@ class Study:
             ``step`` by the setting's name.
         seeds: of weights and order.
         quick: changes of the base recipe for a look at the study in seconds: other data, fewer epochs.
-        quick_vary: axes that this look has in place of those of the same names.
+        quick_vary: axes that replace those of the same names in the quick edition.
         read: the epochs at which a table of it is read; all of a run's figures are there in any case.
         reported: for each epoch the figures that are compared with ours, by the names of :class:`outcome.Row`.
         note: what a reader should know of the choices.
@@ -141,7 +141,7 @@ def options(axis: str, values: Sequence[Any] | Mapping[str, Changes]) -> list[tu
 
 
 def shown(value: Any) -> str:
-    """A setting's value, as labels have it.
+    """A setting's value as text in labels.
 
     >>> shown((784, 10)), shown(False), shown(1e-5), shown("sgd")
     ('784-10', 'off', '1e-05', 'sgd')

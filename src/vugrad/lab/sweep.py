@@ -13,8 +13,8 @@ from vugrad.train.recipe import Recipe
 
 #: So often in a row workers may die without a run having come further.
 LIVES = 3
-#: Runs of one program go to a worker together, up to a cost of so many seconds, and of this share of what falls to each
-#: worker, so that all of them end at about the same time.
+#: Runs of one program go to a worker together, up to a cost of ``TOGETHER`` seconds and up to this share of a worker's
+#: part of the total cost, so that all workers end at about the same time.
 TOGETHER, SHARE = 5.0, 0.2
 
 
@@ -23,9 +23,9 @@ def sweep(
 ) -> dict[Run, Record]:
     """The records of all runs; those that are not there yet are made, each once.
 
-    Short runs of one program are made by one worker, which records and compiles it once. A worker that dies costs the
-    epoch that it was at: its run goes on from its checkpoint. ``tell`` hears of every record, those that were there
-    first.
+    Short runs of one program are made by one worker, which traces and compiles it once. If a worker dies, its run goes
+    on from its checkpoint, so that at most one epoch is lost. ``tell`` is called with every record; the records that
+    exist already come first.
 
     Raises ``RuntimeError`` if workers die again and again, and what a run raises, with the run's settings in a note.
     """
@@ -67,11 +67,11 @@ def sweep(
 
 
 def tasks(runs: Iterable[Run], workers: int) -> list[list[Run]]:
-    """Runs as they are given to workers: short ones of one program together, and the longest task first."""
+    """The tasks for workers: short runs of one program form one task; the longest task comes first."""
     costs = {run: cost(run) for run in runs}
     most = min(TOGETHER, SHARE * sum(costs.values()) / workers)
     found: list[list[Run]] = []
-    open: dict[Recipe, list[Run]] = {}  # of each program the task that its next run may join
+    open: dict[Recipe, list[Run]] = {}  # for each program the task that its next run may join
     for run in costs:
         task = open.get(program(run.recipe))
         if task is None or sum(costs[other] for other in task) + costs[run] > most:

@@ -12,7 +12,7 @@ LEAST_P = 1e-4
 
 
 def number(x: float, form: str) -> str:
-    """A number, or what is to be said in its place.
+    """A number as text; words for NaN and the infinities.
 
     >>> number(0.5, "+.2f"), number(-float("inf"), ".2f"), number(float("nan"), ".2f")
     ('+0.50', '-infinite', 'none')
@@ -23,14 +23,14 @@ def number(x: float, form: str) -> str:
 
 
 def interval(e: Estimate, form: str) -> str:
-    """The ends of an interval; nothing where there are no two, as of a single run."""
+    """The ends of an interval as text; empty if they are infinite, as for a single run."""
     if e.same:
         return "in every run"
     return f"{e.low:{form}} to {e.high:{form}}" if math.isfinite(e.low) and math.isfinite(e.high) else ""
 
 
 def around(e: Estimate | None, form: str) -> str:
-    """A mean with its interval in brackets; empty where nothing was measured."""
+    """A mean with its interval in brackets; empty if nothing was measured."""
     if e is None or not e.n:
         return ""
     ends = interval(e, form)
@@ -38,7 +38,7 @@ def around(e: Estimate | None, form: str) -> str:
 
 
 def half(e: Estimate | None, form: str) -> str:
-    """A mean with half its interval, which takes less room; empty where nothing was measured."""
+    """A mean with half the width of its interval; empty if nothing was measured."""
     if e is None or not e.n:
         return ""
     width = (e.high - e.low) / 2 if interval(e, form) and not e.same else None
@@ -46,7 +46,7 @@ def half(e: Estimate | None, form: str) -> str:
 
 
 def basis(v: Verdict) -> str:
-    """By what an effect was judged: the p of its test, or why there is none."""
+    """The basis of a verdict: the p of its test, or the reason why there is no test."""
     if v.p is None:
         return v.untested or ""
     return f"p<{LEAST_P:g}" if v.p < LEAST_P else f"p={v.p:.2g}"

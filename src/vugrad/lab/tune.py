@@ -91,7 +91,7 @@ def tune(console: Console, study: Study, trials: int, out: Path) -> None:
         with status if console.is_terminal else lines(lambda: console.print(so_far)):
             search.optimize(objective, n_trials=max(0, trials - made), callbacks=[tell])
     except KeyboardInterrupt:
-        console.print(f"\nInterrupted: {so_far}, which are kept in {out}. The same command goes on from there.")
+        console.print(f"\nInterrupted: {so_far}. They are kept in {out}; the same command makes the others.")
         raise SystemExit(INTERRUPTED) from None
     complete = search.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     pruned = len(search.get_trials(deepcopy=False, states=(optuna.trial.TrialState.PRUNED,)))
@@ -101,7 +101,7 @@ def tune(console: Console, study: Study, trials: int, out: Path) -> None:
     )
     console.print(_table(study, ranked[:SHOWN]))
     if len(ranked) > 1 and ranked[0].value == ranked[-1].value:
-        console.print(f"all {len(ranked)} have the same accuracy: there is nothing to choose by")
+        console.print(f"all {len(ranked)} have the same accuracy: none is the best")
         return
     best = ranked[0].params
     recipe = _recipe(study, lambda name, _: best[name], *[lambda name, **_: best[name]] * 2)

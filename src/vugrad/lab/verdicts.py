@@ -22,9 +22,9 @@ Effect = Callable[[Seed], float]
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the report, the study it is about, and its parts: each an effect, all of which must hold.
+    """A sentence of the report, its study, and its parts: effects that must all be positive.
 
-    ``unit`` is that of the effects, ``units`` of those parts that have another.
+    ``unit`` is the unit of the effects; ``units`` holds the units of parts that have another.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the seeds say of a part of a claim.
+    """The verdict of the seeds on a part of a claim.
 
-    ``p`` is corrected for the number of all parts; it is ``None`` where there is nothing to test, for the reason that
-    ``untested`` gives.
+    ``p`` is corrected for the number of all parts; it is ``None`` if there is no test, and ``untested`` gives the
+    reason.
     """
 
     claim: Claim
@@ -51,9 +51,9 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """Supported or refuted, if the effect is surely not 0; else not resolved.
+        """Supported or refuted, if the test shows that the effect is not 0, or if it is the same in every run.
 
-        Surely: by the test, or because it is the same number in every run, which needs none.
+        Else not resolved.
         """
         sure = self.untested == SAME if self.p is None else self.p < LEVEL
         if not sure or not self.effect.mean:
@@ -62,7 +62,7 @@ class Verdict:
 
     @property
     def unit(self) -> str:
-        """Of the effect."""
+        """The unit of the effect."""
         return self.claim.units.get(self.part, self.claim.unit)
 
 
@@ -95,7 +95,7 @@ def together(verdicts: Sequence[Verdict]) -> str:
     return "refuted" if "refuted" in words else "supported" if words == {"supported"} else "not resolved"
 
 
-# --- what an effect is made of. A run that went to infinity is worse than any that did not.
+# --- the measures of effects. A run that went to infinity is worse than any that did not.
 
 
 def loss(record: Record, epoch: int = -1) -> float:
@@ -128,7 +128,7 @@ def final_accuracy(record: Record) -> float:
 
 
 def seconds(record: Record) -> float:
-    """The time of the fastest epoch, which what else the machine did has slowed least."""
+    """The time of the fastest epoch, which other load on the machine has slowed least."""
     return float(min(record.history["seconds"], default=math.nan))
 
 
@@ -138,9 +138,9 @@ def more(measure: Callable[[Record], float], a: str, b: str) -> Effect:
 
 
 def trend(measure: Callable[[Record], float], labels: Sequence[str] | None = None, sign: int = 1) -> Effect:
-    """By how much a measure rises (or falls, with ``sign`` −1) from each configuration to the next, in the mean.
+    """The mean rise of a measure (fall, with ``sign`` −1) from each configuration to the next: the slope of a line.
 
-    They are all of a study in order, if no labels are given.
+    ``labels`` gives the configurations in order; the default is all of the study.
     """
 
     def effect(seed: Seed) -> float:
@@ -157,5 +157,5 @@ def best(measure: Callable[[Record], float], label: str, others: Sequence[str]) 
 
 
 def _difference(a: float, b: float) -> float:
-    """The difference; 0 of infinite numbers that are the same."""
+    """``a - b``; 0 for equal infinite numbers."""
     return 0.0 if a == b else a - b

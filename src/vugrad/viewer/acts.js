@@ -1,8 +1,8 @@
-// What a person does, by buttons, pointer and keys; and what the page begins with.
+// The user's actions, by buttons, pointer and keys; and the panel's first text.
 
 const acts = {
   open: () => {
-    const most = 2000;  // of more nothing could be seen
+    const most = 2000;  // more parts would be too small to see
     let count = 0;
     for (const g of groups) { if (count + g.parts.length > most) break; g.open = true; count += g.parts.length; }
     own = false;
@@ -43,7 +43,7 @@ document.addEventListener("keydown", event => {
   else if (!id || !walk(id, key)) return;
   event.preventDefault();
 });
-function walk(id, key) {  // from part to part: along what leads to it and from it, and beside
+function walk(id, key) {  // move from part to part: along the edges, or to a neighbour in the group
   const [on, off] = down ? ["ArrowDown", "ArrowUp"] : ["ArrowRight", "ArrowLeft"];
   if (key === "Enter" || key === " ") { if (id[0] === "g") toggle(id); choose(id); }
   else if (key === on || key === off) step(id, key === on);
@@ -51,7 +51,7 @@ function walk(id, key) {  // from part to part: along what leads to it and from 
   else return false;
   return true;
 }
-function ends(id) {  // what is connected to a part that is shown, before and after it
+function ends(id) {  // the visible parts before and after a part
   const visible = n => way(n).find(up => !isOpen(up)), found = [[], []];
   for (const [a, b] of drawnEdges) {
     if (visible(b) === id) found[0].push(visible(a));

@@ -1,4 +1,4 @@
-// The drawing: boxes in open groups, and what leads from one to the other; and how they look at a step.
+// The drawing: boxes in open groups, the edges between them, and their marks at a step.
 
 function draw() {
   const [width, height] = place(0);
@@ -7,7 +7,7 @@ function draw() {
   shown.clear();
   drawnEdges.length = 0;
   const markers = svg("defs", {}, paper);
-  // Of one size in pixels, however wide the line; Safari cannot take the line's colour for it.
+  // Arrow tips have one size in pixels for every line width. Safari cannot use the line's colour for them.
   for (const [name, size] of [["tip", 9], ["tip-now", 12]]) {
     const marker = svg("marker", {id: `${page.id}-${name}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: size,
       markerHeight: size, markerUnits: "userSpaceOnUse", orient: "auto-start-reverse"}, markers);
@@ -26,7 +26,7 @@ function draw() {
   })(0);
   const seen = new Set();
   for (const [a, b] of edges) connect("n" + a, "n" + b, seen, floors[1]);
-  for (const title of floors[0].querySelectorAll("text")) {  // again, above the edges that come in
+  for (const title of floors[0].querySelectorAll("text")) {  // draw titles again, above the incoming edges
     floors[3].append(title.cloneNode(true));
     floors[3].lastChild.setAttribute("class", "title");
     floors[3].lastChild.setAttribute("aria-hidden", true);

@@ -10,7 +10,7 @@ from vugrad.graph import OpNode
 from vugrad.viewer.picture import LINE, PAD, Shape, kind_of, opened, picture, written
 from vugrad.viewer.scene import Group, Node, Scene
 
-#: Pixels; a wider picture would be shown smaller in a notebook or README, and its letters too.
+#: The widest picture in pixels that a notebook or README shows without shrinking its letters.
 WIDE = 900
 #: Fill, line and letters of each kind, on light and on dark paper.
 COLOURS = {
@@ -54,7 +54,7 @@ def colours(within: str) -> str:
 
 
 def svg(scene: Scene, down: bool | None = None, open_groups: Iterable[Group] | None = None) -> str:
-    """The graph as one SVG file, readable on light and dark paper; down if it is else wider than a page."""
+    """The graph as one SVG file for light and dark pages; drawn downwards by default if it is wider than a page."""
     shown = opened(scene) if open_groups is None else list(open_groups)
     drawn = picture(scene, shown, down or False)
     if down is None and drawn.width > WIDE:
@@ -79,7 +79,7 @@ def svg(scene: Scene, down: bool | None = None, open_groups: Iterable[Group] | N
     lines += [
         _box(drawn.shapes[part], False, part is scene.wrong) for part in [*groups, *nodes] if part not in open_ones
     ]
-    # Titles above the edges that come in.
+    # Titles, above the incoming edges.
     lines += [_texts(drawn.shapes[group], True, ' class="title"') for group in open_ones]
     return "\n".join([*lines, "</svg>"])
 

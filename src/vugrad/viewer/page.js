@@ -1,4 +1,4 @@
-// The page's parts run in one function, of the page's element and its data; page.py lists them in order.
+// The scripts run in one function, with the arguments page (an element) and data; page.py lists them in order.
 const graph = JSON.parse(data.textContent);
 const {nodes, groups, edges, steps, forward, codes, sizes: {across: ACROSS, along: ALONG, margin: MARGIN, title: TITLE,
   settling: SETTLING, line: LINE, pad: PAD}} = graph;

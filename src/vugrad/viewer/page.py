@@ -36,12 +36,12 @@ _ids = itertools.count()
 
 
 def page(scene: Scene, note: str = "", down: bool | None = None) -> str:
-    """A whole HTML file; nothing in it is executed but the page's own script, whatever names nodes have."""
+    """A whole HTML file; names of nodes are escaped, so that only the page's own script runs."""
     return _filled("page.html", {"title": html.escape(told(scene)), "style": _style(), "body": body(scene, note, down)})
 
 
 def inline(scene: Scene, note: str = "", down: bool | None = None, height: int = 560) -> str:
-    """For a notebook: the page in a frame of its own."""
+    """The page in a frame, for a notebook."""
     return (
         f'<iframe title="{html.escape(told(scene))}" style="width:100%;height:{height}px;border:1px solid #8886" '
         f'sandbox="allow-scripts" allow="fullscreen" srcdoc="{html.escape(page(scene, note, down))}"></iframe>'
@@ -49,7 +49,7 @@ def inline(scene: Scene, note: str = "", down: bool | None = None, height: int =
 
 
 def body(scene: Scene, note: str, down: bool | None) -> str:
-    """What stands between a page's tags."""
+    """The content of the page's body."""
     data = json.dumps(document(scene, note) | {"down": down}, ensure_ascii=False, separators=(",", ":"))
     return _filled(
         "body.html",

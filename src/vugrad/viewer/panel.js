@@ -1,8 +1,8 @@
-// The panel beside the drawing: what is known of a chosen part.
+// The panel beside the drawing: the details of the chosen part.
 
 function clear() { details.replaceChildren(); details.scrollTop = 0; }
 const title = id => nameOf(id).replace(/^the /, "The ");
-function code(text, parent) {  // a line that is longer than the panel goes on below, further in
+function code(text, parent) {  // a line longer than the panel is wrapped with a deeper indentation
   const pre = tag("pre", null, parent);
   for (const line of text.split("\n")) {
     const depth = line.search(/\S|$/) + 2, made = tag("span", line || " ", pre);
@@ -76,7 +76,7 @@ function heat(f, parent) {
         Math.round((f.whole ? 45 : 90) * Math.abs(v) / most)}%, var(--middle))`;
   }, f.whole);
 }
-function table(rows, parent, each = () => {}, words = true) {  // a row of more numbers than there is room for goes on below
+function table(rows, parent, each = () => {}, words = true) {  // long rows are wrapped
   const made = tag("div", null, parent, words ? "numbers" : "heat");
   made.setAttribute("role", words ? "table" : "img");
   made.setAttribute("aria-label", words ? "The numbers" : "Heat map: red above 0, blue below");

@@ -54,7 +54,7 @@ def written(part: Node | Group) -> tuple[str, ...]:
 
 
 def called(node: Node, scene: Scene) -> str:
-    """What a node is called in a sentence: its name or the op that it comes from, its shape, its module."""
+    """A node's name in a sentence: its name or the op that made it, its shape, its module."""
     group = scene.home[node]
     if isinstance(node, OpNode):
         return node.op.__name__ + (f" in {written(group)[0]}" if group.kind else "")
@@ -73,7 +73,7 @@ def called(node: Node, scene: Scene) -> str:
 
 
 def size(part: Node | Group) -> tuple[float, float]:
-    """Of a node, and of a group that is closed."""
+    """The width and height of a node or of a closed group."""
     lines = written(part)
     width = LETTER * max(map(len, lines)) + 2 * PAD + (LETTER * 3 if isinstance(part, Group) else 0)
     return max(width, 2 * LINE), LINE * len(lines) + PAD + (PAD if isinstance(part, Group) else 0)

@@ -1,4 +1,4 @@
-// Where everything lies, as layout.py has it, with the groups that are open.
+// The positions of all parts, by the rules of layout.py, for the groups that are open.
 
 function settled(group, span) {
   const before = new Map(), after = new Map(), y = new Map();

@@ -1,6 +1,6 @@
 // Step by step: forward, then backward, one op at a time.
 
-const when = new Map();  // the step at which a node is known
+const when = new Map();  // the step at which a node has its value
 forward.forEach((op, i) => { when.set(op, i + 1); for (const n of nodes[op].outputs) when.set(n, i + 1); });
 slider.max = forward.length + steps.length;
 function go(step) {
@@ -55,7 +55,7 @@ function sum(h, parent) {
     const terms = h.sums[+select.value];
     const text = terms.map(([name, g, slope]) => `${name} · ∂ = ${number(g)} · ${number(slope)}`).join("\n+ ");
     out.replaceChildren();
-    code(`it reaches ${terms.length} output${terms.length === 1 ? "" : "s"}, and its gradient is their sum:\n  `
+    code(`it reaches ${terms.length} output${terms.length === 1 ? "" : "s"}, and its gradient is the sum over them:\n  `
       + (text || "0") + `\n= ${number(h.part.numbers[+select.value])}`, out);
   };
   select.addEventListener("change", show);

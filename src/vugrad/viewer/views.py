@@ -74,7 +74,7 @@ def view(what: Any, *inputs: Any, down: bool | None = None) -> View:
         what: a node, several, or an op in a graph, with all that is below; a module or function, which is run on the
             ``inputs``; or the error that :class:`vugrad.debug` has raised, whose op is marked.
         inputs: arrays or nodes for the module or function.
-        down: draw from above to below, or to the right; by default as there is room.
+        down: draw downwards (``True``) or to the right (``False``); by default as fits the space.
 
     On the page modules open and close, each node shows its numbers, its gradient, its op's code and derivation, and a
     slider plays forward and backward, one op at a time. Which modules and lines the ops belong to is known of what is

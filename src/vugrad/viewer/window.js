@@ -1,6 +1,6 @@
-// The part of the drawing that is seen, and how large: it scrolls, is dragged, and is zoomed at a point.
+// The visible part of the drawing and its scale: scrolling, dragging, and zooming at a point.
 
-//: Scales at which a graph is fitted in, of letters of 12 pixels; a lecture hall is wide. Then those that a person may choose.
+//: The least and largest scale when a graph is fitted (letters have 12 pixels at scale 1), and when the user zooms.
 const FITTED = {desk: [1, 2], hall: [2, 4]}, SCALES = [0.1, 8];
 const framed = window.parent !== window;
 let scale = null, own = false, presenting = false;
@@ -14,7 +14,7 @@ function look() {
 function fit() {
   const [width, height] = graph.extent;
   const whole = Math.min(canvas.clientWidth / width, canvas.clientHeight / height);
-  scale = clamp(whole, ...FITTED[presenting ? "hall" : "desk"]);  // whole, if it can be read then
+  scale = clamp(whole, ...FITTED[presenting ? "hall" : "desk"]);  // the whole graph, if its text stays readable
   own = false;
   look();
   canvas.scrollLeft = down ? (canvas.scrollWidth - canvas.clientWidth) / 2 : 0;
@@ -25,7 +25,7 @@ function middle() {
   const box = canvas.getBoundingClientRect();
   return [box.x + box.width / 2, box.y + box.height / 2];
 }
-function zoom(factor, [x, y] = middle()) {  // what is at that point of the screen stays there
+function zoom(factor, [x, y] = middle()) {  // the point (x, y) of the screen stays in place
   const before = paper.getBoundingClientRect(), wanted = clamp(scale * factor, ...SCALES), f = wanted / scale;
   scale = wanted;
   own = true;
@@ -34,7 +34,7 @@ function zoom(factor, [x, y] = middle()) {  // what is at that point of the scre
   canvas.scrollLeft += after.x + (x - before.x) * f - x;
   canvas.scrollTop += after.y + (y - before.y) * f - y;
 }
-function into(id) {  // see that a part can be seen: open what is around it, and move there
+function into(id) {  // bring a part into view: open the groups around it, and scroll
   let changed = false;
   for (const up of way(id).slice(0, -1)) if (!part(up).open) { part(up).open = true; changed = true; }
   if (changed) draw();
@@ -73,13 +73,13 @@ canvas.addEventListener("wheel", event => {
 }, {passive: false});
 new ResizeObserver(() => { if (!own) fit(); }).observe(canvas);
 
-function present(on) {  // large letters, all of the screen, black on white
+function present(on) {  // large letters, the whole screen, full contrast
   presenting = on;
   page.classList.toggle("presenting", on);
   const knob = page.querySelector('[data-do="present"]');
   knob.setAttribute("aria-pressed", on);
   knob.textContent = on ? "Leave" : "Present";
-  // A frame may not be allowed to; the rest is as it should be even then.
+  // A frame may not be allowed to use the whole screen; the rest of the mode works without it.
   if (on && page.requestFullscreen) page.requestFullscreen().catch(() => {});
   if (!on && document.fullscreenElement) document.exitFullscreen();
   fit();
