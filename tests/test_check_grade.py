@@ -3,12 +3,13 @@
 import json
 import re
 import textwrap
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from vugrad.check import command
-from vugrad.check.grade import MEMORY, grade
+from vugrad.check.grade import MEMORY, grade, grade_class
 from vugrad.check.remote import Runner
 from vugrad.cli import app
 from vugrad.ops.table import ROWS
@@ -248,6 +249,13 @@ def test_files_in_the_current_folder_are_not_taken_for_the_librarys(homework, mo
     (homework.parent / "vugrad").mkdir()
     monkeypatch.chdir(homework.parent)
     assert [verdict.backward for verdict in grade(homework, ["ReLU", "ReLU"], seconds=200).verdicts] == ["proven"]
+
+
+def test_a_file_and_a_class_are_found_from_the_current_folder(homework, monkeypatch):
+    monkeypatch.chdir(homework.parent)
+    file, folder = Path(homework.name), Path()
+    assert grade(file, ["ReLU"], seconds=200).verdicts[0].backward == "proven"
+    assert [marks.verdicts[0].backward for marks in grade_class(folder, ["ReLU"], seconds=200)] == ["proven"]
 
 
 def test_no_op_is_asked_for(homework):

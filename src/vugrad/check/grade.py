@@ -127,12 +127,12 @@ def grade(
     with Judges(allowed()) as judges:
         left: list[str] = []
         if names is None:
-            found = judges.submit(Job(str(path), "", own, True, seconds, memory)).result()
+            found = judges.submit(Job(str(path.absolute()), "", own, True, seconds, memory)).result()
             names, left = found["names"], found.get("left", [])
             if not names:
                 why = found.get("error") or next((f"; not loaded: {each}" for each in left), "")
                 raise ValueError(f"{path} defines no Op: write class Name(vg.Op), with forward and backward{why}")
-        jobs = [Job(str(path), name, own, True, seconds, memory) for name in dict.fromkeys(names)]
+        jobs = [Job(str(path.absolute()), name, own, True, seconds, memory) for name in dict.fromkeys(names)]
         answers = [future.result() for future in [judges.submit(job) for job in jobs]]
     left = next((answer["left"] for answer in answers if answer["left"]), left)
     return Marks(path.stem, path.name, [Verdict(**answer["verdict"]) for answer in answers], left)
@@ -155,7 +155,7 @@ def grade_class(
         answers: dict[Path, dict[str, dict[str, Any]]] = {path: {} for path in paths}
         for path in paths:
             for name in wanted:
-                job = Job(str(path), name, own, path.is_dir(), seconds, memory)
+                job = Job(str(path.absolute()), name, own, path.is_dir(), seconds, memory)
                 pending[judges.submit(job)] = path
         while pending:
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
