@@ -53,6 +53,8 @@ class BatchMM(Op):
 
     @staticmethod
     def forward(context: Context, w: Array, x: Array) -> Array:
+        if w.ndim != 2 or x.ndim == 0:
+            raise ValueError("weights have two axes, (outputs, features), and x has the features on its last axis")
         context.update(w=w, x=x)
         return np.matmul(x, w.T)
 

@@ -79,7 +79,7 @@ class CrossEntropy(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, targets: Array) -> Array:
-        if targets.shape != x.shape[:-1]:
+        if x.ndim != 2 or targets.shape != x.shape[:1]:
             raise ValueError("one target for each row of logits is needed")
         hit = targets[:, None] == np.arange(x.shape[1])
         z = x - np.max(x, axis=1, keepdims=True)
@@ -104,7 +104,7 @@ class BatchNorm(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, w: Array, b: Array, eps: float = 1e-5) -> Array:
-        if w.shape != x.shape[1:2] or b.shape != w.shape:
+        if x.ndim < 2 or w.shape != x.shape[1:2] or b.shape != w.shape:
             raise ValueError("one weight and one bias for each channel are needed")
         axes = (0, *range(2, x.ndim))
         averaged(x.shape, axes)
@@ -138,7 +138,7 @@ class LayerNorm(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, w: Array, b: Array, eps: float = 1e-5) -> Array:
-        if w.shape != x.shape[x.ndim - w.ndim :] or b.shape != w.shape:
+        if not w.ndim or w.shape != x.shape[max(x.ndim - w.ndim, 0) :] or b.shape != w.shape:
             raise ValueError("one weight and one bias for each element of the last axes are needed")
         axes = tuple(range(x.ndim - w.ndim, x.ndim))
         centred = x - np.mean(x, axis=axes, keepdims=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from vugrad.graph import Op
 from vugrad.graph.backward import Array
@@ -91,6 +91,7 @@ class Expand(Op):
 
     @staticmethod
     def forward(context: Context, x: Array, dim: int, repeats: int) -> Array:
+        dim = normalize_axis_index(dim, x.ndim)
         if x.shape[dim] != 1:
             raise ValueError(f"only an axis of extent 1 can be expanded, and axis {dim} has extent {x.shape[dim]}")
         context["dim"] = dim
