@@ -363,7 +363,7 @@ def reproduce(
         list[str] | None,
         typer.Argument(
             help="Names of studies, or files of your own (.toml, .py); default: the studies that the report's claims "
-            "need, with --full all of them"
+            "need, with --full all studies"
         ),
     ] = None,
     full: Annotated[

@@ -102,6 +102,6 @@ def _quick(names: set[str]) -> list[str]:
     ]
     if left:
         found.append(
-            f"Not run: {', '.join(left)}. vugrad reproduce {left[0]} runs one of them, vugrad reproduce all all."
+            f"Not run: {', '.join(left)}. vugrad reproduce {left[0]} runs one of them; vugrad reproduce all runs all."
         )
     return found
