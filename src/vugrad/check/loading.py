@@ -93,7 +93,7 @@ class Loading:
         return importlib.machinery.FileFinder(folder, (Loader, [".py"]))
 
     def load(self, path: Path) -> ModuleType:
-        """A file as a module of the submission's package."""
+        """Load a file as a module of the submission's package."""
         folders = path.parent.relative_to(self.root).parts
         package = ".".join([PACKAGE, *folders])
         name = f"{package}.{path.stem}"

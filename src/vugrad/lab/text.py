@@ -7,7 +7,7 @@ import math
 from vugrad.lab.statistics import Estimate
 from vugrad.lab.verdicts import Verdict
 
-#: P-values below this are not told apart.
+#: Smaller p-values are printed as "p<" this number.
 LEAST_P = 1e-4
 
 

@@ -85,7 +85,7 @@ def signature(about: About, name: str) -> Section:
         "threads", f"{plan.threads}" + ", which wait for each other after each stage" * (plan.threads > 1)
     )
     if lanes > 1:
-        lines += paper.item("lanes", f"{lanes}: so many of the batch's {batch} instances lie side by side in vectors")
+        lines += paper.item("lanes", f"{lanes}: a vector holds {lanes} of the batch's {batch} instances")
     else:
         lines += paper.item("lanes", "not the batch: each kernel fills its vectors along an axis of its own")
     width = target.vector_bytes
