@@ -13,7 +13,7 @@ Build and train (modules; TAB after the dot lists what each has)
     data          load, Dataset, batches              train         fit, evaluate, predict, callbacks
     ops           every op and its derivative         random        the generator that vg.seed sets
     graph         nodes and the backward pass         sklearn       Classifier, for scikit-learn
-    seed          seed every random generator
+    seed          make random numbers repeatable
 
 Differentiate
     TensorNode, OpNode, Op, Module                    the graph, an op or a layer of your own

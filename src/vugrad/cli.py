@@ -304,8 +304,8 @@ def check(
     They may call NumPy, vg.ops.sum_to and functions of vg.ops.primitives,
     but no op of vugrad and no function that computes gradients.
 
-    With --grade a folder is a class, with a file or folder for each student.
-    The exit status is then 0, whatever the marks are.
+    With --grade a folder is a class, with a file or folder for each student,
+    and the exit status is 0, whatever the marks are.
     """
     from vugrad.check import command, marks  # only here: SymPy takes long to load
 
