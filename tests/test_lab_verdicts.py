@@ -366,7 +366,7 @@ def test_a_new_study_can_be_run(tmp_path, command):
     assert len(read_study(path).configurations()) == 3
     again = command("study", "new", path)
     assert again.returncode == 2
-    assert "is done already" in again.stderr
+    assert "is there already" in again.stderr
 
 
 def test_what_runs_cost_grows_with_what_they_do():

@@ -78,7 +78,11 @@ ARGUMENTS = {
     "Linear('5', 2)": (lambda: nn.Linear("5", 2), TypeError, "Linear: in_features", "got '5'"),
     "vg.Linear(5, -1)": (lambda: vg.Linear(5, -1), ValueError, "shape (-1, 5)", "positive whole numbers"),
     "vg.Linear(5.0, 2)": (lambda: vg.Linear(5.0, 2), ValueError, "shape (2, 5.0)", "positive whole numbers"),
-    "Linear of integers": (lambda: nn.Linear(5, 2, dtype=int), TypeError, "Linear: parameters are of floating point"),
+    "Linear of integers": (
+        lambda: nn.Linear(5, 2, dtype=int),
+        TypeError,
+        "Linear: dtype must be a floating-point dtype",
+    ),
     "init by name": (
         lambda: nn.Linear(5, 2, init="he"),
         TypeError,

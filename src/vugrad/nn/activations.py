@@ -26,7 +26,7 @@ class Activation(Module):
     def __init__(self, *inputs: Any, **constants: Any) -> None:
         if inputs:
             name = type(self).__name__
-            raise TypeError(f"{name} is a layer: make it first, then call it on its input, as in {name}()(x)")
+            raise TypeError(f"{name} is a layer: make it first, then call it on its input: write {name}()(x)")
         super().__init__()
         self.constants = constants
 
