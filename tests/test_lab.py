@@ -392,7 +392,7 @@ def test_a_search_in_which_all_is_the_same_or_infinite_names_no_best(tmp_path, m
     with pytest.raises(SystemExit) as ended:
         tune(out, study, 3, tmp_path)
     assert ended.value.code == 130
-    assert f"Interrupted: 2 of 3 trials, which are kept in {tmp_path}." in out.export_text()
+    assert f"Interrupted: 2 of 3 trials. They are kept in {tmp_path}; " in out.export_text()
 
 
 # --- on a cluster
