@@ -56,7 +56,7 @@ class TensorNode(NumPyOperators):
 
     Outside ``vg.no_grad()``, ``float(x)``, ``np.asarray(x)`` and everything that calls them (``math.exp(x)``,
     ``a[0] = x``) raises ``TypeError`` for a node with ``requires_grad``, since the gradient would be lost. Write
-    ``x.item()`` or ``x.value`` if you want only the numbers. A loss can be read after its backward pass: ``float(loss)``.
+    ``x.item()`` or ``x.value`` if you want only the numbers. ``float(loss)`` works after ``loss.backward()``.
 
     >>> import numpy as np, vugrad as vg
     >>> a = vg.TensorNode(np.array([[1.0, 2.0], [3.0, 4.0]]), name="a")
