@@ -13,11 +13,6 @@ from vugrad.compiler.trace import slots
 SIZES = (1, 3, 16, 37)  # of batches: alone, too few for a block, one block, blocks of which the last is not full
 
 
-@pytest.fixture(autouse=True)
-def _code_of_this_run(monkeypatch, tmp_path_factory):
-    monkeypatch.setenv("VUGRAD_CACHE", str(tmp_path_factory.getbasetemp() / "code"))
-
-
 def twins(make):
     """What ``make`` makes, twice alike."""
     both = []
