@@ -486,6 +486,36 @@ def test_a_function_that_only_keeps_a_record_is_compiled_once():
     assert len(record) == 2, "it runs when it is recorded only"
 
 
+class Run:
+    """A person's own loop: its method is compiled, and its list of losses has the name of a module of vugrad."""
+
+    def __init__(self):
+        self.net, self.losses, self.steps = nn.Linear(3, 2), [], 0
+        self.optimizer = vg.optim.SGD(self.net.parameters(), lr=0.1)
+
+    def step(self, x, y):
+        loss = vg.losses.cross_entropy(self.net(x), y)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss
+
+
+def test_what_stands_beside_what_a_function_reads_makes_no_other_plan(monkeypatch):
+    run = Run()
+    fast = vg.compile(run.step, state=[run.net, run.optimizer])
+    for _ in range(3):
+        run.losses.append(fast(np.ones((4, 3), np.float32), np.array([0, 1, 1, 0])).item())
+        run.steps += 1
+    assert len(fast.plans) == 1
+    fast = vg.compile(lambda weights, large: sum([weights * i for i in range(2)], large))
+    for i in range(3):  # global variables with the names of arguments
+        monkeypatch.setitem(globals(), "weights", np.full(3, float(i)))
+        monkeypatch.setitem(globals(), "large", float(i))
+        fast(np.full(3, float(i)), np.ones(3))
+    assert len(fast.plans) == 1
+
+
 def test_a_compiled_function_without_arguments_in_another():
     model, _ = made()
     inner = vg.compile(lambda: np.sum(model.weight), state=model)

@@ -161,8 +161,8 @@ def compile(function: Callable[..., Any], state: Sequence[Any] | Any = (), finit
     contributes no loss. Other effects, such as printing, happen only while it is traced.
 
     Values from outside: changes of numbers and arrays in the listed objects, and in the variables, defaults and
-    attributes that the function uses, are noticed. A change of a few numbers in an array of more than 4 KiB that is not
-    part of the state may be missed: call :meth:`Compiled.refresh`, or pass the array as an argument.
+    attributes that the function reads, are noticed. Changes within an object that it only hands on, and of a few
+    numbers in an array of more than 4 KiB, may be missed: call :meth:`Compiled.refresh`, or pass them as arguments.
 
     Gradients flow through the function; its backward runs op by op. A function that changes its state, such as a
     training step, cannot be differentiated from outside. Gradients that it computes are not stored in the nodes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dis
 import functools
+import inspect
 import struct
 import sys
 import types
@@ -16,6 +18,8 @@ from vugrad.nn import Module
 from vugrad.optim import Optimizer
 
 Array = Any
+#: A name, and the attributes that are read from it.
+Path = tuple[str, ...]
 
 #: Attributes of an optimizer that may change without a new plan.
 CHANGING = {"lr", "initial_lr", "state"}
@@ -27,6 +31,9 @@ PARTS = 1000
 WHOLE, SAMPLE = 4096, 64
 #: The most functions that are searched for the names that they use.
 FUNCTIONS = 100
+#: The instructions that read a variable.
+LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST")
+GLOBAL = LOADS[:2]
 
 
 def of_argument(x: Any) -> Hashable:
@@ -45,8 +52,11 @@ def of_argument(x: Any) -> Hashable:
     return of_value(x)
 
 
-def of_value(x: Any, depth: int = 3) -> Hashable:
-    """A key of any value: values with equal keys give the same program (types, bits of numbers, and parts agree)."""
+def of_value(x: Any, depth: int = 3, attributes: bool = True) -> Hashable:
+    """A key of any value: values with equal keys give the same program (types, bits of numbers, and parts agree).
+
+    Without ``attributes``, an object is compared by identity.
+    """
     kind = type(x)
     if kind in PLAIN:
         return kind, x
@@ -64,14 +74,14 @@ def of_value(x: Any, depth: int = 3) -> Hashable:
         arrays = [*(node.value for node in nodes), *(a for own in owned for a in own if isinstance(a, np.ndarray))]
         return of_state([x]), tuple(map(of_array, arrays))
     if isinstance(x, slice):
-        return kind, *(of_value(part, depth) for part in (x.start, x.stop, x.step))
+        return kind, *(of_value(part, depth, attributes) for part in (x.start, x.stop, x.step))
     if isinstance(x, list | tuple | dict | set | frozenset) and depth and len(x) <= PARTS:
         parts = x.items() if isinstance(x, dict) else x
-        found = (of_value(part, depth - (kind is not tuple)) for part in parts)
+        found = (of_value(part, depth - (kind is not tuple), attributes) for part in parts)
         return kind, frozenset(found) if isinstance(x, set | frozenset) else tuple(found)
     known: Hashable = x if kind.__hash__ is not None and not isinstance(x, list | tuple | dict | set) else id(x)
     own = getattr(x, "__dict__", None)
-    if not depth or not own or callable(x) or isinstance(x, types.ModuleType) or len(own) > PARTS:
+    if not attributes or not depth or not own or callable(x) or isinstance(x, types.ModuleType) or len(own) > PARTS:
         return kind, known
     return kind, known, tuple((name, of_value(part, depth - 1)) for name, part in own.items())
 
@@ -123,16 +133,18 @@ def of_state(state: Sequence[Any]) -> tuple[Any, ...]:
 
 
 class Outside:
-    """The values that a function reads from outside: globals, closure variables, defaults, its object's attributes.
+    """The values that a function reads from outside: globals, closure variables, defaults, attributes of its object.
 
-    The functions that it calls count too, unless they belong to a library. Objects in the listed state are left out.
+    A place is a name and the attributes that the code reads from it, as in ``config.scale``, so that what stands beside
+    them, such as a list of losses, does not count. The functions that it calls count too, unless they belong to a
+    library. Objects are compared by identity, as are those in the listed state.
     """
 
     def __init__(self, function: Callable[..., Any], state: Sequence[Any]) -> None:
         self.listed = {id(part) for part in state}
         self.volatile: set[int] = set()  # the places that the function itself changes
-        self._places: list[tuple[Any, Any]] = []
-        self._seen: set[int] = set()
+        self._places: list[tuple[Any, Any, Path]] = []
+        self._seen: set[tuple[int, int]] = set()
         self._look(function)
         for part in state:
             self._look(part)
@@ -140,8 +152,8 @@ class Outside:
     def now(self) -> tuple[Hashable, ...]:
         """A key of the present values."""
         return tuple(
-            None if i in self.volatile else self._key(_read(holder, name))
-            for i, (holder, name) in enumerate(self._places)
+            None if i in self.volatile else self._key(_follow(_read(holder, name), path)[0])
+            for i, (holder, name, path) in enumerate(self._places)
         )
 
     def leave_out(self, before: tuple[Hashable, ...]) -> None:
@@ -149,49 +161,52 @@ class Outside:
         self.volatile |= {i for i, (x, y) in enumerate(zip(before, self.now(), strict=True)) if x != y}
 
     def _key(self, value: Any) -> Hashable:
-        return id(value) if id(value) in self.listed else of_value(value)
+        return id(value) if id(value) in self.listed else of_value(value, attributes=False)
 
-    def _look(self, x: Any) -> None:
-        """Record the names that a function uses, and search the functions among their values."""
-        if id(x) in self._seen or len(self._seen) > FUNCTIONS:
+    def _look(self, x: Any, owner: Any = None) -> None:
+        """Note the places that a function, or a method of ``owner``, reads, and search their values for functions."""
+        if (id(x), id(owner)) in self._seen or len(self._seen) > FUNCTIONS:
             return
-        self._seen.add(id(x))
+        self._seen.add((id(x), id(owner)))
         if isinstance(x, Module):
-            self.listed |= {id(x), *map(id, x.parameters())} if id(x) in self.listed else set()
-            for _, module in x.named_modules():
-                self.listed |= {id(module)} if id(x) in self.listed else set()
-                self._look(type(module).forward)
-            return
-        if isinstance(x, functools.partial):
-            self._note(vars(x) | {"args": x.args, "keywords": x.keywords}, ("args", "keywords"))
+            modules = [module for _, module in x.named_modules()]
+            if id(x) in self.listed:
+                self.listed |= {*map(id, modules), *map(id, x.parameters())}
+            for module in modules:
+                self._look(type(module).forward, module)
+        elif isinstance(x, functools.partial):
+            self._note(vars(x) | {"args": x.args, "keywords": x.keywords}, "args", ())
+            self._note(vars(x) | {"args": x.args, "keywords": x.keywords}, "keywords", ())
             self._look(x.func)
-            return
-        owner = getattr(x, "__self__", None)
-        if isinstance(owner, Module):
-            self._look(owner)
-        elif hasattr(owner, "__dict__") and not (
-            isinstance(owner, type | types.ModuleType) or _of_library(type(owner))
-        ):
-            self._note(vars(owner), vars(owner))
-        function = getattr(x, "__func__", getattr(x, "function", x))
-        if function is not x:
-            self._look(function)
-            return
-        if not isinstance(x, types.FunctionType) or _of_library(x):
-            return
-        for defaults in (dict(enumerate(x.__defaults__ or ())), x.__kwdefaults__ or {}):
-            self._note(defaults, defaults)
-        self._note(x.__globals__, [name for name in _names(x.__code__) if name in x.__globals__])
-        for cell in x.__closure__ or ():
-            self._note(cell, ("cell_contents",))
+        elif isinstance(x, types.MethodType):
+            self._look(x.__func__, x.__self__)
+        elif isinstance(x, types.FunctionType) and not _of_library(x):
+            self._look_into(x, owner)
+        elif hasattr(x, "function"):  # one that is compiled
+            self._look(x.function)
 
-    def _note(self, holder: Any, names: Any) -> None:
-        for name in names:
-            value = _read(holder, name)
-            if isinstance(value, types.ModuleType) or (isinstance(value, type) and _of_library(value)):
-                continue
-            self._places.append((holder, name))
-            self._look(value)
+    def _look_into(self, x: types.FunctionType, owner: Any) -> None:
+        for defaults in (dict(enumerate(x.__defaults__ or ())), x.__kwdefaults__ or {}):
+            for name in defaults:
+                self._note(defaults, name, ())
+        cells = dict(zip(x.__code__.co_freevars, x.__closure__ or (), strict=False))
+        mine = {name: owner for name in x.__code__.co_varnames[:1] if owner is not None}
+        for read, (name, *path) in dict.fromkeys(_paths(x.__code__)):
+            if read in GLOBAL:
+                self._note(x.__globals__, name, tuple(path))
+            elif name in cells:
+                self._note(cells[name], "cell_contents", tuple(path))
+            elif name in mine:
+                self._note(mine, name, tuple(path))
+
+    def _note(self, holder: Any, name: Any, path: Path) -> None:
+        value, method = _follow(_read(holder, name), path)
+        if isinstance(value, types.ModuleType) or (isinstance(value, type) and _of_library(value)):
+            return
+        self._places.append((holder, name, path))
+        self._look(value)
+        if method is not None:
+            self._look(method, value)
 
 
 def _read(holder: Any, name: Any) -> Any:
@@ -199,12 +214,41 @@ def _read(holder: Any, name: Any) -> Any:
     return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
 
 
-def _names(code: types.CodeType) -> Iterator[str]:
-    """The names that a function, and the functions nested in it, may look up as globals."""
-    yield from dict.fromkeys(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
+def _follow(value: Any, path: Path) -> tuple[Any, Any]:
+    """The attribute at the end of a path, as far as it is data; and the function of a class at which that ends."""
+    for name in path:
+        own = {} if isinstance(value, Module | Optimizer | TensorNode) else getattr(value, "__dict__", {})
+        if name in own:
+            value = own[name]
+            continue
+        found = inspect.getattr_static(type(value), name, None)
+        function = getattr(found, "fget", getattr(found, "__func__", found))
+        if isinstance(function, types.FunctionType):
+            return value, function
+        if found is None or hasattr(found, "__get__"):
+            return value, None
+        value = found
+    return value, None
+
+
+def _paths(code: types.CodeType) -> Iterator[tuple[str, Path]]:
+    """The variables that a function, and the functions nested in it, read, each with the attributes read from it.
+
+    Each comes with the instruction that reads it: a local variable may have the name of a global one.
+    """
+    read, path = "", tuple[str, ...]()
+    for x in dis.get_instructions(code):
+        if x.opname in ("LOAD_ATTR", "LOAD_METHOD") and path:
+            path += (x.argval,)
+            continue
+        if path:
+            yield read, path
+        name = x.argval[-1] if isinstance(x.argval, tuple) and x.argval else x.argval
+        read, path = x.opname, (name,) if x.opname.startswith(LOADS) and isinstance(name, str) else ()
+        if isinstance(x.argval, types.CodeType):
+            yield from _paths(x.argval)
+    if path:
+        yield read, path
 
 
 def _of_library(x: Any) -> bool:
