@@ -845,3 +845,15 @@ def test_nodes_are_keys():
     a, b = vg.TensorNode(np.ones(2)), vg.TensorNode(np.ones(2))
     table = {a: 1, b: 2}
     assert (table[a], table[b], len({a, b, a})) == (1, 2, 2)
+
+
+def test_celoss_has_a_gradient_where_another_class_has_probability_0():
+    """gp = −1/p at the target, else 0; and through the softmax, softmax(x) minus one-hot."""
+    p = vg.TensorNode(np.array([[1.0, 0, 0], [0, 0.5, 0.5]], np.float32))
+    loss = vg.celoss(p, np.array([0, 1]))
+    loss.backward()
+    assert loss.item() == pytest.approx(np.log(2))
+    np.testing.assert_array_equal(p.grad, [[-1, 0, 0], [0, -2, 0]])
+    x = vg.TensorNode(np.array([[200.0, -200, 0]], np.float32))
+    vg.celoss(vg.softmax(x), np.array([0])).backward()
+    np.testing.assert_array_equal(x.grad, np.zeros((1, 3)))

@@ -137,6 +137,7 @@ ARGUMENTS = {
     "compiled inv": (lambda: vg.compile(np.linalg.inv)(np.eye(2)), vg.compiler.CannotCompileError, "np.linalg.inv"),
     "a function": (lambda: vg.grad(3), TypeError, "vg.grad takes a function"),
     "argnums": (lambda: vg.grad(np.sum, np.ones(3)), TypeError, "as in vg.grad(f)(x)"),
+    "argnums too far": (lambda: vg.grad(np.sum, argnums=1)(1.0), IndexError, "argnums names argument 1", "with 1,"),
     "not one number": (lambda: vg.grad(lambda x: x * 2)(np.ones(3)), ValueError, "f returned shape (3,): sum it"),
     "threads": (lambda: vg.set_threads("a"), TypeError, "set_threads: n is a whole number from 1 on, got 'a'"),
 }
@@ -163,6 +164,7 @@ NODES = {
     "nothing near": (lambda: node(2, 3).xyz, AttributeError, "a node has no 'xyz'"),
     "size": (lambda: node(2, 3).size(5), IndexError, "size(5)", "shape (2, 3), and no axis 5"),
     "item": (lambda: node(2, 3).item(), ValueError, "shape (2, 3), and is not one number"),
+    "pickle": (lambda: (node(2) * 2).__reduce_ex__(2), TypeError, "part of a graph", "save node.value", "!weakref"),
     "format": (lambda: f"{node(3):.3f}", ValueError, "shape (3,), and is not one number"),
     "if x": (lambda: bool(node(3)), ValueError, "shape (3,)", "(x > 0).any()"),
     "backward": (

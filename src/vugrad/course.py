@@ -81,15 +81,19 @@ def celoss(outputs: Node, targets: Any) -> Node:
             f"celoss takes probabilities, from 0 to 1, and the outputs hold {wrong:.4g}: for logits write "
             "vg.celoss(vg.softmax(outputs), targets), or vg.logceloss(vg.logsoftmax(outputs), targets)"
         )
-    return logceloss(
-        np.log(outputs if isinstance(outputs, TensorNode) else TensorNode(p, requires_grad=False)), targets
-    )
+    # The logarithm of the targets' alone: that of another class's 0 would make the gradient NaN.
+    picked = -losses.nll_loss(outputs, targets, reduction="none")
+    return _summed(-np.log(picked))
 
 
 def logceloss(logprobs: Node, targets: Any) -> Node:
     """Cross-entropy of log-probabilities (N, C) against classes (N,), summed over the batch, in float64."""
-    each = losses.nll_loss(logprobs, targets, reduction="none")
-    total = np.sum(each.astype(np.float64, copy=False))
+    return _summed(losses.nll_loss(logprobs, targets, reduction="none"))
+
+
+def _summed(each: TensorNode) -> TensorNode:
+    """The sum of the losses of a batch, in float64."""
+    total: TensorNode = np.sum(each.astype(np.float64, copy=False))
     if isinstance(total.value, np.ndarray):
         total.value = total.value[()]  # JSON takes a NumPy scalar, but no array without axes
     return total

@@ -287,6 +287,11 @@ class TensorNode(NumPyOperators):
         vars(copied).update(copy.deepcopy(vars(self), memo))
         return copied
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.source is not None:
+            raise TypeError(f"{self._label()} is part of a graph, which is not saved: save node.value or node.detach()")
+        return super().__reduce_ex__(protocol)
+
     def _label(self) -> str:
         return repr(self.name) if self.name else "this node"
 

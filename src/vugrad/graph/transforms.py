@@ -146,6 +146,10 @@ def _evaluate(
     arguments = list(args)
     positions = (argnums,) if isinstance(argnums, int) else argnums
     for i in positions:
+        if not -len(args) <= i < len(args):
+            raise IndexError(
+                f"argnums names argument {i}, and the function was called with {len(args)}, counted from 0"
+            )
         # np.positive makes a node of its own: what f holds of the outer one by other ways is not differentiated.
         arguments[i] = np.positive(args[i]) if isinstance(args[i], TensorNode) else TensorNode(args[i])
         if not arguments[i].requires_grad:
