@@ -516,6 +516,35 @@ def test_what_stands_beside_what_a_function_reads_makes_no_other_plan(monkeypatc
     assert len(fast.plans) == 1
 
 
+def test_what_has_changed_since_the_call_is_not_differentiated(monkeypatch):
+    """The backward runs the function again: it would be the gradient of another one."""
+    fast, x = vg.compile(lambda x: np.sum(x * factor)), vg.TensorNode(X)
+    monkeypatch.setitem(globals(), "factor", 2.0)
+    loss = fast(x)
+    monkeypatch.setitem(globals(), "factor", 3.0)
+    with pytest.raises(RuntimeError, match="reads has changed since it was called"):
+        loss.backward()
+    model = vg.nn.Sequential(vg.nn.Linear(3, 2), vg.nn.BatchNorm1d(2)).eval()
+    loss = np.sum(vg.compile(model)(np.ones((4, 3), np.float32)))
+    model.train()
+    with pytest.raises(RuntimeError, match="reads has changed since it was called"):
+        loss.backward()
+
+
+def test_an_argument_that_is_given_twice_has_its_gradient_once():
+    z, product = vg.TensorNode(np.array([2.0, 3.0])), vg.compile(lambda x, y: np.sum(x * y))
+    product(z, z).backward(create_graph=True)  # d(z²)/dz = 2z
+    np.testing.assert_array_equal(z.grad.value, [4, 6])
+    np.testing.assert_array_equal(
+        vg.grad(lambda z: np.sum(vg.grad(lambda z: product(z, z))(z) ** 2))(z.value), [16, 24]
+    )
+
+
+def test_the_line_of_the_user_is_named():
+    with pytest.raises(CannotCompileError, match=r"test_compiler_calls\.py:\d+"):
+        vg.compile(lambda x: x * np.sum(x).item())(vg.TensorNode(X))
+
+
 def test_a_compiled_function_without_arguments_in_another():
     model, _ = made()
     inner = vg.compile(lambda: np.sum(model.weight), state=model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ class Applied:
     arguments: tuple[Any, ...]
     trace: Trace
     outputs: dict[str, Array]
+    unchanged: Callable[[], bool]  # whether what the function reads is as it was at the call
 
     @property
     def name(self) -> str:
@@ -73,6 +75,11 @@ class CompiledFunction(Op):
                     f"{node.name or 'a parameter'} has another array since the compiled function {call.name!r} was "
                     "called: run backward() before the parameters are updated"
                 )
+        if not call.unchanged():
+            raise RuntimeError(
+                f"a variable, an attribute or a mode that the compiled function {call.name!r} reads has changed since "
+                "it was called: run backward() first, or pass what changes as an argument"
+            )
         inputs = iter(context["inputs"])
         wanted, arguments = [], []
         for x in call.arguments:
@@ -92,4 +99,4 @@ class CompiledFunction(Op):
             gradients = walk(roots, wanted, create_graph=any(isinstance(g, TensorNode) for g in go))
         finally:
             thread.kind = kind
-        return tuple(gradients.get(node) for node in wanted)
+        return tuple(gradients.pop(node, None) for node in wanted)  # once for a node that is there twice

@@ -44,16 +44,20 @@ class Compiled:
         if is_watched() or tracing.on:
             return self.function(*arguments)
         arguments = tuple(map(_array, arguments))
-        plan = self.plan(*arguments)
-        return Applied(self.function, arguments, plan.trace, plan.outputs(*arguments)).result()
+        plan, key = self._planned(arguments)
+        unchanged = functools.partial(self._is_now, key)
+        return Applied(self.function, arguments, plan.trace, plan.outputs(*arguments), unchanged).result()
 
     def plan(self, *arguments: Any) -> Plan:
         """The plan for arguments of these shapes and dtypes, compiled now if it is new."""
-        arguments = tuple(_array(x) for x in arguments)
+        return self._planned(tuple(map(_array, arguments)))[0]
+
+    def _planned(self, arguments: tuple[Any, ...]) -> tuple[Plan, Any]:
+        """The plan for arguments, and its key."""
         if self._outside is None:
             self._outside = Outside(self.function, self.state)
-        given, state, around = tuple(map(of_argument, arguments)), of_state(self.state), self._outside.now()
-        plan = self.plans.get((given, state, around))
+        key = given, state, around = tuple(map(of_argument, arguments)), of_state(self.state), self._outside.now()
+        plan = self.plans.get(key)
         if plan is None:
             traced = recorded(self.function, arguments, self.state, given)
             if of_state(self.state) != state:
@@ -63,10 +67,16 @@ class Compiled:
                     "number in an array"
                 )
             self._outside.leave_out(around)
-            plan = self.plans[given, state, self._outside.now()] = Plan(traced, self.finite)
+            key = given, state, self._outside.now()
+            plan = self.plans[key] = Plan(traced, self.finite)
             for oldest in list(self.plans)[:-PLANS]:
                 self.plans.pop(oldest, None)  # if another thread has not done it
-        return plan
+        return plan, key
+
+    def _is_now(self, key: Any) -> bool:
+        """Whether the state and the values from outside are as they were when a key was made."""
+        assert self._outside is not None
+        return bool(key[1:] == (of_state(self.state), self._outside.now()))
 
     def refresh(self, *arguments: Any) -> None:
         """Trace the function for arguments like these, and compile it again if its program has changed.

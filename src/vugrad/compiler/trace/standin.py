@@ -259,8 +259,8 @@ def unsupported(name: str, options: dict[str, Any]) -> CannotCompileError:
     )
 
 
-#: Frames of these are not the user's: the compiler itself, the operators, and NumPy.
-_OWN = (str(Path(__file__).parents[1]), operators.__file__, str(Path(np.__file__).parent))
+#: Frames of these are not the user's: the compiler itself, the graph, and NumPy.
+_OWN = (str(Path(__file__).parents[1]), str(Path(operators.__file__).parent), str(Path(np.__file__).parent))
 
 
 def origin() -> str:
