@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,9 @@ def pytest_configure(config):
         folder = tempfile.TemporaryDirectory(prefix="vugrad-tests-")
         config.add_cleanup(folder.cleanup)
         os.environ["VUGRAD_CACHE"] = folder.name
+    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; tests send it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():
