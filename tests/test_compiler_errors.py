@@ -1,5 +1,6 @@
 """What cannot be compiled says so, and how to write it; what goes wrong around a plan harms nothing."""
 
+import gc
 import itertools
 import multiprocessing
 import os
@@ -676,9 +677,13 @@ def interrupted(call):
                 raise AlarmError
 
         handler, outer = signal.getsignal(signal.SIGINT), sys.getprofile()
+        gc.disable()  # or the callbacks of others at a collection would be interrupted
         sys.setprofile(ring)
         try:
-            call()
+            try:
+                call()
+            finally:
+                gc.enable()
         except AlarmError as error:
             yield error
         else:
