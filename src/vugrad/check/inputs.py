@@ -6,11 +6,11 @@ import dataclasses
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from vugrad.check.arguments import Given
 from vugrad.check.subject import Array, Arrays, Fault, inputs_of, listed, names, of_op
 from vugrad.graph import Op
 from vugrad.ops.table import ANY, POSITIVE, ROWS, UNIT, Domain, Row, Shape
@@ -97,26 +97,15 @@ def _no_inputs(name: str, row: Row, error: Exception, why: str) -> Exception:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Named(Row):
-    """A row whose inputs are the arrays that an op names."""
-
-    arrays: tuple[Array, ...] = ()
-
-    def inputs(self, rng: np.random.Generator, dtype: Any = np.float64) -> list[Array]:
-        """Copies of the arrays."""
-        return [x.astype(dtype if x.dtype.kind == "f" else x.dtype) for x in self.arrays]
-
-
-def named(op: type[Op]) -> Named:
+def named(op: type[Op]) -> Given:
     """The inputs that an op names, with its constants."""
     xs = [np.asarray(x) for x in op.inputs]  # type: ignore[attr-defined]
     constants = dict(getattr(op, "constants", {}))
     domains = tuple(_domain(x) for x in xs)
-    return Named(op, lambda *xs: None, tuple(x.shape for x in xs), constants, domains, arrays=tuple(xs))
+    return Given(op, lambda *xs: None, tuple(x.shape for x in xs), constants, domains, arrays=tuple(xs))
 
 
-def drawn(named: Named) -> Row:
+def drawn(named: Given) -> Row:
     """A row that draws other numbers, with the shapes and kinds of the arrays that an op names."""
     whole = {
         i: (x.dtype.name, int(np.max(x, initial=0)) + 1) for i, x in enumerate(named.arrays) if x.dtype.kind != "f"
