@@ -1,5 +1,6 @@
 """Settings of every test."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -10,6 +11,8 @@ import tempfile
 import browser
 import pytest
 from hypothesis import settings
+
+import vugrad as vg
 
 # The same examples on every run, and no clock: a test fails because of the code or not at all.
 settings.register_profile("deterministic", derandomize=True, deadline=None)
@@ -25,6 +28,9 @@ def pytest_configure(config):
         folder = tempfile.TemporaryDirectory(prefix="vugrad-tests-")
         config.add_cleanup(folder.cleanup)
         os.environ["VUGRAD_CACHE"] = folder.name
+        # In workers and in what tests start: a second thread of OpenBLAS makes importing NumPy cost 0.2 core-seconds,
+        # in place of 0.1.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; tests send it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,10 +42,30 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_runtest_setup():
+    """Draw the same weights in a test whichever tests ran before it."""
+    vg.seed(0)
+
+
 def pytest_runtest_teardown(item, nextitem):
     """End the browser after the last test of a module."""
     if getattr(nextitem, "module", None) is not getattr(item, "module", None):
         browser.stop()
+
+
+@pytest.fixture(scope="session")
+def judges():
+    """Two judge processes, each of which is started at its first job."""
+    from vugrad.check.grade import Judges
+
+    with Judges(2) as shared:
+        yield shared
+
+
+@pytest.fixture
+def shared_judges(judges, monkeypatch):
+    """Grade with judges that other tests have used: each costs 0.7 core-seconds to start."""
+    monkeypatch.setattr("vugrad.check.grade.Judges", lambda count: contextlib.nullcontext(judges))
 
 
 @pytest.fixture

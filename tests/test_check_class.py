@@ -284,6 +284,7 @@ def test_what_is_done_is_kept(tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.usefixtures("shared_judges")
 def test_gradescope(tmp_path):
     """One submission, in a folder as Gradescope gives it, and the results that it shows."""
     submission = write(tmp_path / "submission", {"hw/ops.py": BOTH + RIGHT, "hw/notes.py": BOTH + "Log = vg.Log"})
@@ -324,6 +325,7 @@ def test_two_of_one_name(tmp_path):
     assert names_of(submissions(folder)) == ["bob.ipynb", "bob.py", "eve"]
 
 
+@pytest.mark.usefixtures("shared_judges")
 def test_the_page_of_a_submission_fits_a_phone(tmp_path):
     path = tmp_path / "page.html"
     text = "Exp of x (2, 3): wrong.\n  x = [[1. 2.]] <b>&" + "a" * 300
