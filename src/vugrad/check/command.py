@@ -169,7 +169,7 @@ def check_file(console: Console, path: Path, names: Sequence[str] | None, marks:
             console.print(Text(f"  {each}"))
     if marks:
         console.print(f"\n{found.summary}", style="bold")
-    files.write([found], single=True)
+    files.write([found], found, single=True)
     return found
 
 
@@ -186,7 +186,7 @@ def check_class(console: Console, folder: Path, names: Sequence[str], files: Fil
         try:
             for marks in grade_class(folder, names, SECONDS, MEMORY):
                 found = sorted([*found, marks], key=lambda each: each.file)
-                files.write(found)
+                files.write(found, marks)
                 progress.advance(bar)
                 words = " ".join(f"{v.op} {shown(v.mark)}" for v in marks.verdicts)
                 progress.console.print(Text(f"{len(found)}/{count} {marks.name}: {marks.summary} ({words})"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from vugrad.check.grade import Marks
 from vugrad.files import as_json, check_writable, write_whole
@@ -49,8 +50,11 @@ class Files:
             if path is not None:
                 check_writable(path.absolute())
 
-    def write(self, found: Sequence[Marks], single: bool = False) -> None:
-        """Write all files; with ``single`` the JSON is one record and not a list of submissions."""
+    def write(self, found: Sequence[Marks], latest: Marks, single: bool = False) -> None:
+        """Write the files of all submissions found so far, and the page of the latest.
+
+        With ``single`` the JSON is one record and not a list of submissions.
+        """
         if self.table is not None:
             write_whole(self.table, as_table(found).encode("utf-8", "backslashreplace"))
         if self.record is not None:
@@ -59,11 +63,7 @@ class Files:
         if self.gradescope is not None:
             write_whole(self.gradescope, as_json(results(found[0])))
         if self.pages is not None:
-            for marks in found:
-                path = self.pages / f"{marks.file}.html"
-                content = page(marks).encode("utf-8", "backslashreplace")
-                if not path.is_file() or path.read_bytes() != content:
-                    write_whole(path, content)
+            write_whole(self.pages / f"{latest.file}.html", page(latest).encode("utf-8", "backslashreplace"))
 
 
 def shown(mark: int | None) -> str:
@@ -124,6 +124,11 @@ def results(marks: Marks) -> dict[str, Any]:
 
 def page(marks: Marks) -> str:
     """A self-contained HTML page with each op's verdict and diagnosis."""
+    return _template().render(marks=marks, shown=shown)
+
+
+@functools.cache
+def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = resources("vugrad.check").joinpath("marks.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(template).render(marks=marks, shown=shown)
+    text = resources("vugrad.check").joinpath("marks.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(text)
