@@ -6,6 +6,7 @@ import dis
 import linecache
 import math
 import operator
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -259,6 +260,8 @@ def unsupported(name: str, options: dict[str, Any]) -> CannotCompileError:
     )
 
 
+#: Where the function is called: the frames below, of which a notebook has dozens, belong to no op.
+_TRACE = str(Path(__file__).with_name("__init__.py"))
 #: Frames of these are not the user's: the compiler itself, the graph, and NumPy.
 _OWN = (str(Path(__file__).parents[1]), str(Path(operators.__file__).parent), str(Path(np.__file__).parent))
 
@@ -283,14 +286,14 @@ def _running(source: bool = False) -> tuple[str, str]:
         code = frame.f_code
         if not line and not code.co_filename.startswith(_OWN):
             text = linecache.getline(code.co_filename, frame.f_lineno).strip() if source else ""
-            line = f"{Path(code.co_filename).name}:{frame.f_lineno}" + (f", `{text}`" if text else "")
+            line = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}" + (f", `{text}`" if text else "")
         if code.co_name in ("do_forward", "apply_backward"):  # of others not: a frame keeps the locals it was asked for
             inside = frame.f_locals
             if "cls" in inside:
                 name = f"{inside['cls'].__name__}.forward"
             elif "self" in inside:
                 name = f"{inside['self'].op.__name__}.backward"
-        if name:
+        if name or (line and code.co_filename == _TRACE):
             break
         frame = frame.f_back
     return name, line
