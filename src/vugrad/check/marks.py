@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
-
 from vugrad.check.grade import Marks
+from vugrad.check.page import template
 from vugrad.files import as_json, check_writable, write_whole
 
 
@@ -124,11 +121,4 @@ def results(marks: Marks) -> dict[str, Any]:
 
 def page(marks: Marks) -> str:
     """A self-contained HTML page with each op's verdict and diagnosis."""
-    return _template().render(marks=marks, shown=shown)
-
-
-@functools.cache
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = resources("vugrad.check").joinpath("marks.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(text)
+    return template("marks.html").render(marks=marks, shown=shown)

@@ -77,7 +77,8 @@ def _derivation(row: Row) -> Derivation | None:
 
 
 @cache
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
+    """The template in ``name.jinja``, which escapes for HTML if the name has that ending."""
     html = ".html" in name
     environment = Environment(autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["mathml"] = lambda latex: convert(latex, display="block")
@@ -97,7 +98,7 @@ def section(name: str, make: Callable[[], Entry]) -> tuple[dict[str, str], str]:
 
 
 def _rendered(found: Entry) -> dict[str, str]:
-    return {ending: _template(f"section.{ending}").render(e=found) for ending in ENDINGS}
+    return {ending: template(f"section.{ending}").render(e=found) for ending in ENDINGS}
 
 
 class Page:
@@ -123,7 +124,7 @@ class Page:
         """Write both pages with the sections that are done."""
         names = [name for name in self.names if name in self.done]
         for ending in ENDINGS:
-            text = _template(f"derivations.{ending}").render(
+            text = template(f"derivations.{ending}").render(
                 title=self.title,
                 names=names,
                 missing=len(self.names) - len(names),
