@@ -175,8 +175,9 @@ class Outside:
             for module in modules:
                 self._look(type(module).forward, module)
         elif isinstance(x, functools.partial):
-            self._note(vars(x) | {"args": x.args, "keywords": x.keywords}, "args", ())
-            self._note(vars(x) | {"args": x.args, "keywords": x.keywords}, "keywords", ())
+            given = {"args": x.args, "keywords": x.keywords}
+            for name in given:
+                self._note(given, name, ())
             self._look(x.func)
         elif isinstance(x, types.MethodType):
             self._look(x.__func__, x.__self__)
