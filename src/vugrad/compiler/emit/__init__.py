@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vugrad.compiler.arena import Arena
-from vugrad.compiler.emit.kernels import ATTRIBUTES, KernelWriter
+from vugrad.compiler.emit.kernels import ATTRIBUTES, PLAIN, KernelWriter
 from vugrad.compiler.loops.index import Var
 from vugrad.compiler.loops.program import BlockLoop, Buffer, Kernel, LoopProgram
 
@@ -63,11 +63,11 @@ class StageWriter(KernelWriter):
     def text(self, name: str) -> str:
         """The text of the function; where buffers begin stands in its first block."""
         body = self.out.lines
-        self.out.lines = []
+        self.out.lines, self.out.known = [], {}
         for buffer, register in self.pointers.items():
             self.pointer(buffer, register)
-        head = [f"define internal void @{name}(ptr %table, i64 %thread) #0 {{", "entry:", *self.out.lines]
-        return "\n".join([*head, "  br label %start", "start:", *body, "  ret void", "}"])
+        head = [f"define internal void @{name}(ptr %table, i64 %thread) {PLAIN} {{", "entry:", *self.out.lines]
+        return "\n".join([*head, *body, "  ret void", "}"])
 
     def part(self, part: Kernel | BlockLoop, calls: list[Call]) -> None:
         """The calls of one kernel, or of several for each block of the batch."""

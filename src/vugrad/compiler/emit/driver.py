@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from vugrad.compiler.arrays.program import SHORT
+from vugrad.compiler.emit.kernels import PLAIN
 from vugrad.compiler.emit.lines import LLVM
 from vugrad.compiler.loops.program import Buffer
 
@@ -54,7 +55,7 @@ def driver(stages: int, threads: int, slots: int, check: tuple[Buffer, int, int]
     text += MODES if flush else ()
     text += _barrier(threads) if threads > 1 else []
     lines = [
-        "define void @run(ptr %tables, ptr %strides, ptr %control, i64 %thread) {",
+        f"define void @run(ptr %tables, ptr %strides, ptr %control, i64 %thread) {PLAIN} {{",
         "entry:",
         *(FLUSHED if flush else ()),
         f"  %offset = mul i64 %thread, {slots}",

@@ -72,6 +72,8 @@ class Lines:
 
     lines: list[str] = field(default_factory=list)
     count: int = 0
+    block: str = "entry"
+    known: dict[str, str] = field(default_factory=dict)
     declared: dict[str, None] = field(default_factory=dict)
 
     def name(self) -> str:
@@ -80,9 +82,16 @@ class Lines:
         return f"%r{self.count}"
 
     def emit(self, text: str) -> str:
-        """One instruction with a result; returns its register."""
-        register = self.name()
-        self.lines.append(f"  {register} = {text}")
+        """One instruction with a result; returns its register, which is the same one for the same text in a block.
+
+        An instruction that looks at memory, at the processor or at where control came from is written each time.
+        """
+        register = self.known.get(text)
+        if register is None:
+            register = self.name()
+            self.lines.append(f"  {register} = {text}")
+            if not text.startswith(("load", "call", "phi")):
+                self.known[text] = register
         return register
 
     def say(self, text: str) -> None:
@@ -92,6 +101,7 @@ class Lines:
     def label(self, name: str) -> None:
         """The beginning of a block."""
         self.lines.append(f"{name}:")
+        self.block, self.known = name, {}
 
     def declare(self, text: str) -> None:
         """Something that the module declares or defines once."""
