@@ -109,9 +109,13 @@ def _machine(target: Target) -> Any:
     )
 
 
+#: The machine that compiles for a target, made once: LLVM reads its features again for each, which takes 1 ms.
+_compiler = functools.cache(_machine)
+
+
 def compile_text(text: str, target: Target) -> bytes:
     """Machine code, as an object file, from a module's text."""
-    machine = _machine(target)
+    machine = _compiler(target)
     module = llvm.parse_assembly(text if target.fuses else _without_fma(text))
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
