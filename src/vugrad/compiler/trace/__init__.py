@@ -198,7 +198,7 @@ def trace(
         traced = _traced(program, function, arguments, state)
     recorded, constants = weakref.ref(program), list(map(weakref.ref, checks.constants(program)))
     del program  # so that what is left of it is what others hold
-    checks.check_constants(constants)
+    checks.check_constants(constants, traced.program)
     checks.check_kept(recorded)
     return traced
 
