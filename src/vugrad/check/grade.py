@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vugrad.check.judge import Job
-from vugrad.check.remote import Ended, Process
+from vugrad.check.process import Ended, Process
 from vugrad.check.runner import files_of
 from vugrad.check.submission import Verdict
 from vugrad.compiler.machine.threads import allowed

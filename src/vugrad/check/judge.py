@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from vugrad.check.loading import Left
-from vugrad.check.remote import Ended, NotOwn, Runner, Stop
+from vugrad.check.process import Ended, Stop
+from vugrad.check.remote import NotOwn, Runner
 from vugrad.check.submission import Verdict, judge
 from vugrad.check.wire import receive, send
 from vugrad.suggest import near

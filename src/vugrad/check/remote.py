@@ -8,15 +8,8 @@ from __future__ import annotations
 import builtins
 import contextlib
 import inspect
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,9 +17,9 @@ import numpy as np
 from vugrad.check.elsewhere import Elsewhere
 from vugrad.check.loading import Left
 from vugrad.check.maps import Copying
+from vugrad.check.process import Process, Stop
 from vugrad.check.recording import Recording, received
 from vugrad.check.subject import Array, Arrays
-from vugrad.check.wire import BadMessage, receive, send
 from vugrad.compiler import CannotCompileError
 from vugrad.graph import Op
 
@@ -34,116 +27,8 @@ from vugrad.graph import Op
 CALL = "\0call"
 
 
-class Stop(BaseException):
-    """The reason why an op is judged no further; ``except Exception`` does not catch it."""
-
-
-class Ended(Stop):
-    """The process that runs the submission has ended; ``late`` if its time ran out."""
-
-    def __init__(self, text: str, late: bool = False) -> None:
-        super().__init__(text)
-        self.late = late
-
-
 class NotOwn(Stop):
     """The graded op is not the submission's own code."""
-
-
-class Process:
-    """A process that answers one request after the other; requests and answers are messages of ``wire``.
-
-    Args:
-        module: the module that it runs.
-        arguments: the module's arguments.
-        hear: whether its standard error is shown.
-    """
-
-    def __init__(self, module: str, *arguments: str, hear: bool = False) -> None:
-        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self.late = False
-        command = [sys.executable, "-P", "-m", module, *arguments]  # -P: no module of the current folder
-        self.child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if hear else subprocess.DEVNULL,
-            cwd=self.folder.name,
-            start_new_session=True,  # so that its own children can be killed with it
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _absolute(os.environ.get("PYTHONPATH", ""))},
-        )
-
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end()
-
-    def ask(self, request: Mapping[str, Any]) -> Any:
-        """The answer to a request; raises :class:`Ended` if there is none."""
-        assert self.child.stdin is not None
-        assert self.child.stdout is not None
-        try:
-            send(self.child.stdin, dict(request))
-            return receive(self.child.stdout)
-        except (EOFError, OSError):
-            said = self._how()
-            raise Ended(said, self.late) from None
-        except BadMessage as error:
-            self.end()
-            raise Ended(f"its process sent an invalid answer: {error}") from None
-
-    def _how(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.child.wait(5)
-        code = self.child.poll()
-        if code is not None and code == -getattr(signal, "SIGXCPU", 0):
-            self.late = True
-        if self.late:
-            return "its time ran out"
-        if code is not None and code < 0:
-            names = {each.value: each.name for each in signal.Signals}
-            return f"it crashed, with {names.get(-code, f'signal {-code}')}"
-        return f"it ended its process, with status {code}"
-
-    @contextlib.contextmanager
-    def within(self, seconds: float) -> Any:
-        """Kill the process if the block takes longer."""
-        timer = threading.Timer(seconds, self._expire)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _expire(self) -> None:
-        self.late = True
-        self.kill()
-
-    def kill(self) -> None:
-        """Kill the process and its children."""
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.child.pid, signal.SIGKILL)
-        self.child.kill()
-
-    def end(self) -> None:
-        """Kill the process, close its pipes and remove its folder."""
-        self.kill()
-        self.child.wait()
-        for pipe in (self.child.stdin, self.child.stdout):
-            with contextlib.suppress(OSError):  # a rest that could not be sent
-                if pipe is not None:
-                    pipe.close()
-        self.folder.cleanup()
-
-
-def _absolute(paths: str) -> str:
-    """The folders of a search path as absolute paths, since the other process has another working folder."""
-    return os.pathsep.join(os.path.abspath(path) for path in paths.split(os.pathsep) if path)
 
 
 class Runner:
@@ -151,7 +36,7 @@ class Runner:
 
     def __init__(self, path: Path, own: bool, beside: bool, seconds: float, memory: int) -> None:
         words = (str(path.absolute()), str(seconds), str(memory), "own" if own else "any", "beside" if beside else "no")
-        self.process = Process("vugrad.check.runner", *words)
+        self.process = Process("vugrad.check.runner", *words, often=True)
         self.left: list[Left] = []
 
     def ask(self, do: str, **arguments: Any) -> Any:

@@ -1,6 +1,7 @@
 """The runner process of a submission: it evaluates forward and backward on the arrays that the judge sends.
 
-It is started with the file, answers one request after the other, and ends when the judge closes the pipe.
+It is forked, or started with the file as its argument; answers one request after the other; and ends when the judge
+closes the pipe.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import inspect
 import math
 import os
+import select
 import sys
 import threading
 import types
@@ -21,6 +23,7 @@ import numpy as np
 
 from vugrad.check.loading import Left, Loading, defined
 from vugrad.check.maps import Copying
+from vugrad.check.process import fork_children
 from vugrad.check.subject import listed
 from vugrad.check.wire import is_plain, receive, send
 from vugrad.graph import Op
@@ -311,12 +314,11 @@ def limit(seconds: float, memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def end_with(parent: int) -> None:
-    """End this process when its parent has ended, even while an op runs."""
-    import time
-
-    while os.getppid() == parent:
-        time.sleep(1)
+def end_with(requests: int) -> None:
+    """End this process when nobody can send requests any more, even while an op runs."""
+    poll = select.poll()
+    poll.register(requests, 0)  # which waits for the other end to be closed
+    poll.poll()
     os._exit(1)
 
 
@@ -326,8 +328,8 @@ def main(path: Path, seconds: float, memory: int, own: bool, beside: bool) -> No
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
-    if hasattr(os, "getppid"):
-        threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    if hasattr(select, "poll"):
+        threading.Thread(target=end_with, args=(requests.fileno(),), daemon=True).start()
     limit(seconds, memory)
     sys.argv = [str(path)]
     me = os.getpid()
@@ -356,5 +358,16 @@ def _reply(answers: IO[bytes], found: Any) -> None:
         send(answers, {"error": type(error).__name__, "text": str(error)[:2000]})
 
 
+def start(words: list[str]) -> None:
+    """Call :func:`main` with a command's words."""
+    path, seconds, memory, own, beside = words
+    main(Path(path), float(seconds), int(memory), own == "own", beside == "beside")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "own", sys.argv[5] == "beside")
+    if sys.argv[1:]:
+        start(sys.argv[1:])
+    else:
+        import vugrad.check.recording  # noqa: F401 (so that its children need not)
+
+        fork_children(start)
