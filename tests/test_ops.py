@@ -14,7 +14,14 @@ import vugrad as vg
 from vugrad import ops
 from vugrad.ops.table import ROWS, Row
 
-every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+#: What holds for every row of the table.
+CHECKS = []
+
+
+def every_row(check):
+    """A check that ``test_every_row`` makes."""
+    CHECKS.append(check)
+    return check
 
 
 def missing(rows):
@@ -78,7 +85,7 @@ def weighted(row, xs, gos):
 
 
 @every_row
-def test_forward_equals_reference(row):
+def forward_equals_reference(row):
     xs, _, _ = samples(row)
     _, ys = forward(row, xs)
     for y, expected in zip(ys, as_tuple(row.reference(*xs, **row.constants)), strict=True):
@@ -88,7 +95,7 @@ def test_forward_equals_reference(row):
 
 
 @every_row
-def test_float32_stays_float32(row):
+def float32_stays_float32(row):
     xs, gos, _ = samples(row, np.float32)
     nodes = [vg.TensorNode(x) for x in xs]
     ys = as_tuple(row.op.do_forward(*nodes, **row.constants))
@@ -110,7 +117,7 @@ def test_float32_stays_float32(row):
 
 
 @every_row
-def test_gradients_equal_finite_differences(row):
+def gradients_equal_finite_differences(row):
     xs, gos, rng = samples(row)
     nodes = [vg.TensorNode(x) for x in xs]
     weighted(row, nodes, gos)  # the op's own body runs on nodes
@@ -131,7 +138,7 @@ def test_of_several_outputs_any_may_go_unused(row, used):
 
 
 @every_row
-def test_second_derivatives_equal_finite_differences_of_the_first(row):
+def second_derivatives_equal_finite_differences_of_the_first(row):
     xs, gos, rng = samples(row)
     reals, n = [xs[i] for i in row.real], len(row.real)
     directions = [rng.normal(size=x.shape) for x in reals]
@@ -156,7 +163,7 @@ def through_graph(row, xs, reals, gos):
 
 
 @every_row
-def test_backward_with_create_graph_gives_the_same_gradients(row):
+def backward_with_create_graph_gives_the_same_gradients(row):
     xs, gos, _ = samples(row)
     nodes = [vg.TensorNode(x) for x in xs]
     ys = as_tuple(row.op.do_forward(*nodes, **row.constants))
@@ -171,7 +178,7 @@ def test_backward_with_create_graph_gives_the_same_gradients(row):
 
 
 @every_row
-def test_inputs_and_upstream_gradients_are_left_alone(row):
+def inputs_and_upstream_gradients_are_left_alone(row):
     """The course calls forward and backward on arrays; these ones raise when they are written into."""
     xs, gos, _ = samples(row)
     for array in (*xs, *gos):
@@ -184,6 +191,12 @@ def test_inputs_and_upstream_gradients_are_left_alone(row):
         np.testing.assert_array_equal(first, second)
     for y, again in zip(ys, forward(row, xs)[1], strict=True):
         np.testing.assert_array_equal(y, again)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row(row):
+    for check in CHECKS:
+        check(row)
 
 
 ROWWISE = (ops.Normalize, ops.Softmax, ops.LogSoftmax, ops.RowSum, ops.RowMax, ops.LayerNorm)
@@ -415,8 +428,8 @@ def test_elementwise_makes_an_op_of_python_code_on_one_number():
     x = np.random.default_rng(0).normal(size=(2, 3))
     np.testing.assert_allclose(Gaussian.forward({}, x), np.exp(-(x**2)))
     row = Row(Gaussian, lambda v: np.exp(-(v**2)), ((2, 3),))
-    test_gradients_equal_finite_differences(row)
-    test_float32_stays_float32(row)
+    gradients_equal_finite_differences(row)
+    float32_stays_float32(row)
 
 
 # --- the test of the tests
@@ -456,7 +469,7 @@ def test_a_wrong_gradient_is_caught(op, spoil):
     row = next(row for row in ROWS if row.op is op)
     row = dataclasses.replace(row, op=broken(op, spoil), shapes=((3, 3),) if op is ops.Softmax else row.shapes)
     with pytest.raises(AssertionError):
-        test_gradients_equal_finite_differences(row)
+        gradients_equal_finite_differences(row)
 
 
 def test_a_random_direction_alone_catches_one_element_off_by_a_thousandth():
@@ -484,9 +497,9 @@ def test_a_wrong_second_derivative_is_caught():
             return go * np.exp(x.value if isinstance(x, vg.TensorNode) else x)
 
     row = Row(Frozen, np.exp, ((2, 3),))
-    test_gradients_equal_finite_differences(row)
+    gradients_equal_finite_differences(row)
     with pytest.raises(AssertionError):
-        test_second_derivatives_equal_finite_differences_of_the_first(row)
+        second_derivatives_equal_finite_differences_of_the_first(row)
 
 
 def test_an_op_that_writes_into_its_input_is_caught():
@@ -501,4 +514,4 @@ def test_an_op_that_writes_into_its_input_is_caught():
             return 2 * go
 
     with pytest.raises(ValueError, match="read-only"):
-        test_inputs_and_upstream_gradients_are_left_alone(Row(Greedy, lambda x: 2 * x, ((2,),)))
+        inputs_and_upstream_gradients_are_left_alone(Row(Greedy, lambda x: 2 * x, ((2,),)))
