@@ -31,6 +31,8 @@ def pytest_configure(config):
         # In workers and in what tests start: a second thread of OpenBLAS makes importing NumPy cost 0.2 core-seconds,
         # in place of 0.1.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        # If they wrote no bytecode, each would compile the sources of vugrad again, which takes 0.2 core-seconds.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; tests send it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

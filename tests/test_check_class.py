@@ -10,8 +10,10 @@ from browser import opened
 from typer.testing import CliRunner
 
 from vugrad.check import command
-from vugrad.check.grade import Marks, grade_class, names_of, submissions
+from vugrad.check.grade import MEMORY, Judges, Marks, grade_class, names_of, submissions
+from vugrad.check.judge import Job
 from vugrad.check.marks import page
+from vugrad.check.process import FORKS
 from vugrad.check.submission import Verdict
 from vugrad.cli import app
 
@@ -260,6 +262,25 @@ def test_what_hangs_is_ended(tmp_path):
             0,
             "it did not finish within 1 s of processor time or 3 s: does a loop never end?",
         )
+
+
+@pytest.mark.skipif(not FORKS, reason="the processes of submissions are started anew here")
+def test_one_that_kills_the_processes_above_it_harms_no_other(tmp_path):
+    body = """
+        import os, signal
+        above = os.getppid()
+        with open(f"/proc/{above}/stat") as file:
+            nursery = int(file.read().rpartition(")")[2].split()[1])
+        os.kill(nursery, signal.SIGKILL)
+        os.kill(above, signal.SIGKILL)
+        os._exit(3)
+    """
+    folder = write(tmp_path / "class", {"a.py": with_backward(body), **{f"{name}.py": BOTH + RIGHT for name in "bcd"}})
+    with Judges(1) as judges:
+        jobs = [Job(str(folder / f"{name}.py"), "Exp", True, False, 200, MEMORY) for name in "bacd"]
+        found = [Verdict(**judges.submit(job).result()["verdict"]) for job in jobs]
+    assert [verdict.mark for verdict in found] == [1, 0, 1, 1]
+    assert found[1].text == "it crashed, with SIGKILL"  # so it looks, as nobody is left to say how it ended
 
 
 def test_what_is_done_is_kept(tmp_path, monkeypatch):

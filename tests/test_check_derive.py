@@ -358,10 +358,11 @@ def test_letters_of_extents_are_seen_in_numbers():
 )
 def test_latex_can_be_set(op):
     mathtext = pytest.importorskip("matplotlib.mathtext").MathTextParser("path")
-    text = derive(op).latex()
-    assert text == derive(op)._repr_latex_()
+    derivation = derive(op)
+    text = derivation.latex()
+    assert text == derivation._repr_latex_()
     assert text.isascii()
-    assert text.count(r"\begin{align*}") == text.count(r"\end{align*}") == len(derive(op).steps)
+    assert text.count(r"\begin{align*}") == text.count(r"\end{align*}") == len(derivation.steps)
     for line in text.splitlines():
         if "&=" in line:
             equation = line.split(" &&")[0].removesuffix(r"\\").replace("&", "")

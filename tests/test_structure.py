@@ -173,7 +173,9 @@ def unsafe(tree):
         names += [alias.name for alias in getattr(part, "names", []) if isinstance(alias, ast.alias)]
         if any({"pickle", "cPickle", "dill", "shelve", "marshal", "joblib"} & set(name.split(".")) for name in names):
             yield part.lineno
-        if isinstance(part, ast.Call) and ast.unparse(part.func).endswith(("np.load", "numpy.load", "lib.npyio.load")):
+        if not (isinstance(part, ast.Call) and getattr(part.func, "attr", "") == "load"):
+            continue
+        if ast.unparse(part.func).endswith(("np.load", "numpy.load", "lib.npyio.load")):
             allowed = [ast.unparse(keyword.value) for keyword in part.keywords if keyword.arg == "allow_pickle"]
             if allowed != ["False"]:
                 yield part.lineno

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import json
 import os
 import select
@@ -163,35 +162,33 @@ class Nursery:
         self.process.wait()
 
 
-@functools.cache
+_nurseries: dict[str, Nursery] = {}
+
+
 def _nursery(module: str) -> Nursery:
-    return Nursery(module)
+    """The nursery of a module, another one if an earlier submission has killed it."""
+    if module in _nurseries and _nurseries[module].process.poll() is not None:
+        _nurseries.pop(module).end()
+    if module not in _nurseries:
+        _nurseries[module] = Nursery(module)
+    return _nurseries[module]
 
 
 class Forked:
     """A forked child, with what the rest uses of a :class:`subprocess.Popen`."""
 
     def __init__(self, module: str, arguments: tuple[str, ...], folder: str) -> None:
-        self.returncode: int | None = None
-        try:
-            self._fork(module, [folder, *arguments])
-        except (OSError, ValueError):  # an earlier submission has killed the nursery
-            _nursery(module).end()
-            _nursery.cache_clear()
-            self._fork(module, [folder, *arguments])
-
-    def _fork(self, module: str, arguments: list[str]) -> None:
+        nursery = _nursery(module)
         requests, ours = os.pipe()
         its, answers = os.pipe()
         told, status = os.pipe()
+        nursery.fork([folder, *arguments], requests, answers, status)
+        for descriptor in (requests, answers, status):
+            os.close(descriptor)
         self.stdin, self.stdout = os.fdopen(ours, "wb"), os.fdopen(its, "rb")
         self._status = os.fdopen(told, "rb", buffering=0)
-        try:
-            _nursery(module).fork(arguments, requests, answers, status)
-        finally:
-            for descriptor in (requests, answers, status):
-                os.close(descriptor)
         self.pid = int(self._status.readline())
+        self.returncode: int | None = None
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Its return code; raises ``TimeoutExpired`` if it runs longer than ``timeout`` seconds."""
