@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 from browser import opened
@@ -264,23 +266,45 @@ def test_what_hangs_is_ended(tmp_path):
         )
 
 
+def state_of(process):
+    """The letter of a process's state, X if there is no such process."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
 @pytest.mark.skipif(not FORKS, reason="the processes of submissions are started anew here")
 def test_one_that_kills_the_processes_above_it_harms_no_other(tmp_path):
-    body = """
+    above = """
         import os, signal
-        above = os.getppid()
-        with open(f"/proc/{above}/stat") as file:
+        waiting = os.getppid()
+        with open(f"/proc/{waiting}/stat") as file:
             nursery = int(file.read().rpartition(")")[2].split()[1])
+    """
+    kills = """
         os.kill(nursery, signal.SIGKILL)
-        os.kill(above, signal.SIGKILL)
+        os.kill(waiting, signal.SIGKILL)
         os._exit(3)
     """
-    folder = write(tmp_path / "class", {"a.py": with_backward(body), **{f"{name}.py": BOTH + RIGHT for name in "bcd"}})
+    stops = f"""
+        with open({str(tmp_path / "stopped")!r}, "w") as file:
+            print(nursery, file=file)
+        os.kill(nursery, signal.SIGSTOP)
+    """
+    texts = {"a.py": with_backward(above + kills), **{f"{name}.py": BOTH + RIGHT for name in "bcd"}}
+    folder = write(tmp_path / "class", {**texts, "e.py": with_backward(above + stops)})
     with Judges(1) as judges:
-        jobs = [Job(str(folder / f"{name}.py"), "Exp", True, False, 200, MEMORY) for name in "bacd"]
+        jobs = [Job(str(folder / f"{name}.py"), "Exp", True, False, 200, MEMORY) for name in "bacde"]
         found = [Verdict(**judges.submit(job).result()["verdict"]) for job in jobs]
-    assert [verdict.mark for verdict in found] == [1, 0, 1, 1]
+    assert [verdict.mark for verdict in found[:4]] == [1, 0, 1, 1]
     assert found[1].text == "it crashed, with SIGKILL"  # so it looks, as nobody is left to say how it ended
+    stopped = int((tmp_path / "stopped").read_text())
+    for _ in range(200):
+        if state_of(stopped) in "XZ":
+            return
+        time.sleep(0.05)
+    pytest.fail("a process that is stopped outlives the judge that has started it")
 
 
 def test_what_is_done_is_kept(tmp_path, monkeypatch):

@@ -53,8 +53,11 @@ class Process:
         if often and FORKS:
             self.child = Forked(module, arguments, self.folder.name)
         else:
-            stderr = None if hear else subprocess.DEVNULL
-            self.child = _started(module, *arguments, folder=self.folder.name, stdout=subprocess.PIPE, stderr=stderr)
+            out, err = subprocess.PIPE, None if hear else subprocess.DEVNULL
+            # A session of its own, so that its children can be killed with it.
+            self.child = _started(
+                module, *arguments, folder=self.folder.name, stdout=out, stderr=err, start_new_session=True
+            )
 
     def __enter__(self) -> Process:
         return self
@@ -121,14 +124,13 @@ class Process:
         self.folder.cleanup()
 
 
-def _started(module: str, *arguments: str, folder: str, **streams: Any) -> subprocess.Popen[bytes]:
-    """A process that runs a module in a folder, in a session of its own, so that its children can be killed with it."""
+def _started(module: str, *arguments: str, folder: str, **options: Any) -> subprocess.Popen[bytes]:
+    """A process that runs a module in a folder, with options of :class:`subprocess.Popen`."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, *arguments],  # -P: no module of the current folder
         cwd=folder,
-        start_new_session=True,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _absolute(os.environ.get("PYTHONPATH", ""))},
-        **{"stdin": subprocess.PIPE, **streams},
+        **{"stdin": subprocess.PIPE, **options},
     )
 
 
@@ -141,7 +143,10 @@ def _absolute(paths: str) -> str:
 
 
 class Nursery:
-    """A process that has imported a module, and forks its children: its main program calls :func:`fork_children`."""
+    """A process that has imported a module, and forks its children: its main program calls :func:`fork_children`.
+
+    It is killed with the group of the process that starts it; its children have sessions of their own.
+    """
 
     def __init__(self, module: str) -> None:
         self.socket, its = socket.socketpair()
