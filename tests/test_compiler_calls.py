@@ -419,6 +419,15 @@ def unlisted_module():
     return lambda x: drop(x).value, lambda: drop.running_mean.__iadd__(1)
 
 
+def chain(length):
+    """A function that calls ``length`` others, most of which read a hundred variables; and a change of the last's."""
+    numbers = " + ".join(f"n{i}" for i in range(100))
+    lines = [f"def f{i}(x):\n    return f{i + 1}(x) + 0 * ({numbers})" for i in range(length)]
+    names = {f"n{i}": i + 0.5 for i in range(100)} | {"factor": 2.0}
+    exec("\n".join([*lines, f"def f{length}(x):\n    return x * factor"]), names)
+    return names["f0"], lambda: names.update(factor=5.0)
+
+
 def globally(**changes):
     return lambda: globals().update(changes)
 
@@ -440,6 +449,7 @@ AROUND = {
     "another object": attribute_of_an_object,
     "a module that is not listed": unlisted_module,
     "what is fixed by partial": partial,
+    "behind many variables": lambda: chain(3),
 }
 
 
@@ -461,6 +471,13 @@ def test_what_changes_around_a_function_is_seen(monkeypatch, name):
         assert np.array_equal(np.signbit(found), np.signbit(expected))
         change()
     assert len(fast.plans) <= 2
+
+
+def test_it_is_said_that_not_all_around_a_function_is_seen(monkeypatch):
+    monkeypatch.setattr("vugrad.compiler.signature.MOST_FUNCTIONS", 20)
+    fast = vg.compile(chain(20)[0])
+    with pytest.warns(UserWarning, match=r"^f0 calls more than 20 functions.* pass it as an argument$"):
+        fast(X)
 
 
 def test_an_argument_that_is_an_object_is_looked_into():

@@ -8,6 +8,8 @@ import inspect
 import struct
 import sys
 import types
+import warnings
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
@@ -29,11 +31,12 @@ PLAIN = {bool, int, str, bytes, type(None)}
 PARTS = 1000
 #: An array of more than ``WHOLE`` bytes is compared by about ``SAMPLE`` of its elements.
 WHOLE, SAMPLE = 4096, 64
-#: The most functions that are searched for the names that they use.
-FUNCTIONS = 100
+#: The most functions that are searched for the variables that they read. Their values are compared at every call, which
+#: takes about 1 µs for each variable.
+MOST_FUNCTIONS = 1000
 #: The instructions that read a variable.
 LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST")
-GLOBAL = LOADS[:2]
+GLOBAL_LOADS = LOADS[:2]
 
 
 def of_argument(x: Any) -> Hashable:
@@ -53,9 +56,10 @@ def of_argument(x: Any) -> Hashable:
 
 
 def of_value(x: Any, depth: int = 3, attributes: bool = True) -> Hashable:
-    """A key of any value: values with equal keys give the same program (types, bits of numbers, and parts agree).
+    """A key of any value: the types, the bits of numbers and the parts of values with equal keys agree.
 
-    Without ``attributes``, an object is compared by identity.
+    An array of more than :data:`WHOLE` bytes is compared by a sample, and a container that is nested deeper than
+    ``depth``, or has more than :data:`PARTS` parts, by identity; without ``attributes``, an object too.
     """
     kind = type(x)
     if kind in PLAIN:
@@ -95,7 +99,10 @@ def of_array(x: Array) -> Hashable:
 
 
 def of_state(state: Sequence[Any]) -> tuple[Any, ...]:
-    """The key of the state: shapes, modes, parts, and all numbers except learning rates and step counts."""
+    """The key of the state: its nodes, the shapes and dtypes of arrays, modes, parts and Python's numbers.
+
+    What may change from step to step is not in it: the numbers in arrays, learning rates, an optimizer's state.
+    """
     found: list[Any] = []
     owners, seen = list(state), set(map(id, state))
     for owner in owners:  # the loop appends to it
@@ -144,10 +151,18 @@ class Outside:
         self.listed = {id(part) for part in state}
         self.volatile: set[int] = set()  # the places that the function itself changes
         self._places: list[tuple[Any, Any, Path]] = []
+        self._queue: deque[tuple[Any, Any]] = deque([(function, None), *((part, None) for part in state)])
         self._seen: set[tuple[int, int]] = set()
-        self._look(function)
-        for part in state:
-            self._look(part)
+        while self._queue and len(self._seen) < MOST_FUNCTIONS:
+            self._look(*self._queue.popleft())
+        if self._queue:
+            self._queue.clear()
+            name = getattr(function, "__qualname__", "the compiled function")
+            warnings.warn(
+                f"{name} calls more than {MOST_FUNCTIONS} functions. It is not compiled again when a variable changes "
+                "that only the others read: pass it as an argument",
+                stacklevel=2,
+            )
 
     def now(self) -> tuple[Hashable, ...]:
         """A key of the present values."""
@@ -163,28 +178,29 @@ class Outside:
     def _key(self, value: Any) -> Hashable:
         return id(value) if id(value) in self.listed else of_value(value, attributes=False)
 
-    def _look(self, x: Any, owner: Any = None) -> None:
-        """Note the places that a function, or a method of ``owner``, reads, and search their values for functions."""
-        if (id(x), id(owner)) in self._seen or len(self._seen) > FUNCTIONS:
+    def _look(self, x: Any, owner: Any) -> None:
+        """Note the places that a function, or a method of ``owner``, reads, and queue their values."""
+        if isinstance(x, types.MethodType):
+            x, owner = x.__func__, x.__self__
+        of_user = isinstance(x, types.FunctionType) and not _of_library(x)
+        compiled = not isinstance(x, type) and hasattr(x, "function")
+        if (id(x), id(owner)) in self._seen or not (of_user or compiled or isinstance(x, Module | functools.partial)):
             return
         self._seen.add((id(x), id(owner)))
         if isinstance(x, Module):
             modules = [module for _, module in x.named_modules()]
             if id(x) in self.listed:
                 self.listed |= {*map(id, modules), *map(id, x.parameters())}
-            for module in modules:
-                self._look(type(module).forward, module)
+            self._queue += [(type(module).forward, module) for module in modules]
         elif isinstance(x, functools.partial):
             given = {"args": x.args, "keywords": x.keywords}
             for name in given:
                 self._note(given, name, ())
-            self._look(x.func)
-        elif isinstance(x, types.MethodType):
-            self._look(x.__func__, x.__self__)
-        elif isinstance(x, types.FunctionType) and not _of_library(x):
+            self._queue.append((x.func, None))
+        elif of_user:
             self._look_into(x, owner)
-        elif hasattr(x, "function"):  # one that is compiled
-            self._look(x.function)
+        else:
+            self._queue.append((x.function, None))
 
     def _look_into(self, x: types.FunctionType, owner: Any) -> None:
         for defaults in (dict(enumerate(x.__defaults__ or ())), x.__kwdefaults__ or {}):
@@ -193,7 +209,7 @@ class Outside:
         cells = dict(zip(x.__code__.co_freevars, x.__closure__ or (), strict=False))
         mine = {name: owner for name in x.__code__.co_varnames[:1] if owner is not None}
         for read, (name, *path) in dict.fromkeys(_paths(x.__code__)):
-            if read in GLOBAL:
+            if read in GLOBAL_LOADS:
                 self._note(x.__globals__, name, tuple(path))
             elif name in cells:
                 self._note(cells[name], "cell_contents", tuple(path))
@@ -205,9 +221,9 @@ class Outside:
         if isinstance(value, types.ModuleType) or (isinstance(value, type) and _of_library(value)):
             return
         self._places.append((holder, name, path))
-        self._look(value)
+        self._queue.append((value, None))
         if method is not None:
-            self._look(method, value)
+            self._queue.append((method, value))
 
 
 def _read(holder: Any, name: Any) -> Any:
