@@ -295,13 +295,17 @@ def test_without_marks_a_wrong_op_is_a_failure(homework):
     [
         ("x = 1\n", "defines no Op"),
         (
+            "import os\nclass A(object if 1 else os, metaclass=os._exit(3)): ...\n",
+            "with forward and backward; it ended its process, with status 3",
+        ),
+        (
             "import nothing_of_this_name\n",
             "file.py, line 1: import nothing_of_this_name (ModuleNotFoundError: No module",
         ),
         ("def broken(:\n", "file.py, line 1: def broken(: (SyntaxError: invalid syntax)"),
         ("import sys\nsys.exit(3)\n", "not loaded: file.py, line 2: sys.exit(3)"),
     ],
-    ids=["no op", "import", "syntax", "exit"],
+    ids=["no op", "end", "import", "syntax", "exit"],
 )
 @pytest.mark.usefixtures("shared_judges")
 def test_files_that_cannot_be_judged(tmp_path, text, message):
@@ -314,7 +318,7 @@ def test_files_that_cannot_be_judged(tmp_path, text, message):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="is not there: give the file with the ops"):
         grade(tmp_path / "nothing.py")
-    with pytest.raises(ValueError, match="--ops and --grade need a file"):
+    with pytest.raises(ValueError, match=r"--ops, --grade, .* need a file or a folder"):
         CliRunner().invoke(app, ["check", "--grade"], catch_exceptions=False)
 
 

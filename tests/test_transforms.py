@@ -271,7 +271,7 @@ ERRORS = {
     "several numbers": (
         lambda: vg.grad(lambda x: x * x)(X),
         ValueError,
-        "vg.grad needs one number, but f returned shape (3,): sum it, or use vg.jacobian",
+        "the function returned shape (3,) and not one number: return its sum, or use vg.jacobian",
     ),
     "a plain array": (
         lambda: vg.grad(lambda x: x.value.sum())(X),

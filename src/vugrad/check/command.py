@@ -136,7 +136,8 @@ def check(console: Console, path: Path | None, names: Sequence[str] | None, mark
     """Check the table, or a submission, or with ``marks`` a class in a folder; return whether the command succeeds."""
     if path is None:
         if names is not None or marks or files.of_marks:
-            raise ValueError("--ops and --grade need a file: name it, as in vugrad check FILE.py --grade")
+            options = "--ops, --grade, --csv, --gradescope and --pages"
+            raise ValueError(f"{options} need a file or a folder, as in vugrad check FILE.py --grade")
         return check_table(console, files.record)
     if files.of_marks and not marks:
         raise ValueError("--csv, --gradescope and --pages write marks: add --grade")

@@ -130,7 +130,8 @@ def grade(
             found = judges.submit(Job(str(path.absolute()), "", own, True, seconds, memory)).result()
             names, left = found["names"], found.get("left", [])
             if not names:
-                why = found.get("error") or next((f"; not loaded: {each}" for each in left), "")
+                failed = found.get("error") or next((f"not loaded: {each}" for each in left), "")
+                why = failed and f"; {failed}"
                 raise ValueError(f"{path} defines no Op: write class Name(vg.Op), with forward and backward{why}")
         jobs = [Job(str(path.absolute()), name, own, True, seconds, memory) for name in dict.fromkeys(names)]
         answers = [future.result() for future in [judges.submit(job) for job in jobs]]

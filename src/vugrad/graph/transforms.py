@@ -58,7 +58,9 @@ def value_and_grad(f: Function, argnums: int | tuple[int, ...] = 0) -> Function:
     def both(*args: Any, **keywords: Any) -> Any:
         y, xs, nested = _evaluate(f, args, keywords, argnums)
         if y.value.size != 1:
-            raise ValueError(f"vg.grad needs one number, but f returned shape {y.shape}: sum it, or use vg.jacobian")
+            raise ValueError(
+                f"the function returned shape {y.shape} and not one number: return its sum, or use vg.jacobian"
+            )
         gradients = tuple(_pull_back(y, xs, np.ones_like(y.value), nested))
         return _answer(y, nested), gradients[0] if isinstance(argnums, int) else gradients
 
@@ -148,7 +150,8 @@ def _evaluate(
     for i in positions:
         if not -len(args) <= i < len(args):
             raise IndexError(
-                f"argnums names argument {i}, and the function was called with {len(args)}, counted from 0"
+                f"argnums is {i}, and the function was called with {len(args)} positional arguments: pass the argument "
+                "to differentiate by position; argnums counts from 0"
             )
         # np.positive makes a node of its own: what f holds of the outer one by other ways is not differentiated.
         arguments[i] = np.positive(args[i]) if isinstance(args[i], TensorNode) else TensorNode(args[i])
