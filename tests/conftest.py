@@ -33,13 +33,13 @@ def pytest_configure(config):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         # If they wrote no bytecode, each would compile the sources of vugrad again, which takes 0.2 core-seconds.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; tests send it.
+    # What a shell starts in the background ignores SIGINT, and so do its children; tests send it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():
-    """Let nobody who looks for garbage, or for who refers to what, look at the thousands of tests too."""
+    """Freeze the collected tests, so that ``gc.collect`` and ``gc.get_referrers`` do not search them."""
     gc.collect()
     gc.freeze()
 

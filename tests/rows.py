@@ -1,8 +1,8 @@
-"""What several tests know of the op table."""
+"""Facts about the rows of the op table that several tests use."""
 
 from itertools import chain
 
-#: The ops of the table without a formula that holds for every element.
+#: The ops whose derivation has no formula in the indices; test_check_page.py fails if one is missing or too much.
 NO_INDEX_FORM = {
     *("AvgPool2d", "Concatenate", "Conv2d", "Dropout", "Flip", "Fold", "Max", "MaxPool2d", "Min", "Pad", "Reshape"),
     *("Slice", "Stack", "Unfold"),

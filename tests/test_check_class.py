@@ -280,17 +280,17 @@ def test_one_that_kills_the_processes_above_it_harms_no_other(tmp_path):
         import os, signal
         waiting = os.getppid()
         with open(f"/proc/{waiting}/stat") as file:
-            nursery = int(file.read().rpartition(")")[2].split()[1])
+            server = int(file.read().rpartition(")")[2].split()[1])
     """
     kills = """
-        os.kill(nursery, signal.SIGKILL)
+        os.kill(server, signal.SIGKILL)
         os.kill(waiting, signal.SIGKILL)
         os._exit(3)
     """
     stops = f"""
         with open({str(tmp_path / "stopped")!r}, "w") as file:
-            print(nursery, file=file)
-        os.kill(nursery, signal.SIGSTOP)
+            print(server, file=file)
+        os.kill(server, signal.SIGSTOP)
     """
     texts = {"a.py": with_backward(above + kills), **{f"{name}.py": BOTH + RIGHT for name in "bcd"}}
     folder = write(tmp_path / "class", {**texts, "e.py": with_backward(above + stops)})

@@ -339,7 +339,7 @@ def doctor(
     batch_size: Annotated[int, Flag(help="Instances in an update")] = DEFAULT.batch_size,
     seed: Annotated[int, Flag(help="Of weights and order")] = 0,
 ) -> None:
-    """Take one dry step of a training, and say what is amiss, why it harms, and what to do."""
+    """Take one dry training step, and report each fault, its harm and its cure."""
     from vugrad.check.examination import doctor_file
 
     settings = {

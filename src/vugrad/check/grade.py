@@ -106,7 +106,7 @@ class Judges:
         with self.lock:
             if self.closed:
                 raise Ended("it was interrupted")
-            process = Process("vugrad.check.judge", hear=True)
+            process = Process("vugrad.check.judge")
             self.all.add(process)
             return process
 

@@ -105,12 +105,12 @@ def named(op: type[Op]) -> Given:
     return Given(op, lambda *xs: None, tuple(x.shape for x in xs), constants, domains, arrays=tuple(xs))
 
 
-def drawn(named: Given) -> Row:
+def drawn(given: Given) -> Row:
     """A row that draws other numbers, with the shapes and kinds of the arrays that an op names."""
     whole = {
-        i: (x.dtype.name, int(np.max(x, initial=0)) + 1) for i, x in enumerate(named.arrays) if x.dtype.kind != "f"
+        i: (x.dtype.name, int(np.max(x, initial=0)) + 1) for i, x in enumerate(given.arrays) if x.dtype.kind != "f"
     }
-    return Row(named.op, named.reference, named.shapes, named.constants, named.domains, whole)
+    return Row(given.op, given.reference, given.shapes, given.constants, given.domains, whole)
 
 
 def guessed(name: str, op: type[Op]) -> Row:
@@ -130,14 +130,14 @@ def guessed(name: str, op: type[Op]) -> Row:
             first = first or (row, error)
         else:
             if all(np.all(np.isfinite(y)) for y in ys):
-                _see_that_all_are_real(name, op, row, xs, ys)
+                _check_all_have_gradients(name, op, row, xs, ys)
                 return row
     if first is None:
         raise NoInputs(f"its forward returns no finite numbers for inputs that were tried: name inputs, as {EXAMPLE}")
     raise _no_inputs(name, *first, "Matrices, vectors and numbers were tried, of both signs and positive")
 
 
-def _see_that_all_are_real(name: str, op: type[Op], row: Row, xs: Arrays, ys: Arrays) -> None:
+def _check_all_have_gradients(name: str, op: type[Op], row: Row, xs: Arrays, ys: Arrays) -> None:
     """Raise :class:`NoInputs` if backward returns gradients for some of the inputs, and ``None`` for others."""
     context: dict[str, Any] = {}
     try:

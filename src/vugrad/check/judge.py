@@ -116,8 +116,8 @@ def verdict(runner: Runner, job: Job) -> Verdict:
     except TimeUp:
         return found or Verdict(job.op, "unknown", "wrong", late)
     except Ended as end:
-        if found is None or not (end.late or found.backward == "checked"):
-            return Verdict(job.op, "unknown", "wrong", late if end.late else str(end))
+        if found is None or not (end.timed_out or found.backward == "checked"):
+            return Verdict(job.op, "unknown", "wrong", late if end.timed_out else str(end))
     except Exception as error:  # its class attributes ``inputs`` or ``constants`` are wrong
         return Verdict(job.op, "unknown", "not graded", f"its inputs or constants: {type(error).__name__}: {error}")
     return found

@@ -19,21 +19,21 @@ from typing import Any
 
 from vugrad.check.wire import BadMessage, receive, send
 
-#: Whether a module that is started often is imported once, and each process of it forked from that one: it starts in
-#: 0.02 s in place of 0.2 s. Not all libraries of macOS survive a fork.
+#: Whether processes can be forked from a fork server: one starts in 0.02 s, an interpreter that imports vugrad in
+#: 0.2 s. Linux only: some libraries of macOS do not survive a fork.
 FORKS = sys.platform == "linux"
 
 
 class Stop(BaseException):
-    """The reason why an op is judged no further; ``except Exception`` does not catch it."""
+    """The judging of an op ends; a ``BaseException``, so that ``except Exception`` does not catch it."""
 
 
 class Ended(Stop):
-    """The process that runs the submission has ended; ``late`` if its time ran out."""
+    """The process that runs the submission has ended; ``timed_out`` if its time ran out."""
 
-    def __init__(self, text: str, late: bool = False) -> None:
+    def __init__(self, text: str, timed_out: bool = False) -> None:
         super().__init__(text)
-        self.late = late
+        self.timed_out = timed_out
 
 
 class Process:
@@ -42,18 +42,18 @@ class Process:
     Args:
         module: the module that it runs.
         arguments: the module's arguments.
-        hear: whether its standard error is shown.
-        often: whether many processes of this module are started: its main program calls :func:`fork_children`.
+        forked: whether it is forked from a fork server, where :data:`FORKS`; its standard error is discarded. The main
+            program of such a module calls :func:`fork_children`.
     """
 
-    def __init__(self, module: str, *arguments: str, hear: bool = False, often: bool = False) -> None:
+    def __init__(self, module: str, *arguments: str, forked: bool = False) -> None:
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self.late = False
+        self.timed_out = False
         self.child: subprocess.Popen[bytes] | Forked
-        if often and FORKS:
+        if forked and FORKS:
             self.child = Forked(module, arguments, self.folder.name)
         else:
-            out, err = subprocess.PIPE, None if hear else subprocess.DEVNULL
+            out, err = subprocess.PIPE, subprocess.DEVNULL if forked else None
             # A session of its own, so that its children can be killed with it.
             self.child = _started(
                 module, *arguments, folder=self.folder.name, stdout=out, stderr=err, start_new_session=True
@@ -76,7 +76,7 @@ class Process:
             return receive(self.child.stdout)
         except (EOFError, OSError):
             said = self._how()
-            raise Ended(said, self.late) from None
+            raise Ended(said, self.timed_out) from None
         except BadMessage as error:
             self.end()
             raise Ended(f"its process sent an invalid answer: {error}") from None
@@ -86,8 +86,8 @@ class Process:
             self.child.wait(5)
         code = self.child.returncode
         if code is not None and code == -getattr(signal, "SIGXCPU", 0):
-            self.late = True
-        if self.late:
+            self.timed_out = True
+        if self.timed_out:
             return "its time ran out"
         if code is not None and code < 0:
             names = {each.value: each.name for each in signal.Signals}
@@ -106,7 +106,7 @@ class Process:
             timer.cancel()
 
     def _expire(self) -> None:
-        self.late = True
+        self.timed_out = True
         self.kill()
 
     def kill(self) -> None:
@@ -119,7 +119,7 @@ class Process:
     def end(self) -> None:
         """Kill the process, close its pipes and remove its folder."""
         self.kill()
-        with contextlib.suppress(OSError), self.child:  # a rest that could not be sent
+        with contextlib.suppress(OSError), self.child:  # closing sends what is buffered, and the pipe may be broken
             pass
         self.folder.cleanup()
 
@@ -142,17 +142,17 @@ def _absolute(paths: str) -> str:
 # --- forks
 
 
-class Nursery:
-    """A process that has imported a module, and forks its children: its main program calls :func:`fork_children`.
+class ForkServer:
+    """A process that has imported a module, and forks a child for each request; it runs :func:`fork_children`.
 
     It is killed with the group of the process that starts it; its children have sessions of their own.
     """
 
     def __init__(self, module: str) -> None:
-        self.socket, its = socket.socketpair()
-        nothing = subprocess.DEVNULL
-        with its:
-            self.process = _started(module, folder=os.sep, stdin=its, stdout=nothing, stderr=nothing)
+        self.socket, child_end = socket.socketpair()
+        null = subprocess.DEVNULL
+        with child_end:
+            self.process = _started(module, folder=os.sep, stdin=child_end, stdout=null, stderr=null)
         atexit.register(self.end)
 
     def fork(self, arguments: list[str], *descriptors: int) -> None:
@@ -167,31 +167,31 @@ class Nursery:
         self.process.wait()
 
 
-_nurseries: dict[str, Nursery] = {}
+_fork_servers: dict[str, ForkServer] = {}
 
 
-def _nursery(module: str) -> Nursery:
-    """The nursery of a module, another one if an earlier submission has killed it."""
-    if module in _nurseries and _nurseries[module].process.poll() is not None:
-        _nurseries.pop(module).end()
-    if module not in _nurseries:
-        _nurseries[module] = Nursery(module)
-    return _nurseries[module]
+def _fork_server(module: str) -> ForkServer:
+    """The fork server of a module, another one if an earlier submission has killed it."""
+    if module in _fork_servers and _fork_servers[module].process.poll() is not None:
+        _fork_servers.pop(module).end()
+    if module not in _fork_servers:
+        _fork_servers[module] = ForkServer(module)
+    return _fork_servers[module]
 
 
 class Forked:
-    """A forked child, with what the rest uses of a :class:`subprocess.Popen`."""
+    """A forked child, with the part of :class:`subprocess.Popen` that :class:`Process` uses."""
 
     def __init__(self, module: str, arguments: tuple[str, ...], folder: str) -> None:
-        nursery = _nursery(module)
-        requests, ours = os.pipe()
-        its, answers = os.pipe()
-        told, status = os.pipe()
-        nursery.fork([folder, *arguments], requests, answers, status)
-        for descriptor in (requests, answers, status):
+        server = _fork_server(module)
+        request_read, request_write = os.pipe()
+        answer_read, answer_write = os.pipe()
+        status_read, status_write = os.pipe()
+        server.fork([folder, *arguments], request_read, answer_write, status_write)
+        for descriptor in (request_read, answer_write, status_write):
             os.close(descriptor)
-        self.stdin, self.stdout = os.fdopen(ours, "wb"), os.fdopen(its, "rb")
-        self._status = os.fdopen(told, "rb", buffering=0)
+        self.stdin, self.stdout = os.fdopen(request_write, "wb"), os.fdopen(answer_read, "rb")
+        self._status = os.fdopen(status_read, "rb", buffering=0)
         self.pid = int(self._status.readline())
         self.returncode: int | None = None
 
@@ -200,7 +200,7 @@ class Forked:
         if self.returncode is None:
             if not select.select([self._status], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("a forked process", timeout or 0)
-            self.returncode = int(self._status.readline() or -signal.SIGKILL)  # nothing if that too was killed
+            self.returncode = int(self._status.readline() or -signal.SIGKILL)  # empty if the waiting process was killed
         return self.returncode
 
     def __enter__(self) -> Forked:
@@ -221,19 +221,19 @@ class Forked:
 
 
 def fork_children(run: Callable[[list[str]], None]) -> None:
-    """The main program of a :class:`Nursery`: call ``run`` in a child for each request at standard input, a socket.
+    """The main program of a :class:`ForkServer`: call ``run`` in a child for each request at standard input, a socket.
 
     Between this process and each child is one that waits for the child: see :func:`_wait_for_child`.
     """
-    asked = socket.socket(fileno=0)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
+    requests = socket.socket(fileno=0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the waiting processes
     while True:
-        text, descriptors, _, _ = socket.recv_fds(asked, 1 << 16, 3)
+        text, descriptors, _, _ = socket.recv_fds(requests, 1 << 16, 3)
         if not text:
             return
         if not os.fork():
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            asked.detach()
+            requests.detach()
             _wait_for_child(run, json.loads(text), *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -242,9 +242,9 @@ def fork_children(run: Callable[[list[str]], None]) -> None:
 def _wait_for_child(
     run: Callable[[list[str]], None], arguments: list[str], requests: int, answers: int, status: int
 ) -> None:
-    """Fork a child that runs ``run`` with two descriptors as its standard streams; write its number and return code.
+    """Fork a child that runs ``run`` with two descriptors as its standard streams; write its id, then its return code.
 
-    The number is the child's alone until the other end of ``status`` is closed.
+    The child is reaped when the other end of ``status`` is closed, so that until then no other process has its id.
     """
     child = os.fork()
     if child:

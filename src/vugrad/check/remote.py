@@ -36,7 +36,7 @@ class Runner:
 
     def __init__(self, path: Path, own: bool, beside: bool, seconds: float, memory: int) -> None:
         words = (str(path.absolute()), str(seconds), str(memory), "own" if own else "any", "beside" if beside else "no")
-        self.process = Process("vugrad.check.runner", *words, often=True)
+        self.process = Process("vugrad.check.runner", *words, forked=True)
         self.left: list[Left] = []
 
     def ask(self, do: str, **arguments: Any) -> Any:

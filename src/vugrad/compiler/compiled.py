@@ -24,7 +24,7 @@ from vugrad.optim import Optimizer
 Array = Any
 
 
-#: How many plans a function keeps: each has memory of its own, and the sizes of batches may be no end of them.
+#: How many plans a function keeps. Each has its own memory, and calls may have any number of batch sizes.
 PLANS = 64
 
 
@@ -35,7 +35,7 @@ class Compiled:
         functools.update_wrapper(self, function, updated=())  # the attributes of a module are not taken over
         self.function, self.state, self.finite = function, tuple(state), finite
         self.plans: dict[Any, Plan] = {}
-        slots(self.state)  # complains of what cannot be state
+        slots(self.state)  # raises for objects that cannot be state
         self._outside: Outside | None = None
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
@@ -124,10 +124,10 @@ class Compiled:
                 the epoch ends, in whatever way, it has had all of them. It must not wait for another thread that runs
                 the same function.
 
-        Returns what the function returns with an axis more, the first, for the steps; what has a row for each instance
-        of the batch stays so, with the rows of all steps one after the other. If ``finite`` ended the epoch,
-        the last of them is the step with the loss that is not finite, and what else it returns is void. Ctrl-C ends the
-        epoch after the step at hand, and is raised then.
+        Returns the function's results with a new first axis, the steps; results with a row for each instance of the
+        batch are concatenated instead. If ``finite`` ended the epoch, the last loss is the one that is not finite, and
+        the other results of that step are meaningless. Ctrl-C ends the epoch after the current step, and is then
+        raised.
         """
         if not arrays:
             raise TypeError("run_epoch needs at least one array to pass over: without arrays, call the function itself")

@@ -135,7 +135,7 @@ class Recipe:
         return lambda outputs, classes: loss(outputs, losses.one_hot(classes, data.num_classes))
 
     def doctor(self, seed: int = 0) -> Findings:
-        """What is amiss with the recipe's first step; see :func:`vugrad.doctor`."""
+        """The faults of the recipe's first step; see :func:`vugrad.doctor`."""
         from vugrad.check.examination import doctor  # which training does not need
 
         randomness.seed(seed)

@@ -1,9 +1,9 @@
-"""From loops to LLVM's intermediate representation, as text. Nothing is decided here: it writes down what is there."""
+"""From loops to LLVM's intermediate representation, as text. Nothing is optimised here."""
 
 from __future__ import annotations
 
 from vugrad.compiler.arena import Arena
-from vugrad.compiler.emit.kernels import ATTRIBUTES, PLAIN, KernelWriter
+from vugrad.compiler.emit.kernels import ATTRIBUTES, DRIVER_ATTRIBUTES, KernelWriter
 from vugrad.compiler.loops.index import Var
 from vugrad.compiler.loops.program import BlockLoop, Buffer, Kernel, LoopProgram
 
@@ -17,7 +17,7 @@ def emit(program: LoopProgram, arena: Arena, profile: bool = False, alone: bool 
         program: the loops.
         arena: where in the table of pointers, and in the plan's own memory, the buffers are.
         profile: add each kernel's cycles to a counter of its own for each thread, at the table's slot 1.
-        alone: let no loop become a call of the C library.
+        alone: forbid LLVM to replace loops by calls of the C library.
     """
     names: dict[str, str] = {}
     texts: list[str] = []
@@ -66,7 +66,11 @@ class StageWriter(KernelWriter):
         self.out.lines, self.out.known = [], {}
         for buffer, register in self.pointers.items():
             self.pointer(buffer, register)
-        head = [f"define internal void @{name}(ptr %table, i64 %thread) {PLAIN} {{", "entry:", *self.out.lines]
+        head = [
+            f"define internal void @{name}(ptr %table, i64 %thread) {DRIVER_ATTRIBUTES} {{",
+            "entry:",
+            *self.out.lines,
+        ]
         return "\n".join([*head, *body, "  ret void", "}"])
 
     def part(self, part: Kernel | BlockLoop, calls: list[Call]) -> None:
@@ -77,7 +81,7 @@ class StageWriter(KernelWriter):
             self.run(calls, "0")
 
     def run(self, calls: list[Call], block: str) -> None:
-        """Call kernels; where they are counted, each between two looks at the counter of cycles."""
+        """Call kernels; where they are counted, read the cycle counter before and after each."""
         for name, buffers, number in calls:
             before = self.cycles() if self.counted else ""
             given = "".join(f"ptr {self.base(buffer)}, " for buffer in buffers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from vugrad.compiler.arrays.program import SHORT
-from vugrad.compiler.emit.kernels import PLAIN
+from vugrad.compiler.emit.kernels import DRIVER_ATTRIBUTES
 from vugrad.compiler.emit.lines import LLVM
 from vugrad.compiler.loops.program import Buffer
 
@@ -55,7 +55,7 @@ def driver(stages: int, threads: int, slots: int, check: tuple[Buffer, int, int]
     text += MODES if flush else ()
     text += _barrier(threads) if threads > 1 else []
     lines = [
-        f"define void @run(ptr %tables, ptr %strides, ptr %control, i64 %thread) {PLAIN} {{",
+        f"define void @run(ptr %tables, ptr %strides, ptr %control, i64 %thread) {DRIVER_ATTRIBUTES} {{",
         "entry:",
         *(FLUSHED if flush else ()),
         f"  %offset = mul i64 %thread, {slots}",

@@ -68,7 +68,10 @@ def literal(value: Any, dtype: DType) -> str:
 
 @dataclass
 class Lines:
-    """The text of one function as it grows, and what it needs from outside."""
+    """The text of one function as it grows, and the functions that it calls.
+
+    ``block`` is the label of the current basic block, ``known`` has the register of each instruction written in it.
+    """
 
     lines: list[str] = field(default_factory=list)
     count: int = 0
@@ -82,9 +85,10 @@ class Lines:
         return f"%r{self.count}"
 
     def emit(self, text: str) -> str:
-        """One instruction with a result; returns its register, which is the same one for the same text in a block.
+        """Write an instruction with a result; return its register.
 
-        An instruction that looks at memory, at the processor or at where control came from is written each time.
+        Within a basic block the same text gives the same register: local common-subexpression elimination. Loads, calls
+        and phis are always written.
         """
         register = self.known.get(text)
         if register is None:

@@ -120,8 +120,8 @@ def compile_text(text: str, target: Target) -> bytes:
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
     module.verify()
-    # The loops are as they should be: only what is around them is left to LLVM, function by function. The passes over
-    # the whole module would take a third longer and make the same code.
+    # The loops have their final form, so LLVM only simplifies each function. With the pipeline for modules, the code is
+    # as fast (13 workloads), and compiling takes 6 to 13 % longer.
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = False
     options.slp_vectorization = False

@@ -54,8 +54,8 @@ ALONE = _references(weakref.ref(_one["value"]))
 def check_constants(recorded: list[weakref.ref[Array]], program: Program) -> None:
     """Raise if the array of a parameter was recorded as a constant: its later values would be ignored.
 
-    An array that ``program`` holds, and nothing else, is no parameter's. To find out who holds the others takes a look
-    at every object there is, 1.5 ms and more.
+    An array that only ``program`` refers to belongs to no parameter. For the others, ``gc.get_referrers`` searches all
+    objects, which takes 1.5 ms or more.
     """
 
     def find() -> list[TensorNode]:
@@ -83,7 +83,7 @@ def check_constants(recorded: list[weakref.ref[Array]], program: Program) -> Non
 
 
 def check_kept(recorded: weakref.ref[Program]) -> None:
-    """Raise if the function has leaked a tracer, which later calls could not fill."""
+    """Raise if the function has leaked a tracer: in later calls it would have no value."""
 
     def find() -> list[Traced]:
         program = recorded()

@@ -19,7 +19,7 @@ from vugrad.graph import TensorNode, operators
 from vugrad.graph.advice import numpy_name
 from vugrad.graph.operators import NumPyOperators
 
-#: Which recording answers for each NumPy function; ``answers.py`` fills it.
+#: The tracing rule of each NumPy function; the modules in ``answers/`` register them.
 ANSWERS: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 Number = bool | int | float
@@ -275,11 +275,11 @@ def origin() -> str:
 def place() -> str:
     """Where the program that is being traced is: the op whose body runs, the file and line, and the line itself."""
     name, line = _running(source=True)
-    return f"in {name}{', ' if name else ''}{line}" if line else "here"
+    return f"in {', '.join(filter(None, (name, line)))}" if name or line else "here"
 
 
 def _running(source: bool = False) -> tuple[str, str]:
-    """The op whose body runs, if one does, and the innermost line that is not the compiler's."""
+    """The op whose body runs, if one does, and the innermost line outside the compiler, the graph and NumPy."""
     frame: Any = sys._getframe()
     line, name = "", ""
     while frame is not None:
