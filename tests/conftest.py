@@ -47,6 +47,8 @@ def pytest_collection_finish():
 def pytest_runtest_setup():
     """Draw the same weights in a test whichever tests ran before it."""
     vg.seed(0)
+    # Hypothesis measures garbage collection in a callback, and Python drops a KeyboardInterrupt that is raised in one.
+    gc.callbacks.clear()
 
 
 def pytest_runtest_teardown(item, nextitem):

@@ -402,7 +402,7 @@ def test_a_search_in_which_all_is_the_same_or_infinite_names_no_best(tmp_path, m
 def cluster():
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster
 
 
@@ -415,7 +415,7 @@ def test_a_sweep_on_a_cluster_is_the_same(tmp_path, cluster):
 
 
 def test_a_worker_of_the_cluster_that_is_killed_costs_an_epoch(tmp_path, cluster):
-    wanted = runs(2, epochs=300)
+    wanted = runs(2, epochs=100)
     records, here = Records(tmp_path / "cluster"), Records(tmp_path / "here")
 
     def kill():
