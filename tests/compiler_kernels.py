@@ -128,6 +128,12 @@ def training(x, t, *weights):
     return [y, *(w - np.float32(0.5) * g for w, g in zip(weights, slopes, strict=True))]
 
 
+def rows_of_windows(*xs):
+    """Windows of one row into wider images: beside the part that they reach, all numbers are the same."""
+    images = [primitives.fold(x, (2, width), (3, 3)) for x, width in zip(xs, (13, 25), strict=True)]
+    return [np.tanh(y) * (1 - np.tanh(y)) + y for y in images]
+
+
 POSITIONS = np.random.default_rng(3).integers(0, N, N)
 LABELS = POSITIONS % 4
 X = numbers(N, 5)
@@ -141,6 +147,9 @@ KERNELS = {
     "products": KernelsOf(products, (numbers(N, 21), numbers(34, 21, seed=1), numbers(N, 33, seed=2))),
     "products in float64": KernelsOf(products, tuple(numbers(*s, dtype=float) for s in ((N, 21), (7, 21), (N, 18)))),
     "movements": KernelsOf(movements, (X, POSITIONS)),
+    "rows of windows": KernelsOf(
+        rows_of_windows, (numbers(2, 1, 5, 1, 1, dtype=float), numbers(2, 1, 9, 1, 1, dtype=float))
+    ),
     "images": KernelsOf(images, (numbers(N, 2, 7, 6), numbers(3, 2, 3, 3, seed=1))),
     "normalized": KernelsOf(normalized, (numbers(N, 6), numbers(6, seed=1))),
     "training": KernelsOf(training, (X, LABELS, numbers(9, 5, seed=1), numbers(9, seed=2), numbers(4, 9, seed=3))),

@@ -57,6 +57,7 @@ class ExpressionWriter:
         self.square: Square | None = None
         self.pointers: dict[Buffer, str] = {}
         self.locals: dict[str, tuple[str, Value]] = {}
+        self.slots: dict[tuple[str, str], str] = {}
         self.labels = 0
         self.seen: dict[int, tuple[Expression, Value]] = {}
         self.held: dict[tuple[Buffer, Index], Value] = {}
@@ -67,16 +68,16 @@ class ExpressionWriter:
             self.pointers[buffer] = f"%base{len(self.pointers)}"
         return self.pointers[buffer]
 
-    def local(self, name: str, at: tuple[Index, ...], value: Value | None = None) -> tuple[str, Value]:
-        """A local's place on the stack, and its type; with a value, it is written there."""
-        key = name + "".join(f".{self.simplified(i).number()}" for i in at)
-        if value is not None:
-            if key not in self.locals:
-                self.locals[key] = (f"%local{len(self.locals)}", value)
-            slot, kind = self.locals[key]
-            value = self.out.spread(value, kind.lanes)
-            self.out.say(f"store {value}, ptr {slot}")
-        return self.locals[key]
+    def key(self, name: str, at: tuple[Index, ...]) -> str:
+        """The name of a copy of a local."""
+        return name + "".join(f".{self.simplified(i).number()}" for i in at)
+
+    def define(self, name: str, at: tuple[Index, ...], value: Value) -> None:
+        """Write a local's first value to the stack; an earlier loop may have a local of the name with other lanes."""
+        key = self.key(name, at)
+        slot = self.slots.setdefault((key, value.type), f"%local{len(self.slots)}")
+        self.locals[key] = slot, value
+        self.out.say(f"store {value}, ptr {slot}")
 
     def expression(self, x: Expression) -> Value:
         """Write an expression; what was written before in the same statement is not written again."""
@@ -101,7 +102,7 @@ class ExpressionWriter:
             case Call():
                 return instructions.call(self.out, x.function, [self.expression(part) for part in x.arguments], x.dtype)
             case Read():
-                slot, kind = self.local(x.local, x.at)
+                slot, kind = self.locals[self.key(x.local, x.at)]
                 return replace(kind, text=self.out.emit(f"load {kind.type}, ptr {slot}"))
             case Guard():
                 return self.guard(x)

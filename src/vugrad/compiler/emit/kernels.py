@@ -15,7 +15,6 @@ from vugrad.compiler.loops.index import Index, Var, of
 from vugrad.compiler.loops.program import (
     Buffer,
     Call,
-    Constant,
     Define,
     Kernel,
     Loop,
@@ -37,10 +36,11 @@ class KernelWriter(ExpressionWriter):
 
     def function(self, name: str, kernel: Kernel) -> str:
         """The text of a kernel's function: it takes a pointer for each of ``pointers``, the thread, and the block."""
+        self.updated = kernel.updates()
         self.statements(kernel.body)
         taken = "".join(f"ptr {register}, " for register in self.pointers.values())
         head = [f"define internal void @{name}({taken}i64 %thread, i64 %block) noinline #0 {{", "entry:"]
-        head += [f"  {slot} = alloca {value.type}" for slot, value in self.locals.values()]
+        head += [f"  {slot} = alloca {kind}" for (_, kind), slot in self.slots.items()]
         return "\n".join([*head, *self.out.lines, "  ret void", "}"])
 
     def statements(self, body: list[Statement]) -> None:
@@ -74,9 +74,9 @@ class KernelWriter(ExpressionWriter):
                 self.loop(x.var, x.lower, x.upper, lambda: self.statements(x.body))
             case Define():
                 value = self.expression(x.value)
-                if isinstance(x.value, Constant) and self.lane:  # an accumulator has a sum for each lane
+                if self.lane and x.local in self.updated:  # with a number that may differ from lane to lane
                     value = self.out.spread(value, self.lane.extent)
-                self.local(x.local, x.at, value)
+                self.define(x.local, x.at, value)
             case Update():
                 self.update(x)
             case Store():
@@ -147,12 +147,11 @@ class KernelWriter(ExpressionWriter):
     def update(self, x: Update) -> None:
         """Combine a local with a value; a sum of products by fused multiply-adds."""
         out = self.out
-        slot, kind = self.local(x.local, x.at)
-        if x.how == "set":
-            self.local(x.local, x.at, self.expression(x.value))
-            return
+        slot, kind = self.locals[self.key(x.local, x.at)]
         held = Value(out.emit(f"load {kind.type}, ptr {slot}"), kind.dtype, kind.lanes)
-        if x.how == "sum" and isinstance(x.value, Call) and x.value.function == "mul" and kind.dtype.kind == "f":
+        if x.how == "set":
+            new = out.spread(self.expression(x.value), kind.lanes)
+        elif x.how == "sum" and isinstance(x.value, Call) and x.value.function == "mul" and kind.dtype.kind == "f":
             factors = [out.spread(self.expression(part), kind.lanes) for part in x.value.arguments]
             new = out.intrinsic("fmuladd", *factors, held)
         else:
@@ -161,6 +160,7 @@ class KernelWriter(ExpressionWriter):
                 new = instructions.call(out, "add", [held, value], kind.dtype)
             else:
                 new = extreme(out, {"maximum": "max", "minimum": "min"}[x.how], held, value)
+        assert new.lanes == kind.lanes, f"{x.local} of {kind.lanes} lanes is updated with {new.lanes}"
         out.say(f"store {new}, ptr {slot}")
 
     def store(self, x: Store) -> None:

@@ -371,17 +371,22 @@ class Kernel:
     computes: list[int]
     flop: int = 0
 
-    def stores(self) -> set[Buffer]:
-        """The buffers that it writes."""
-        found: set[Buffer] = set()
+    def statements(self) -> Iterator[Statement]:
+        """All statements, those in loops included."""
         pending = list(self.body)
         while pending:
             x = pending.pop()
+            yield x
             if isinstance(x, Loop):
                 pending.extend(x.body)
-            elif isinstance(x, Store):
-                found.add(x.buffer)
-        return found
+
+    def stores(self) -> set[Buffer]:
+        """The buffers that it writes."""
+        return {x.buffer for x in self.statements() if isinstance(x, Store)}
+
+    def updates(self) -> set[str]:
+        """The locals that it updates."""
+        return {x.local for x in self.statements() if isinstance(x, Update)}
 
 
 @dataclass(eq=False)
