@@ -16,6 +16,7 @@ from vugrad.check.grade import MEMORY, Judges, Marks, grade_class, names_of, sub
 from vugrad.check.judge import Job
 from vugrad.check.marks import page
 from vugrad.check.process import FORKS
+from vugrad.check.remote import Runner
 from vugrad.check.submission import Verdict
 from vugrad.cli import app
 
@@ -272,6 +273,20 @@ def state_of(process):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return "X"
+
+
+@pytest.mark.skipif(not FORKS, reason="the processes of submissions are started anew here")
+def test_no_process_stays_behind(tmp_path):
+    """Also where process 1 reaps no children, as in a container whose command is the grading."""
+    (path,) = write(tmp_path, {"a.py": BOTH + RIGHT}).glob("*.py")
+    with Runner(path, True, False, 200, MEMORY).process as process:
+        assert process.ask({"do": "names"})["is"]["names"] == ["Exp"]
+        pid = process.child.pid
+    for _ in range(200):
+        if state_of(pid) == "X":
+            return
+        time.sleep(0.01)
+    pytest.fail("the process of a submission is not reaped")
 
 
 @pytest.mark.skipif(not FORKS, reason="the processes of submissions are started anew here")

@@ -258,6 +258,7 @@ def _wait_for_child(
         closed = select.poll()
         closed.register(status, 0)
         closed.poll()
+        os.waitpid(child, 0)
         os._exit(0)
     try:
         os.setsid()
