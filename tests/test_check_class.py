@@ -20,6 +20,8 @@ from vugrad.check.remote import Runner
 from vugrad.check.submission import Verdict
 from vugrad.cli import app
 
+pytestmark = pytest.mark.usefixtures("shared_judges")
+
 #: A right Exp, of which the submissions below are made.
 RIGHT = """
 class Exp(vg.Op):
@@ -344,7 +346,6 @@ def test_what_is_done_is_kept(tmp_path, monkeypatch):
     ]
 
 
-@pytest.mark.usefixtures("shared_judges")
 def test_gradescope(tmp_path):
     """One submission, in a folder as Gradescope gives it, and the results that it shows."""
     submission = write(tmp_path / "submission", {"hw/ops.py": BOTH + RIGHT, "hw/notes.py": BOTH + "Log = vg.Log"})
@@ -385,7 +386,6 @@ def test_two_of_one_name(tmp_path):
     assert names_of(submissions(folder)) == ["bob.ipynb", "bob.py", "eve"]
 
 
-@pytest.mark.usefixtures("shared_judges")
 def test_the_page_of_a_submission_fits_a_phone(tmp_path):
     path = tmp_path / "page.html"
     text = "Exp of x (2, 3): wrong.\n  x = [[1. 2.]] <b>&" + "a" * 300

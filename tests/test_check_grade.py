@@ -14,6 +14,8 @@ from vugrad.check.remote import Runner
 from vugrad.cli import app
 from vugrad.ops.table import ROWS
 
+pytestmark = pytest.mark.usefixtures("shared_judges")
+
 HOMEWORK = '''
     """What a student hands in."""
     import ctypes, os, sys
@@ -226,7 +228,6 @@ def homework(tmp_path):
     return path
 
 
-@pytest.mark.usefixtures("shared_judges")
 def test_each_op_has_its_own_verdict(homework):
     verdicts = {verdict.op: verdict for verdict in grade(homework, [*EXPECTED], seconds=200).verdicts}
     assert list(verdicts) == list(EXPECTED)
@@ -264,7 +265,6 @@ def test_no_op_is_asked_for(homework):
         grade(homework, [])
 
 
-@pytest.mark.usefixtures("shared_judges")
 def test_marks_and_json(homework, tmp_path):
     out = tmp_path / "marks.json"
     arguments = ["check", str(homework), "--grade", "--ops", "Normalize, ReLU,Sigmoid", "--json", str(out)]
@@ -281,7 +281,6 @@ def test_marks_and_json(homework, tmp_path):
     assert "There are: Normalize, ReLU" in marks["ops"][2]["text"]
 
 
-@pytest.mark.usefixtures("shared_judges")
 def test_without_marks_a_wrong_op_is_a_failure(homework):
     result = CliRunner().invoke(app, ["check", str(homework), "--ops", "ReLU"])
     assert result.exit_code == 0, result.output
@@ -307,7 +306,6 @@ def test_without_marks_a_wrong_op_is_a_failure(homework):
     ],
     ids=["no op", "end", "import", "syntax", "exit"],
 )
-@pytest.mark.usefixtures("shared_judges")
 def test_files_that_cannot_be_judged(tmp_path, text, message):
     path = tmp_path / "file.py"
     path.write_text(text)
@@ -455,7 +453,6 @@ JUDGMENTS = {
 }
 
 
-@pytest.mark.usefixtures("shared_judges")
 def test_no_right_op_is_wrong_for_what_it_was_not_made_for(tmp_path):
     path = tmp_path / "judged.py"
     path.write_text(textwrap.dedent(JUDGED))
@@ -467,7 +464,6 @@ def test_no_right_op_is_wrong_for_what_it_was_not_made_for(tmp_path):
     assert slow.mark != 0  # how much of it could be looked at depends on the machine
 
 
-@pytest.mark.usefixtures("shared_judges")
 def test_ops_made_by_a_function_and_labels_that_are_guessed(tmp_path):
     path = tmp_path / "made.py"
     path.write_text(textwrap.dedent(FACTORY))

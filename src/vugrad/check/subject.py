@@ -121,8 +121,9 @@ def listed(result: Any) -> list[Any]:
 
 def run_forward(op: type[Op], labels: list[str], context: Any, xs: Arrays, constants: Mapping[str, Any]) -> Arrays:
     """An op's outputs; a :class:`Fault` if it returns nothing or writes into what it is given."""
-    with _unchanged(f"{op.__name__}.forward", labels, xs):
-        result = op.forward(context, *xs, **constants)
+    before = [x.tobytes() for x in xs]
+    result = op.forward(context, *xs, **constants)
+    _check_unchanged(f"{op.__name__}.forward", labels, xs, before)
     if result is None:
         raise Fault(f"{op.__name__}.forward returns None: is its return missing?")
     return [np.asarray(y) for y in listed(result)]
@@ -135,8 +136,10 @@ def run_backward(
     called = f"{op.__name__}.backward"
     try:
         outputs = [f"output {k}" if len(ys) > 1 else "the output" for k in range(len(ys))]
-        with _unchanged(called, [*labels, *names(op.backward, len(gos), 1), *outputs], [*xs, *gos, *ys]):
-            results = listed(op.backward(context, *gos))
+        given = [*xs, *gos, *ys]
+        before = [x.tobytes() for x in given]
+        results = listed(op.backward(context, *gos))
+        _check_unchanged(called, [*labels, *names(op.backward, len(gos), 1), *outputs], given, before)
     except Fault:
         raise
     except Exception as error:
@@ -262,14 +265,11 @@ def short(x: Any) -> str:
         return str(x).replace("\n", "")
 
 
-@contextlib.contextmanager
-def _unchanged(called: str, labels: list[str], arrays: Arrays) -> Iterator[None]:
-    """Raise a :class:`Fault` if an array is written into, and put it back as it was."""
-    before = [np.copy(x) for x in arrays]
-    yield
-    changed = [i for i, x in enumerate(arrays) if x.tobytes() != before[i].tobytes()]
+def _check_unchanged(called: str, labels: list[str], arrays: Sequence[Array], before: list[bytes]) -> None:
+    """Raise a :class:`Fault` if an array has other bytes than before, and put them back."""
+    changed = [i for i, x in enumerate(arrays) if x.tobytes() != before[i]]
     for i in changed:
-        arrays[i][...] = before[i]
+        arrays[i][...] = np.frombuffer(before[i], arrays[i].dtype).reshape(arrays[i].shape)
     if changed:
         label = labels[changed[0]]
         raise Fault(
