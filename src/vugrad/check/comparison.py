@@ -112,7 +112,7 @@ class Comparison:
     def totals(self, all_xs: Sequence[Arrays]) -> list[complex]:
         """The :meth:`total` at each of several inputs."""
         found = self.checked.many(all_xs)
-        return [complex(sum(np.sum(go * y) for go, y in zip(self.gos, ys, strict=True))) for ys in found]
+        return [complex(sum((go * y).sum() for go, y in zip(self.gos, ys, strict=True))) for ys in found]
 
     def line(self, along: Arrays) -> Line:
         """The total as a function of the distance along a direction of the inputs."""
