@@ -191,6 +191,13 @@ OTHERS = {
     ),
     "returns_text.py": (with_backward("return '\\x1b[31mred'"), 0, "returns str for the gradient of x"),
     "raises.py": (with_backward("raise ValueError('\\x1b[2J' + 'long ' * 10**6)"), 0, "ValueError"),
+    "self.py": (
+        BOTH + RIGHT.replace("    @staticmethod\n", "").replace("(context", "(self, context"),
+        None,
+        "Exp.forward takes self, but an op has no instances: write @staticmethod above",
+    ),
+    "misspelt.py": (BOTH + RIGHT.replace("backward", "bakward"), None, "defines bakward, and no backward"),
+    "list.py": (with_backward("return [go * context['y']]"), 0, "returns a list: return an array, or a tuple"),
     "syntax.py": ("def broken(:\n", None, "syntax.py, line 1: def broken(: (SyntaxError: invalid syntax)"),
     "mixed_tabs.py": ("if True:\n        x = 1\n\ty = 2\n", None, "TabError: inconsistent use of tabs and spaces"),
     "not_utf8.py": (BOTH.encode() + b"# Jos\xe9\n" + RIGHT.encode(), None, "the file is not in UTF-8 (line 3: "),
@@ -394,5 +401,5 @@ def test_the_page_of_a_submission_fits_a_phone(tmp_path):
     for width in (390, 1400):
         with opened(path, width=width) as shown:
             assert shown.evaluate("document.documentElement.scrollWidth") <= width
-            assert shown.locator("h2").all_inner_texts() == ["Exp: 0", "Log: no mark", "Not loaded"]
+            assert shown.locator("h2").all_inner_texts() == ["Exp: 0", "Log: no mark", "Not loaded or not judged"]
             assert shown.locator("pre").first.inner_text() == text

@@ -208,7 +208,7 @@ EXPECTED = {
     "Four": ("unknown", "proven", ""),
     "Many": ("unknown", "proven", ""),
     "Slow": ("unknown", "checked", "is too long for algebra"),
-    "Var": ("wrong", "proven", "its forward is wrong for 2x3x4"),
+    "Var": ("unknown", "not graded", "its forward gives shape (2, 3, 4) for 2x3x4, and vugrad's Var shape ()"),
     "Crashing": ("unknown", "wrong", "it crashed, with SIGSEGV"),
     "Hungry": ("unknown", "not graded", "MemoryError"),
     "Leaving": ("unknown", "wrong", "it ended its process, with status 0"),
@@ -258,6 +258,74 @@ def test_a_file_and_a_class_are_found_from_the_current_folder(homework, monkeypa
     file, folder = Path(homework.name), Path()
     assert grade(file, ["ReLU"], seconds=200).verdicts[0].backward == "proven"
     assert [marks.verdicts[0].backward for marks in grade_class(folder, ["ReLU"], seconds=200)] == ["proven"]
+
+
+#: Ops whose names others have, or with inputs that have to be guessed: the mark, and words of the verdict.
+UNLIKE = """
+    import numpy as np
+    import vugrad as vg
+
+    class Power(vg.Op):
+        @staticmethod
+        def forward(context, x, n=3):
+            context.update(x=x, n=n)
+            return x**n
+        @staticmethod
+        def backward(context, go):
+            return go * context["n"] * context["x"] ** (context["n"] - 1)
+
+    class Mean(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            context["shape"] = x.shape
+            return x.mean(axis=0)
+        @staticmethod
+        def backward(context, go):
+            return np.broadcast_to(go / context["shape"][0], context["shape"])
+
+    class Softmax(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            context["y"] = np.array([np.exp(row) / sum(np.exp(row)) for row in x])
+            return context["y"]
+        @staticmethod
+        def backward(context, go):
+            y = context["y"]
+            return y * (go - (go * y).sum(axis=1, keepdims=True))
+
+    class Exp(vg.Op):
+        @staticmethod
+        def forward(context, x):
+            context["y"] = np.exp(x)
+            return context["y"] + 1
+        @staticmethod
+        def backward(context, go):
+            return go * context["y"]
+
+    class Gather(vg.Op):
+        @staticmethod
+        def forward(context, x, i):
+            context.update(shape=x.shape, i=i)
+            return x[i]
+        @staticmethod
+        def backward(context, go):
+            gx = np.zeros(context["shape"])
+            gx[context["i"]] += go
+            return gx, None
+"""
+
+
+def test_an_op_is_judged_for_what_it_is(tmp_path):
+    (tmp_path / "a.py").write_text(textwrap.dedent(UNLIKE), encoding="utf-8")
+    (tmp_path / "b.py").write_text(textwrap.dedent(UNLIKE), encoding="utf-8")
+    found = grade(tmp_path, seconds=200)
+    texts = {verdict.op: verdict.text for verdict in found.verdicts}
+    marks = {verdict.op: verdict.mark for verdict in found.verdicts}
+    assert marks == {"Power": 1, "Mean": None, "Softmax": 1, "Exp": 0, "Gather": 0}, texts
+    assert "its forward gives shape (3, 4) for 2x3x4, and vugrad's Mean shape ()" in texts["Mean"]
+    assert re.search(r"its forward is wrong for 2x3: it gives \[\[2\..*, and not \[\[1\.", texts["Exp"])
+    assert "only the last one's gradient is kept" in texts["Gather"]
+    assert "b.py: class Exp (only the one in a.py is judged)" in found.left
 
 
 def test_no_op_is_asked_for(homework):

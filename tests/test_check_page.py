@@ -1,5 +1,6 @@
 """The derivations page: every op, in Markdown and in HTML that needs nothing else, section by section."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -172,6 +173,17 @@ class Ends(vg.Op):
     def backward(context, go):
         return go
 '''
+
+
+def test_the_page_of_a_notebook(check, tmp_path):
+    cells = [{"cell_type": "code", "source": MINE.partition("class Square")[0]}]
+    (tmp_path / "mine.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    result = check(tmp_path / "mine.ipynb", "--derivations", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "class Cube" not in (text := (tmp_path / "out/derivations.md").read_text(encoding="utf-8"))
+    assert "def backward(context, go)" in text
+    with pytest.raises(ValueError, match="--derivations only writes pages"):
+        CliRunner().invoke(app, ["check", "--derivations", str(tmp_path), "--grade"], catch_exceptions=False)
 
 
 def test_the_page_of_a_file(check, tmp_path):

@@ -136,6 +136,11 @@ ARGUMENTS = {
     "compile(3)": (lambda: vg.compile(3), TypeError, "vg.compile takes a function or a module, and not int"),
     "compiled inv": (lambda: vg.compile(np.linalg.inv)(np.eye(2)), vg.compiler.CannotCompileError, "np.linalg.inv"),
     "a function": (lambda: vg.grad(3), TypeError, "vg.grad takes a function"),
+    "jvp of an array": (
+        lambda: vg.jvp(np.square, np.ones(3), np.ones(3)),
+        TypeError,
+        "write vg.jvp(f, (x,), (direction,))",
+    ),
     "argnums": (lambda: vg.grad(np.sum, np.ones(3)), TypeError, "as in vg.grad(f)(x)"),
     "argnums too far": (lambda: vg.grad(np.sum, argnums=1)(1.0), IndexError, "argnums is 1", "with 1 positional"),
     "not one number": (
@@ -241,6 +246,27 @@ TRAINING = {
         lambda: fit((X, Y), model=net(1), loss=losses.mse_loss),
         ValueError,
         "targets.reshape(6, 1).astype(np.float32)",
+    ),
+    "loss of a number": (
+        lambda: fit((X, Y), loss=lambda outputs, targets: 1.0),
+        TypeError,
+        "the loss <lambda> returned float, and not a node: compute the loss from the outputs",
+    ),
+    "loss of nothing": (lambda: fit((X, Y), loss=lambda outputs, targets: None), TypeError, "returned NoneType"),
+    "loss of an array": (
+        lambda: fit((X, Y), loss=lambda outputs, targets: (outputs.value**2).mean(), compile=False),
+        TypeError,
+        "returned float32, and not a node",
+    ),
+    "loss of each instance": (
+        lambda: fit((X, Y), loss=lambda outputs, targets: outputs**2),
+        ValueError,
+        "the loss <lambda> returned shape (6, 3), and not one number: return its mean over the batch",
+    ),
+    "evaluated loss of a number": (
+        lambda: vg.train.evaluate(net(), (X, Y), lambda outputs, targets: 1.0),
+        TypeError,
+        "the loss <lambda> returned float",
     ),
     "loss by name": (lambda: fit((X, Y), loss="mse"), TypeError, "vg.losses.mse_loss, got 'mse'"),
     "loss spelled wrong": (lambda: fit((X, Y), loss="crossentropy"), TypeError, "vg.losses.cross_entropy"),

@@ -310,11 +310,13 @@ def check(
     from vugrad.check import command, marks  # only here: SymPy takes long to load
 
     names = None if ops is None else [name.strip() for name in ops.split(",") if name.strip()]
+    files = marks.Files(csv_file, json_file, gradescope, pages)
     if derivations is not None:
+        if grade or files != marks.Files(None, None, None, None):
+            raise ValueError("--derivations only writes pages: grade, and write findings, in a command without it")
         if not command.write_derivations(console, derivations, path, names):
             raise typer.Exit(1)
         return
-    files = marks.Files(csv_file, json_file, gradescope, pages)
     if not command.check(console, path, names, grade, files):
         raise typer.Exit(1)
 

@@ -165,7 +165,7 @@ def check_file(console: Console, path: Path, names: Sequence[str] | None, marks:
         if v.text:
             console.print(Text(f"\n{v.op}: {v.text}"))
     if found.left:
-        console.print("\nNot loaded (only imports, constants, functions and classes are loaded):")
+        console.print("\nNot loaded or not judged (only imports, constants, functions and classes are loaded):")
         for each in found.left:
             console.print(Text(f"  {each}"))
     if marks:

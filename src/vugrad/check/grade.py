@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ def grade(
                 raise ValueError(f"{path} defines no Op: write class Name(vg.Op), with forward and backward{why}")
         jobs = [Job(str(path.absolute()), name, own, True, seconds, memory) for name in dict.fromkeys(names)]
         answers = [future.result() for future in [judges.submit(job) for job in jobs]]
-    left = next((answer["left"] for answer in answers if answer["left"]), left)
+    left = _left(answers) or left
     return Marks(path.stem, path.name, [Verdict(**answer["verdict"]) for answer in answers], left)
 
 
@@ -165,8 +165,12 @@ def grade_class(
                 found[answer["verdict"]["op"]] = answer
                 if len(found) == len(wanted):
                     verdicts = [Verdict(**found[name]["verdict"]) for name in wanted]
-                    left: list[str] = next((found[name]["left"] for name in wanted if found[name]["left"]), [])
-                    yield Marks(called[path], path.name, verdicts, left)
+                    yield Marks(called[path], path.name, verdicts, _left(found[name] for name in wanted))
+
+
+def _left(answers: Iterable[dict[str, Any]]) -> list[str]:
+    """What was not loaded or not judged, each once."""
+    return list(dict.fromkeys(each for answer in answers for each in answer["left"]))
 
 
 def submissions(folder: Path) -> list[Path]:

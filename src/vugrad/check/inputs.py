@@ -50,11 +50,14 @@ def library_rows(name: str, op: type[Op]) -> list[Row]:
     rows = []
     for row in ROWS:
         if row.op is KNOWN.get(name.lower()):
+            signature = inspect.signature(op.forward)
             try:
-                inspect.signature(op.forward).bind({}, *row.shapes, **row.constants)
+                signature.bind({}, *row.shapes, **row.constants)
             except TypeError:
                 continue
-            rows.append(dataclasses.replace(row, op=op))
+            taken = list(signature.parameters.values())[1 : 1 + len(row.shapes)]
+            if not any(isinstance(parameter.default, int | float) for parameter in taken):  # which takes no array
+                rows.append(dataclasses.replace(row, op=op))
     # An op for matrices need not accept stacks of matrices.
     alike = [row for row in rows if list(map(len, row.shapes)) == list(map(len, rows[0].shapes))]
     trials = [_accepted(row) for row in alike]
@@ -167,15 +170,19 @@ def _domain(x: Array) -> Domain:
 
 
 def guesses(op: type[Op]) -> Iterator[Row]:
-    """Rows with all combinations of shapes for an op's inputs, fewer for many inputs; then with one input of labels."""
+    """Rows with all combinations of shapes for an op's inputs, fewer for many inputs; then with one input of labels.
+
+    There are more labels than classes, so that one comes twice: a gradient that is written where it should be added
+    is wrong there.
+    """
     constants = dict(getattr(op, "constants", {}))
     count = len(inputs_of(op, constants))
     shapes = SHAPES[: 2 if count > 4 else 3 if count == 4 else None]
     for domain, some in itertools.product((ANY, POSITIVE, UNIT), itertools.product(shapes, repeat=count)):
         for more in _constants(op, constants, some):
             yield Row(op, lambda *xs: None, some, more, (domain,))
-    for i, labels in itertools.product(range(count if count > 1 else 0), ((2,), (2, 1), (2, 3))):
-        each: tuple[Shape, ...] = tuple(labels if j == i else (2, 3) for j in range(count))
+    for i, labels in itertools.product(range(count if count > 1 else 0), ((3,), (3, 1), (3, 2))):
+        each: tuple[Shape, ...] = tuple(labels if j == i else (3, 2) for j in range(count))
         for more in _constants(op, constants, each):
             yield Row(op, lambda *xs: None, each, more, (ANY,), {i: ("int64", 2)})
 

@@ -11,6 +11,7 @@ import contextlib
 import importlib.machinery
 import io
 import json
+import linecache
 import sys
 import tokenize
 from collections.abc import Iterable, Iterator
@@ -112,6 +113,8 @@ class Loading:
             label = str(path) + f" {cell}" * bool(cell)
             self.own.add(label)
             where = f"{path.name}{f' {cell}' * bool(cell)}"
+            if cell:  # so that inspect finds the source of what it defines
+                linecache.cache[label] = len(source), None, source.splitlines(keepends=True), label
             try:
                 tree = ast.parse(source, label)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

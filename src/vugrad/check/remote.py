@@ -141,7 +141,7 @@ def _sign(function: Callable[..., Any], parameters: Any) -> None:
         return
     empty = inspect.Parameter.empty
     signature = inspect.Signature(
-        [inspect.Parameter(name, kind, default=None if default else empty) for name, kind, default in parameters]
+        [inspect.Parameter(name, kind, default=n if default else empty) for name, kind, default, n in parameters]
     )
     function.__signature__ = signature  # type: ignore[attr-defined]
 

@@ -88,27 +88,45 @@ class Submission:
         try:
             return self.loading.load(file)
         except (OSError, ValueError) as error:
-            self.errors.append(Left(str(file.relative_to(self.root)), "", (), str(error)))
+            self._note(file, "", str(error))
         return None
 
     def names(self) -> list[str]:
-        """The names of all ops."""
-        modules = [module for file in self.files if (module := self._load(file)) is not None]
-        return list(dict.fromkeys(name for module in modules for name in ops_of(module)))
+        """The names of all ops; of ops of one name, the first is judged."""
+        first: dict[str, Path] = {}
+        for file in self.files:
+            module = self._load(file)
+            for name in {} if module is None else ops_of(module):
+                if first.setdefault(name, file) != file:
+                    self._note(file, f"class {name}", f"only the one in {first[name].relative_to(self.root)} is judged")
+        return list(first)
 
     def find(self, name: str) -> Any:
         """The op of a name; without one, any other object of that name, or ``None``."""
-        other = None
-        for file in self.files:
-            with contextlib.suppress(ValueError, OSError):
-                if self.whole and name not in defined(file):
-                    continue
+        other, defining = None, [file for file in self.files if not self.whole or self._defines(file, name)]
+        for i, file in enumerate(defining):
             module = self._load(file)
             found = getattr(module, name, None)
             if module is not None and name in ops_of(module):
+                for again in defining[i + 1 :]:
+                    self._note(again, f"class {name}", f"only the one in {file.relative_to(self.root)} is judged")
                 return found
             other = other if found is None else found
         return other
+
+    @staticmethod
+    def _defines(file: Path, name: str) -> bool:
+        """Whether a file defines a name at its top, or cannot be read, which loading it reports."""
+        try:
+            return name in defined(file)
+        except (ValueError, OSError):
+            return True
+
+    def _note(self, file: Path, text: str, error: str) -> None:
+        """Report a file, or a part of one, that is not judged."""
+        found = Left(str(file.relative_to(self.root)), text, (), error)
+        if found not in self.errors:
+            self.errors.append(found)
 
     def left(self) -> list[dict[str, Any]]:
         """The statements and files that were not loaded."""
@@ -296,12 +314,13 @@ def _sendable(x: Any) -> Any:
 
 
 def _parameters(function: Any) -> list[Any] | None:
-    """The names and kinds of a function's parameters, and whether each has a default."""
+    """The names and kinds of a function's parameters, whether each has a default, and a default that is a number."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return None
-    return [[p.name, int(p.kind), p.default is not p.empty] for p in found]
+    numbers = [p.default if type(p.default) in (int, float) else None for p in found]
+    return [[p.name, int(p.kind), p.default is not p.empty, n] for p, n in zip(found, numbers, strict=True)]
 
 
 def limit(seconds: float, memory: int) -> None:

@@ -67,7 +67,8 @@ def judge(name: str, op: type[Op], seconds: float = 10) -> Iterator[Verdict]:
     try:
         rows, known = rows_of(name, op)
         if known:
-            forward, text = _beside(rows)
+            rows, text = _beside(name, rows)
+            forward = "wrong" if text else "right"
         _run_once(rows[0])
         yield verdict("not established", text, f"it is too slow to be checked at {rows[0].name}: name smaller inputs")
         for row in rows:
@@ -107,19 +108,31 @@ def _run_once(row: Row) -> None:
         checked.gradients(checked.inputs, [np.ones(y.shape) for y in checked.forward(checked.inputs)])
 
 
-def _beside(rows: Sequence[Row]) -> tuple[str, str]:
-    """Whether the forward gives what the table's references give."""
+def _beside(name: str, rows: Sequence[Row]) -> tuple[list[Row], str]:
+    """The rows where the forward has outputs of the reference's shapes; and where its numbers differ, if they do.
+
+    Other shapes are those of another op: raises :class:`NoInputs` for them in the first row, the ordinary case. In a
+    later row, as one of no instances, they say that the op is not made for it.
+    """
+    alike = []
     for row in rows:
         xs = row.inputs(np.random.default_rng(0))
-        expected = listed(row.reference(*xs, **row.constants))
+        expected = [np.asarray(y) for y in listed(row.reference(*xs, **row.constants))]
         with np.errstate(all="ignore"):
             found = of_op(row.op, xs, row.constants).forward(xs)
-        pairs = zip(found, expected, strict=False)
-        alike = (np.shape(a) == np.shape(b) and np.allclose(a, b, 1e-6, 1e-9) for a, b in pairs)
-        if len(found) != len(expected) or not all(alike):
-            given = short(found[0]) if found else "nothing"
-            return "wrong", f"its forward is wrong for {row.name.partition(' ')[2]}: it gives {given}"
-    return "right", ""
+        where, shapes = row.name.partition(" ")[2], [[y.shape for y in ys] for ys in (found, expected)]
+        if shapes[0] == shapes[1]:
+            alike.append(row)
+            for a, b in zip(found, expected, strict=True):
+                if not np.allclose(a, b, 1e-6, 1e-9):
+                    return [*rows], f"its forward is wrong for {where}: it gives {short(a)}, and not {short(b)}"
+        elif row is rows[0]:
+            gives, has = (" and ".join(f"shape {shape}" for shape in each) or "nothing" for each in shapes)
+            raise NoInputs(
+                f"its forward gives {gives} for {where}, and vugrad's {name} {has}: look at it yourself, or give the "
+                "op another name if it is meant to differ"
+            )
+    return alike, ""
 
 
 def _wrong_elsewhere(op: type[Op]) -> str:

@@ -438,6 +438,10 @@ class OpNode:
                 f"{self.op.__name__}.backward returned None: is its return missing? If no gradient flows "
                 f"through the op, return {(None,) * len(self.inputs)}"
             )
+        if isinstance(results, list):
+            raise TypeError(
+                f"{self.op.__name__}.backward returned a list: return an array, or a tuple, as in return gx, gy"
+            )
         if not isinstance(results, tuple):
             results = (results,)
         if len(results) != len(self.inputs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.exceptions import AxisError
 from vugrad.graph.arrays import as_array
 from vugrad.graph.backward import thread
 from vugrad.graph.nodes import OpNode, TensorNode, value_of
+from vugrad.suggest import near
 
+DIRECTIONS = ("forward", "backward")
 Context = dict[str, Any]
 
 
@@ -94,6 +97,8 @@ class Op(metaclass=OpType):
 
     def __init_subclass__(cls) -> None:
         cls.ours = cls.__module__.startswith("vugrad.")
+        if not cls.ours:
+            _check_directions(cls)
 
     @staticmethod
     def forward(context: Any, *inputs: Any, **constants: Any) -> Any:
@@ -121,6 +126,21 @@ class Op(metaclass=OpType):
         if isinstance(result, tuple):
             return tuple([TensorNode(value, requires_grad=False) for value in result])
         return TensorNode(result, requires_grad=False)
+
+
+def _check_directions(op: type[Op]) -> None:
+    """Raise ``TypeError`` for a class whose forward or backward takes ``self``, or has a misspelt name."""
+    functions = {name: x for name, x in vars(op).items() if isinstance(x, FunctionType | staticmethod)}
+    for direction in DIRECTIONS:
+        written = functions.get(direction)
+        if isinstance(written, FunctionType) and written.__code__.co_varnames[:1] == ("self",):
+            raise TypeError(
+                f"{op.__name__}.{direction} takes self, but an op has no instances: write @staticmethod above "
+                f"def {direction}(context, …), without self"
+            )
+        if getattr(op, direction) is getattr(Op, direction):
+            for name in near(direction, [name for name in functions if name not in DIRECTIONS], 1, 0.85):
+                raise TypeError(f"class {op.__name__} defines {name}, and no {direction}: is it misspelt?")
 
 
 def misfit(op: type[Op], nodes: tuple[TensorNode, ...], error: ValueError | IndexError) -> ValueError | IndexError:

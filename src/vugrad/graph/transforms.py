@@ -112,6 +112,8 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     >>> print(y, dy)
     [0. 0.] [1. 2.]
     """
+    if not (isinstance(primals, tuple | list) and isinstance(tangents, tuple | list)):
+        raise TypeError("vg.jvp takes a tuple of arguments and one of tangents: write vg.jvp(f, (x,), (direction,))")
     if len(primals) != len(tangents):
         raise ValueError(f"vg.jvp needs a tangent for each primal, got {len(tangents)} for {len(primals)}")
     for primal, tangent in zip(primals, tangents, strict=True):

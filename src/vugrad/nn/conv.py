@@ -48,7 +48,8 @@ def images(layer: Module, x: Any, channels: int | None, kernel: tuple[int, int],
         side = math.isqrt(math.prod(shape[1:]) // c)
         instead = "write x[None, None] for one image without a channel axis"
         if c * side * side == math.prod(shape[1:]):
-            instead = f"write x.reshape(-1, {c}, {side}, {side}) for images that are rows of numbers"
+            rows = f"x.reshape(-1, {c}, {side}, {side}) for images that are rows of numbers"
+            instead = f"write x[None, None] for one image, {rows}" if c == 1 else f"write {rows}"
     raise misfit(layer, f"(N, {channels or 'C'}, rows, columns)", x, instead)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -59,9 +60,26 @@ def evaluate(
         )
     split = as_split("evaluate", split)
     outputs = predict(model, split.x, batch_size, forward)
-    value = loss(TensorNode(outputs, requires_grad=False), split.y).item()
+    value = loss_of(loss, TensorNode(outputs, requires_grad=False), split.y).item()
     right = hits(outputs, split.y, loss)
     return float(value), None if right is None else int(right) / len(split.y)
+
+
+def loss_of(loss: Loss, outputs: TensorNode, targets: Array) -> TensorNode:
+    """The loss of a batch; ``TypeError`` or ``ValueError`` unless it is a node with one number."""
+    value = loss(outputs, targets)
+    name = getattr(loss, "__name__", "function")
+    if not isinstance(value, TensorNode):
+        raise TypeError(
+            f"the loss {name} returned {type(value).__name__}, and not a node: compute the loss from the outputs, with "
+            "operators, NumPy functions or vg.losses"
+        )
+    if math.prod(value.shape) != 1:
+        raise ValueError(
+            f"the loss {name} returned shape {value.shape}, and not one number: return its mean over the batch, as "
+            "np.mean(value), or reduction='mean' of a loss of vg.losses"
+        )
+    return value
 
 
 def as_split(name: str, data: Any) -> Split:

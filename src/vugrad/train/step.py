@@ -14,7 +14,7 @@ from vugrad.graph import TensorNode
 from vugrad.losses import Loss
 from vugrad.nn import Module
 from vugrad.optim import LRScheduler, Optimizer, clip_grad_norm_
-from vugrad.train.evaluate import Forward, hits, predict
+from vugrad.train.evaluate import Forward, hits, loss_of, predict
 
 if TYPE_CHECKING:
     from vugrad.compiler import Compiled
@@ -61,7 +61,7 @@ class Step:
     def measure(self, x: Array, y: Array) -> tuple[Any, Any]:
         """The loss, and how many are right where the targets are classes."""
         outputs = self.model(x)
-        return self.loss(outputs, y), hits(outputs.value, y, self.loss)
+        return loss_of(self.loss, outputs, y), hits(outputs.value, y, self.loss)
 
     def update(self, value: Any, n: int) -> None:
         """Follow the gradient of the loss of ``n`` instances."""
