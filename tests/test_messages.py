@@ -76,8 +76,12 @@ ARGUMENTS = {
         "Linear: in_features is a whole number from 1 on, got 5.0",
     ),
     "Linear('5', 2)": (lambda: nn.Linear("5", 2), TypeError, "Linear: in_features", "got '5'"),
-    "vg.Linear(5, -1)": (lambda: vg.Linear(5, -1), ValueError, "shape (-1, 5)", "positive whole numbers"),
-    "vg.Linear(5.0, 2)": (lambda: vg.Linear(5.0, 2), ValueError, "shape (2, 5.0)", "positive whole numbers"),
+    "vg.Linear(5, -1)": (
+        lambda: vg.Linear(5, -1),
+        ValueError,
+        "Linear: output_size is a whole number from 1 on, got -1",
+    ),
+    "vg.Linear(5.0, 2)": (lambda: vg.Linear(5.0, 2), TypeError, "Linear: input_size", "got 5.0"),
     "Linear of integers": (
         lambda: nn.Linear(5, 2, dtype=int),
         TypeError,

@@ -15,6 +15,7 @@ from vugrad.graph import TensorNode, as_array
 from vugrad.initializers import glorot_normal
 from vugrad.nn.arguments import with_features
 from vugrad.nn.module import Module, parameter
+from vugrad.suggest import whole
 
 if TYPE_CHECKING:
     from vugrad.data import Split
@@ -31,6 +32,7 @@ class Linear(Module):
 
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
+        input_size, output_size = whole("Linear: input_size", input_size), whole("Linear: output_size", output_size)
         self.w = parameter(glorot_normal((output_size, input_size), randomness.legacy_generator()), "w")
         self.b = parameter(np.zeros((1, output_size), np.float32), "b")
 

@@ -54,7 +54,7 @@ class OpType(type):
         """Raise a ``TypeError`` that says how to apply an op."""
         raise TypeError(
             f"{cls.__name__} is an op, and cannot be called: write {cls.__name__}.do_forward(x) to apply it, or use a "
-            "layer of vg.nn in a network"
+            "layer of vg.nn or a loss of vg.losses"
         )
 
     def __repr__(cls) -> str:

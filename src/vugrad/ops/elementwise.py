@@ -326,7 +326,8 @@ def elementwise(f: Callable[[Any], Any], derivative: Callable[[Any], Any], name:
         def backward(context: Context, go: Array) -> Any:
             return chain(go, derivative_on_arrays(context["x"]))
 
-    Elementwise.__name__ = Elementwise.__qualname__ = name or getattr(f, "__name__", "Elementwise").strip("<>")
+    own = getattr(f, "__name__", "<lambda>")
+    Elementwise.__name__ = Elementwise.__qualname__ = name or ("Elementwise" if own == "<lambda>" else own)
     return Elementwise
 
 
