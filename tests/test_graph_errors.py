@@ -119,7 +119,7 @@ ERRORS = {
     "no return": (
         lambda: returns(None).backward(),
         TypeError,
-        "Told.backward returned None: is its return missing? If no gradient flows through the op, return (None, None)",
+        "Told.backward returned None: is its return missing? If no gradient flows through it, return (None, None)",
     ),
     "no return, of one input": (
         lambda: Forgotten.do_forward(node(2)).backward(),

@@ -435,24 +435,20 @@ class OpNode:
         results: tuple[Array, ...] | Array | None = self.op.backward(context, *upstream)
         if results is None:
             raise TypeError(
-                f"{self.op.__name__}.backward returned None: is its return missing? If no gradient flows "
-                f"through the op, return {(None,) * len(self.inputs)}"
+                f"{self.op.__name__}.backward returned None: is its return missing? If no gradient flows through it, "
+                f"return {(None,) * len(self.inputs)}"
             )
         if isinstance(results, list):
-            raise TypeError(
-                f"{self.op.__name__}.backward returned a list: return an array, or a tuple, as in return gx, gy"
-            )
-        if not isinstance(results, tuple):
-            results = (results,)
+            raise TypeError(f"{self.op.__name__}.backward returned a list: return a tuple, as in return gx, gy")
+        results = results if isinstance(results, tuple) else (results,)
         if len(results) != len(self.inputs):
             raise ValueError(
                 f"{self.op.__name__}.backward returned {len(results)} gradient(s) for {len(self.inputs)} input(s): "
                 "return a tuple with one for each array that forward takes (None where there is none)"
             )
         if create_graph:  # plain arrays are constants of the new graph
-            results = tuple(
-                [r if r is None or isinstance(r, TensorNode) else TensorNode(r, requires_grad=False) for r in results]
-            )
+            known = (type(None), TensorNode)
+            return tuple([x if isinstance(x, known) else TensorNode(x, requires_grad=False) for x in results])
         return results
 
     def backward(self) -> None:
