@@ -419,6 +419,54 @@ def unlisted_module():
     return lambda x: drop(x).value, lambda: drop.running_mean.__iadd__(1)
 
 
+class Slotted:
+    __slots__ = ("k",)
+
+    def __init__(self):
+        self.k = 2.0
+
+
+class Called:
+    """An object that is called; it cannot be hashed."""
+
+    __hash__ = None
+
+    def __init__(self, k):
+        self.k = k
+
+    def __call__(self, x):
+        return x * self.k
+
+
+class Configured(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.options, self.constants, self.act = Called(2.0), (np.ones(3),), np.tanh
+
+    def forward(self, x):
+        return self.act(x * self.options.k * self.constants[0])
+
+
+def slots():
+    options = Slotted()
+    return lambda x: x * options.k, lambda: setattr(options, "k", 3.0)
+
+
+def called():
+    f = Called(2.0)
+    return lambda x: f(x), lambda: setattr(f, "k", 9.0)
+
+
+def object_of_a_module():
+    model = Configured()
+    return model, lambda: setattr(model.options, "k", 5.0)
+
+
+def tuple_of_a_module():
+    model = Configured()
+    return model, lambda: model.constants[0].__imul__(7)
+
+
 def chain(length):
     """A function that calls ``length`` others, most of which read a hundred variables; and a change of the last's."""
     numbers = " + ".join(f"n{i}" for i in range(100))
@@ -449,6 +497,10 @@ AROUND = {
     "another object": attribute_of_an_object,
     "a module that is not listed": unlisted_module,
     "what is fixed by partial": partial,
+    "a slot of an object": slots,
+    "an attribute of an object that is called": called,
+    "an object of a module": object_of_a_module,
+    "an array in a module's tuple": tuple_of_a_module,
     "behind many variables": lambda: chain(3),
 }
 
@@ -471,6 +523,17 @@ def test_what_changes_around_a_function_is_seen(monkeypatch, name):
         assert np.array_equal(np.signbit(found), np.signbit(expected))
         change()
     assert len(fast.plans) <= 2
+
+
+def test_an_object_in_the_place_of_one_that_is_gone_is_another():
+    """Python gives its identity to the next object."""
+    model, options = Configured(), None
+    of_module, of_closure = vg.compile(model), vg.compile(lambda x: x * options.k)
+    for k in range(1, 20):
+        model.act, options = lambda x, k=k: x * k, Called(k)
+        np.testing.assert_allclose(of_module(X).value, X * k * 2)
+        np.testing.assert_allclose(of_closure(X), X * k)
+        model.act = options = None
 
 
 def test_it_is_said_that_not_all_around_a_function_is_seen(monkeypatch):

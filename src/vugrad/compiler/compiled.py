@@ -67,8 +67,9 @@ class Compiled:
                     "number in an array"
                 )
             self._outside.leave_out(around)
-            key = given, state, self._outside.now()
-            plan = self.plans[key] = Plan(traced, self.finite)
+            held: list[Any] = []
+            key = given, of_state(self.state, held), self._outside.now(held)
+            plan = self.plans[key] = Plan(traced, self.finite, held)
             for oldest in list(self.plans)[:-PLANS]:
                 self.plans.pop(oldest, None)  # if another thread has not done it
         return plan, key

@@ -44,12 +44,13 @@ class Plan:
     Args:
         trace: the program and the state that it changes.
         finite: stop before the state is changed where the first result is not finite.
+        identified: objects that live as long as the plan, since its key has their identities.
 
     Raises ``MemoryError``, with the size, if the machine has not so much memory.
     """
 
-    def __init__(self, trace: Trace, finite: bool = False) -> None:
-        self.trace, self.target = trace, llvm.host()
+    def __init__(self, trace: Trace, finite: bool = False, identified: Sequence[Any] = ()) -> None:
+        self.trace, self.target, self.identified = trace, llvm.host(), identified
         machine = Machine(self.target.vector_bytes, self.target.registers, threads.get_threads())
         check = trace.program.outputs[0].name if finite else None
         self._key = (self.target.key, repr(machine), str(check is not None), _version(), trace.fingerprint)

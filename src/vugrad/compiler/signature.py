@@ -1,4 +1,8 @@
-"""The keys of compiled plans: what a plan assumes of the arguments, of the state, and of values from outside."""
+"""The keys of compiled plans: what a plan assumes of the arguments, of the state, and of values from outside.
+
+Some objects are compared by identity, which Python gives to another object when one is freed. So a plan holds them: the
+functions below append them to ``held``, a list.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,8 @@ Array = Any
 #: A name, and the attributes that are read from it.
 Path = tuple[str, ...]
 
+#: Types of the state, and of its parts.
+STATE = (Module, Optimizer, TensorNode)
 #: Attributes of an optimizer that may change without a new plan.
 CHANGING = {"lr", "initial_lr", "state"}
 #: Types whose values are their own key.
@@ -55,7 +61,7 @@ def of_argument(x: Any) -> Hashable:
     return of_value(x)
 
 
-def of_value(x: Any, depth: int = 3, attributes: bool = True) -> Hashable:
+def of_value(x: Any, depth: int = 3, attributes: bool = True, held: list[Any] | None = None) -> Hashable:
     """A key of any value: the types, the bits of numbers and the parts of values with equal keys agree.
 
     An array of more than :data:`WHOLE` bytes is compared by a sample, and a container that is nested deeper than
@@ -69,36 +75,44 @@ def of_value(x: Any, depth: int = 3, attributes: bool = True) -> Hashable:
     if isinstance(x, np.generic):
         return kind, x.tobytes()
     if kind is np.ndarray:
-        return of_array(x)
+        return of_array(x, held)
     if isinstance(x, TensorNode):
-        return id(x), x.requires_grad, of_array(x.value)
+        return identity(x, held), x.requires_grad, of_array(x.value, held)
     if isinstance(x, Module | Optimizer):
         nodes = x.parameters() if isinstance(x, Module) else []
         owned = [vars(m).values() for _, m in x.named_modules()] if isinstance(x, Module) else []
         arrays = [*(node.value for node in nodes), *(a for own in owned for a in own if isinstance(a, np.ndarray))]
-        return of_state([x]), tuple(map(of_array, arrays))
+        return of_state([x], held), tuple(of_array(array, held) for array in arrays)
     if isinstance(x, slice):
-        return kind, *(of_value(part, depth, attributes) for part in (x.start, x.stop, x.step))
+        return kind, *(of_value(part, depth, attributes, held) for part in (x.start, x.stop, x.step))
     if isinstance(x, list | tuple | dict | set | frozenset) and depth and len(x) <= PARTS:
         parts = x.items() if isinstance(x, dict) else x
-        found = (of_value(part, depth - (kind is not tuple), attributes) for part in parts)
+        found = (of_value(part, depth - (kind is not tuple), attributes, held) for part in parts)
         return kind, frozenset(found) if isinstance(x, set | frozenset) else tuple(found)
-    known: Hashable = x if kind.__hash__ is not None and not isinstance(x, list | tuple | dict | set) else id(x)
+    hashable = kind.__hash__ is not None and not isinstance(x, list | tuple | dict | set)
+    known: Hashable = x if hashable else identity(x, held)
     own = getattr(x, "__dict__", None)
     if not attributes or not depth or not own or callable(x) or isinstance(x, types.ModuleType) or len(own) > PARTS:
         return kind, known
-    return kind, known, tuple((name, of_value(part, depth - 1)) for name, part in own.items())
+    return kind, known, tuple((name, of_value(part, depth - 1, held=held)) for name, part in own.items())
 
 
-def of_array(x: Array) -> Hashable:
+def identity(x: Any, held: list[Any] | None) -> int:
+    """The identity of an object."""
+    if held is not None:
+        held.append(x)
+    return id(x)
+
+
+def of_array(x: Array, held: list[Any] | None = None) -> Hashable:
     """The key of an array: its identity and its numbers, of a large array a sample."""
     if x.dtype.hasobject:
-        return id(x), x.shape
+        return identity(x, held), x.shape
     few = x.tobytes() if x.nbytes <= WHOLE else x.flat[:: x.size // SAMPLE].tobytes()
-    return id(x), x.shape, x.dtype.str, few
+    return identity(x, held), x.shape, x.dtype.str, few
 
 
-def of_state(state: Sequence[Any]) -> tuple[Any, ...]:
+def of_state(state: Sequence[Any], held: list[Any] | None = None) -> tuple[Any, ...]:
     """The key of the state: its nodes, the shapes and dtypes of arrays, modes, parts and Python's numbers.
 
     What may change from step to step is not in it: the numbers in arrays, learning rates, an optimizer's state.
@@ -107,7 +121,7 @@ def of_state(state: Sequence[Any]) -> tuple[Any, ...]:
     owners, seen = list(state), set(map(id, state))
     for owner in owners:  # the loop appends to it
         if isinstance(owner, TensorNode):
-            found.append((id(owner), owner.value.shape, owner.value.dtype, owner.requires_grad))
+            found.append((identity(owner, held), owner.value.shape, owner.value.dtype, owner.requires_grad))
             continue
         of_optimizer = isinstance(owner, Optimizer)
         if of_optimizer or isinstance(owner, Module):
@@ -125,13 +139,14 @@ def of_state(state: Sequence[Any]) -> tuple[Any, ...]:
             elif kind in PLAIN or kind is float:
                 found += kind, value if value or kind is not float else str(value)  # which tells 0.0 from -0.0
             elif isinstance(value, TensorNode):
-                found.append((id(value), value.value.shape, value.value.dtype, value.requires_grad))
+                found.append((identity(value, held), value.value.shape, value.value.dtype, value.requires_grad))
             elif isinstance(value, np.ndarray):
-                found.append((value.shape, value.dtype))
+                # In a tuple it is a constant.
+                found.append(of_array(value, held) if isinstance(owner, tuple) else (value.shape, value.dtype))
             elif isinstance(value, np.generic):
                 found += kind, value or str(value)
             else:
-                found.append(id(value))
+                found.append(identity(value, held))
                 searched = isinstance(value, list | tuple | dict) and len(value) <= PARTS
                 if id(value) not in seen and (isinstance(value, Module) or searched):
                     seen.add(id(value))
@@ -148,7 +163,7 @@ class Outside:
     """
 
     def __init__(self, function: Callable[..., Any], state: Sequence[Any]) -> None:
-        self.listed = {id(part) for part in state}
+        self.listed = {id(part): part for part in state}
         self.volatile: set[int] = set()  # the places that the function itself changes
         self._places: list[tuple[Any, Any, Path]] = []
         self._queue: deque[tuple[Any, Any]] = deque([(function, None), *((part, None) for part in state)])
@@ -164,10 +179,10 @@ class Outside:
                 stacklevel=2,
             )
 
-    def now(self) -> tuple[Hashable, ...]:
+    def now(self, held: list[Any] | None = None) -> tuple[Hashable, ...]:
         """A key of the present values."""
         return tuple(
-            None if i in self.volatile else self._key(_follow(_read(holder, name), path)[0])
+            None if i in self.volatile else self._key(_follow(_read(holder, name), path)[0], held)
             for i, (holder, name, path) in enumerate(self._places)
         )
 
@@ -175,8 +190,8 @@ class Outside:
         """From now on ignore the places that changed while the function was traced, such as a count of its calls."""
         self.volatile |= {i for i, (x, y) in enumerate(zip(before, self.now(), strict=True)) if x != y}
 
-    def _key(self, value: Any) -> Hashable:
-        return id(value) if id(value) in self.listed else of_value(value, attributes=False)
+    def _key(self, value: Any, held: list[Any] | None) -> Hashable:
+        return id(value) if id(value) in self.listed else of_value(value, attributes=False, held=held)
 
     def _look(self, x: Any, owner: Any) -> None:
         """Note the places that a function, or a method of ``owner``, reads, and queue their values."""
@@ -184,13 +199,17 @@ class Outside:
             x, owner = x.__func__, x.__self__
         of_user = isinstance(x, types.FunctionType) and not _of_library(x)
         compiled = not isinstance(x, type) and hasattr(x, "function")
+        if not (of_user or compiled or isinstance(x, (*STATE, type))):
+            called = inspect.getattr_static(type(x), "__call__", None)
+            if isinstance(called, types.FunctionType) and not _of_library(called):
+                x, owner, of_user = called, x, True
         if (id(x), id(owner)) in self._seen or not (of_user or compiled or isinstance(x, Module | functools.partial)):
             return
         self._seen.add((id(x), id(owner)))
         if isinstance(x, Module):
             modules = [module for _, module in x.named_modules()]
             if id(x) in self.listed:
-                self.listed |= {*map(id, modules), *map(id, x.parameters())}
+                self.listed |= {id(part): part for part in (*modules, *x.parameters())}
             self._queue += [(type(module).forward, module) for module in modules]
         elif isinstance(x, functools.partial):
             given = {"args": x.args, "keywords": x.keywords}
@@ -233,12 +252,17 @@ def _read(holder: Any, name: Any) -> Any:
 
 def _follow(value: Any, path: Path) -> tuple[Any, Any]:
     """The attribute at the end of a path, as far as it is data; and the function of a class at which that ends."""
-    for name in path:
-        own = {} if isinstance(value, Module | Optimizer | TensorNode) else getattr(value, "__dict__", {})
+    for i, name in enumerate(path):
+        own = getattr(value, "__dict__", {})
+        if isinstance(value, STATE) and (i == len(path) - 1 or isinstance(own.get(name), (*STATE, np.ndarray))):
+            own = {}  # of_state has it
         if name in own:
             value = own[name]
             continue
         found = inspect.getattr_static(type(value), name, None)
+        if isinstance(found, types.MemberDescriptorType) and not _of_library(type(value)):  # of __slots__
+            value = getattr(value, name, None)
+            continue
         function = getattr(found, "fget", getattr(found, "__func__", found))
         if isinstance(function, types.FunctionType):
             return value, function
