@@ -107,12 +107,30 @@ def test_what_changes_its_state_is_not_differentiated_from_outside():
     assert np.any(model.parameters()[0].grad)
 
 
-def test_parameters_replaced_before_backward_are_noticed():
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model, x: setattr(model.weight, "value", model.weight.value * 2),
+        lambda model, x: model.weight.value.__imul__(2),
+        lambda model, x: x.value.__iadd__(1),
+        lambda model, x: np.sum(model(x)).backward() or vg.optim.SGD(model.parameters(), lr=0.1).step(),
+    ],
+    ids=["replaced", "in place", "the argument", "by an optimizer"],
+)
+def test_what_changes_before_backward_is_noticed(change):
     model, _ = made()
-    loss = np.sum(vg.compile(model)(X) ** 2)
-    model.weight.value = model.weight.value * 2
-    with pytest.raises(RuntimeError, match="weight has another array since the compiled function"):
+    x = vg.TensorNode(X.copy())
+    loss = np.sum(vg.compile(model)(x) ** 2)
+    change(model, x)
+    with pytest.raises(RuntimeError, match=r"has changed since the compiled function .* was called, which runs again"):
         loss.backward()
+
+
+def test_a_parameter_that_is_nan_has_not_changed():
+    model, _ = made()
+    model.weight.value[:] = np.nan
+    np.sum(vg.compile(model)(X) ** 2).backward()
+    assert np.isnan(model.weight.grad).all()
 
 
 def test_a_node_of_an_outer_graph_is_refused_and_not_a_constant():
