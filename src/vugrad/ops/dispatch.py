@@ -284,8 +284,14 @@ def std(x: Node, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> 
     return np.sqrt(np.var(x, axis=axis, ddof=ddof, keepdims=keepdims))
 
 
+def _widened(x: Node) -> Node:
+    """Small whole numbers in the dtype in which NumPy adds and multiplies them up; anything else unchanged."""
+    return x.astype(np.add.reduce(np.empty(0, x.dtype)).dtype, copy=False)
+
+
 @answers(np.prod)
 def prod(x: Node, axis: Any = None, *, keepdims: bool = False) -> Node:
+    x = _widened(x)
     axes = reduce.reduced_axes(x.ndim, axis)
     rest = tuple(n for i, n in enumerate(x.shape) if i not in axes)
     factors = np.reshape(np.moveaxis(x, axes, range(len(axes))), (reduce.count(x.shape, axis), *rest))
@@ -298,7 +304,7 @@ def prod(x: Node, axis: Any = None, *, keepdims: bool = False) -> Node:
 
 @answers(np.cumsum)
 def cumsum(x: Node, axis: int | None = None) -> Node:
-    x, axis = (np.ravel(x), 0) if axis is None else (x, axis)
+    x, axis = (np.ravel(_widened(x)), 0) if axis is None else (_widened(x), axis)
     sums, step = np.moveaxis(x, axis, 0), 1
     while step < len(sums):  # now each holds the sum of the last ``step`` elements up to its own
         sums, step = np.concatenate([sums[:step], sums[step:] + sums[:-step]]), 2 * step
@@ -346,6 +352,7 @@ def trace(x: Node) -> Node:
 
 @answers(np.linalg.norm)
 def norm(x: Node, ord: float | None = None, axis: Any = None, keepdims: bool = False) -> Node:
+    x = x if x.dtype.kind in "fc" else x.astype(float)
     of_vectors = isinstance(axis, int) or (axis is None and x.ndim == 1)
     if ord is None or (ord == 2 and of_vectors):
         return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
@@ -359,7 +366,7 @@ def norm(x: Node, ord: float | None = None, axis: Any = None, keepdims: bool = F
 
 @answers(np.exp2)
 def exp2(x: Node) -> Node:
-    return np.power(2, x)
+    return np.power(2, x.astype(np.exp2.resolve_dtypes((x.dtype, None))[0], copy=False))
 
 
 # --- what has no derivative: plain arrays out

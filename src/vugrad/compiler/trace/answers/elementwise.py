@@ -42,6 +42,7 @@ UFUNCS = {
     **{getattr(np, name): name for name in ("log1p", "log2", "log10", "tanh", "sin", "cos", "tan", "arcsin")},
     **{getattr(np, name): name for name in ("arccos", "arctan", "sinh", "cosh", "floor", "ceil", "rint", "trunc")},
 }
+COMPARISONS = {np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal}
 LOGICAL = {np.logical_and, np.logical_or, np.logical_xor, np.logical_not}
 
 
@@ -49,12 +50,17 @@ def elementwise(ufunc: np.ufunc) -> Callable[..., Any]:
     """The answer for a ufunc that is one primitive: operands in the dtypes that NumPy's own rules resolve."""
 
     def answer(*inputs: Any) -> Any:
+        if ufunc in COMPARISONS and (settled := _beyond(ufunc, *inputs)) is not None:
+            return settled
         xs = [lift(x, program_of(inputs)) for x in inputs]
         if ufunc in LOGICAL:
             xs = [truth(x) for x in xs]
         else:
             weak = all(x.weak for x in xs)
             dtypes = ufunc.resolve_dtypes((*(x.dtype if weak else kind_of(x) for x in xs), *[None] * ufunc.nout))
+            for x, d in zip(inputs, dtypes, strict=False):
+                if type(x) is int and d.kind in "iu":
+                    np.asarray(x, d)  # raises OverflowError for a number that the dtype cannot hold
             xs = [
                 (x if x.dtype == d else x.record("cast", dtype=d)) if weak else cast(x, d)
                 for x, d in zip(xs, dtypes, strict=False)
@@ -64,6 +70,16 @@ def elementwise(ufunc: np.ufunc) -> Callable[..., Any]:
         return xs[0].record(UFUNCS[ufunc], *xs[1:])
 
     return answer
+
+
+def _beyond(ufunc: np.ufunc, x: Any, y: Any) -> Any:
+    """The comparison of an array with a Python number that its dtype cannot hold, which has one result; or ``None``."""
+    for array, number, swapped in ((x, y, False), (y, x, True)):
+        if type(number) is int and isinstance(array, Traced) and not array.weak and array.dtype.kind in "iu":
+            limits = np.iinfo(array.dtype)
+            if not limits.min <= number <= limits.max:
+                return filled(array, bool(ufunc(number, 0) if swapped else ufunc(0, number)), bool)
+    return None
 
 
 def _compared(ufunc: np.ufunc, x: Traced, y: Traced) -> Any:
@@ -78,6 +94,8 @@ _power = ANSWERS[np.power]
 
 @answers(np.power)
 def power(x: Any, y: Any) -> Any:
+    if type(y) is int and isinstance(x, Traced) and x.dtype.kind in "iu" and not x.weak:
+        return _whole_power(x, y)
     if isinstance(y, int | float) and not isinstance(y, np.generic) and isinstance(x, Traced):  # as NumPy for arrays
         x, y = (x * 1.0 if isinstance(y, float) and x.dtype.kind in "iu" else x), float(y)
         if y == 2:
@@ -90,6 +108,17 @@ def power(x: Any, y: Any) -> Any:
     return _power(x, y)
 
 
+def _whole_power(x: Traced, n: int) -> Any:
+    """A power of whole numbers as products, which are exact and wrap round as NumPy's do."""
+    if n < 0:
+        raise ValueError(f"integers to negative integer powers are not allowed: write x ** {n}.0")
+    power: Any = x if n else filled(x, 1)
+    for bit in f"{n:b}"[1:]:
+        power = np.multiply(power, power)
+        power = np.multiply(power, x) if bit == "1" else power
+    return power
+
+
 @answers(np.square)
 def square(x: Traced) -> Any:
     return np.multiply(x, x)
@@ -97,6 +126,8 @@ def square(x: Traced) -> Any:
 
 @answers(np.reciprocal)
 def reciprocal(x: Traced) -> Any:
+    if x.dtype.kind in "iu":  # rounded towards 0
+        return np.where((x == 1) | (x == -1), x, filled(x, 0))
     return np.divide(1, x)
 
 

@@ -82,6 +82,8 @@ def count_nonzero(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Any
 def einsum(subscripts: str, *xs: Any, optimize: Any = True) -> Any:
     program = program_of(xs)
     operands = common([lift(x, program) for x in xs])
+    if operands[0].dtype.kind == "b":  # whether any product is true
+        return np.not_equal(einsum(subscripts, *(cast(x, np.int64) for x in operands)), 0)
     terms, output = explicit(subscripts, [x.ndim for x in operands])
     extents: dict[str, int] = {}
     for x, term in zip(operands, terms, strict=True):
