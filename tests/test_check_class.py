@@ -197,6 +197,7 @@ OTHERS = {
         "Exp.forward takes self, but an op has no instances: write @staticmethod above",
     ),
     "misspelt.py": (BOTH + RIGHT.replace("backward", "bakward"), None, "defines bakward, and no backward"),
+    "nothing.py": (with_backward("return ()"), 0, "returns 0 gradient(s) for 1 input(s)"),
     "list.py": (with_backward("return [go * context['y']]"), 0, "returns a list: return an array, or a tuple"),
     "syntax.py": ("def broken(:\n", None, "syntax.py, line 1: def broken(: (SyntaxError: invalid syntax)"),
     "mixed_tabs.py": ("if True:\n        x = 1\n\ty = 2\n", None, "TabError: inconsistent use of tabs and spaces"),

@@ -144,7 +144,7 @@ def run_backward(
         raise
     except Exception as error:
         raise Fault(f"{called} raises {type(error).__name__}: {error}") from error
-    if type(results[0]).__name__ == "list":  # of a submission's, only the name has come from its process
+    if [type(g).__name__ for g in results] == ["list"]:  # of a submission's, only the name has come from its process
         raise Fault(f"{called} returns a list: return an array, or a tuple, as in return gx, gy")
     if len(results) != len(xs):
         raise Fault(
