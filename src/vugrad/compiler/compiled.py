@@ -60,15 +60,15 @@ class Compiled:
         plan = self.plans.get(key)
         if plan is None:
             traced = recorded(self.function, arguments, self.state, given)
-            if of_state(self.state) != state:
+            held: list[Any] = []
+            if of_state(self.state, held) != state:
                 raise CannotCompileError(
                     "the function changes a number or a part of its state in Python, as one that counts its calls "
                     "does, which a compiled program does not do again: do it outside of the function, or keep the "
                     "number in an array"
                 )
             self._outside.leave_out(around)
-            held: list[Any] = []
-            key = given, of_state(self.state, held), self._outside.now(held)
+            key = given, state, self._outside.now(held)
             plan = self.plans[key] = Plan(traced, self.finite, held)
             for oldest in list(self.plans)[:-PLANS]:
                 self.plans.pop(oldest, None)  # if another thread has not done it
